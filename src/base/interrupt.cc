@@ -1,0 +1,32 @@
+#include "base/interrupt.h"
+
+#include <unistd.h>
+
+#include <csignal>
+
+namespace candor {
+
+namespace {
+
+volatile std::sig_atomic_t interrupt_count = 0;
+
+void on_interrupt(int /*signal*/) {
+  interrupt_count = interrupt_count + 1;
+  if (interrupt_count > 1) _exit(exit_code(ErrorCode::kInterrupted));
+}
+
+}  // namespace
+
+void install_interrupt_handler() {
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+}
+
+bool interrupted() { return interrupt_count > 0; }
+
+Status check_interrupted() {
+  if (!interrupted()) return {};
+  return Error{ErrorCode::kInterrupted, "interrupted; finished stages are kept"};
+}
+
+}  // namespace candor

@@ -1,0 +1,53 @@
+#include "base/rng.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+
+namespace candor {
+namespace {
+
+// The known answers published with the Random123 library (philox4x32, 10 rounds).
+TEST(Philox, KnownAnswers) {
+  using Block = std::array<uint32_t, 4>;
+  EXPECT_EQ(philox({0, 0, 0, 0}, {0, 0}), (Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox({~0U, ~0U, ~0U, ~0U}, {~0U, ~0U}),
+            (Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
+            (Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+}
+
+TEST(Random, EveryPartOfTheKeyMatters) {
+  std::set<uint64_t> seen;
+  for (const RandomKey& key :
+       {RandomKey{}, RandomKey{.seed = 1}, RandomKey{.seed = uint64_t{1} << 40},
+        RandomKey{.stream = 1}, RandomKey{.prompt = 1}, RandomKey{.sample = 1},
+        RandomKey{.position = 1}}) {
+    seen.insert(random_bits(key));
+  }
+  EXPECT_EQ(seen.size(), 7U);
+}
+
+TEST(Random, MomentsOfTheStreams) {
+  RandomStream stream({.seed = 7});
+  static constexpr int kDraws = 20000;
+  double uniform = 0;
+  double normal = 0;
+  double square = 0;
+  std::array<int, 3> counts{};
+  for (int i = 0; i < kDraws; ++i) {
+    uniform += stream.uniform();
+    const double z = stream.normal();
+    normal += z;
+    square += z * z;
+    ++counts[stream.below(3)];
+  }
+  EXPECT_NEAR(uniform / kDraws, 0.5, 0.01);
+  EXPECT_NEAR(normal / kDraws, 0.0, 0.03);
+  EXPECT_NEAR(square / kDraws, 1.0, 0.05);
+  for (const int count : counts) EXPECT_NEAR(count, kDraws / 3.0, 300);
+}
+
+}  // namespace
+}  // namespace candor
