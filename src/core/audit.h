@@ -1,0 +1,55 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/game.h"
+
+namespace candor {
+
+enum class PaymentRule {
+  kAffine,     // p^AFF
+  kZero,       // nobody pays
+  kPayReport,  // pay the reported w'_i v'_i of the model chosen
+  kGiven,      // a price per candidate and group (tables and candidate games)
+};
+
+// What one family of lies achieves for one group, always against the others' reports as they stand.
+struct FamilyResult {
+  std::string family;         // "size_inflation", "preference_mix", "best_response", ...
+  double deviation_gain = 0;  // best utility found in the family minus utility of the truth
+  std::optional<double> parameter;  // where it was found: a, b, a cut
+};
+
+struct GroupAudit {
+  std::string name;
+  double utility_truth = 0;
+  double best_utility = 0;
+  double deviation_gain = 0;         // best_utility - utility_truth, >= 0 (the truth is a report)
+  Report best_report;                // the report that reaches best_utility
+  std::string bound;                 // "exact", "lower" (found by search) or "upper" (certificate)
+  double certificate = 0;            // no lie gains more than this; infinity where none is known
+  std::vector<FamilyResult> families;
+};
+
+struct Audit {
+  PaymentRule payments = PaymentRule::kAffine;
+  bool profitable = false;  // some group gains more than 1e-9 (1 + sum of sizes) + gap
+  double threshold = 0;
+  std::vector<GroupAudit> groups;
+};
+
+struct AuditOptions {
+  PaymentRule payments = PaymentRule::kAffine;
+  std::vector<std::vector<double>> given_prices;  // [n][K], with kGiven; needs candidates
+  uint64_t seed = 1;
+  int random_reports = 200;  // per group, besides the structured families
+};
+
+// Searches for profitable lies in a game (MATH 4-5). Families: size inflation, preference mix
+// (unclipped and clipped), Thm 3.2 construction, best response, random reports and vertices.
+Result<Audit> audit_game(const Game& game, const AuditOptions& options);
+
+}  // namespace candor

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace candor {
+
+// Which f-divergence, and how strong (MATH 2). `regularization` is the paper's strength, `lambda`
+// in files; it is part of f.
+enum class DivergenceKind { kKl, kChi2 };
+struct Divergence {
+  DivergenceKind kind = DivergenceKind::kKl;
+  double regularization = 1.0;  // > 0
+};
+
+// How a reported reward is scaled before anything else (Sec. 2).
+enum class Normalization {
+  kMax,   // max over all outcomes = 1
+  kSum,   // sum over all outcomes = 1
+  kNone,  // as reported; must be >= 0
+};
+
+// What a group sends: its reward on every outcome and its number of agents. Its type has the same
+// shape.
+struct Report {
+  std::string name;
+  int64_t group_size = 1;      // w_i
+  std::vector<double> reward;  // [m], rm_i, >= 0
+};
+
+// One RLHF game (Sec. 2) over m outcomes that fall into blocks (one per prompt at the sampled
+// level; one block otherwise). Welfare, divergence, valuations and payments are means over blocks;
+// within a block a model is a distribution.
+struct Game {
+  Divergence divergence;
+  Normalization normalization = Normalization::kMax;
+  std::vector<double> initial;                  // [m], > 0, sum 1 in each block
+  std::vector<size_t> block_begin;              // [blocks + 1], offsets: 0, ..., m
+  std::vector<Report> groups;                   // [n], n >= 1, rewards already normalised
+  std::vector<std::vector<double>> candidates;  // [K][m] or empty: every distribution is allowed
+  int64_t max_size = (int64_t{1} << 31) - 1;    // bounds sizes in deviations, w_max
+
+  [[nodiscard]] size_t outcome_count() const { return initial.size(); }
+  [[nodiscard]] size_t block_count() const { return block_begin.size() - 1; }
+};
+
+// Checks a game and brings it to normal form: rescales `initial` (and every candidate) to sum 1 in
+// each block, normalises the rewards as declared. `block_begin` may be empty: one block.
+//
+// Errors   kInvalidArgument, naming the group or outcome: shapes differ, m < 1, n < 1, two groups of
+//          one name, a size outside 1..max_size, a reward negative or not finite, an all-zero reward
+//          that must be normalised, initial <= 0 or not finite, lambda outside (0, inf), a candidate
+//          that is negative or sums to 0 in a block.
+Result<Game> make_game(Game raw);
+
+// The same game with group `group` reporting something else; its reward is normalised as declared
+// unless `as_is` (sweeps use unclipped mixes, MATH 4).
+// REQUIRES: group < n, reward has m finite values.
+[[nodiscard]] Game with_report(const Game& game, size_t group, int64_t group_size,
+                               std::vector<double> reward);
+
+}  // namespace candor

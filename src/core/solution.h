@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/game.h"
+
+namespace candor {
+
+struct GroupOutcome {
+  std::string name;
+  double group_size = 0;
+  double valuation = 0;        // w_i v_i(p*), all agents together
+  double payment = 0;          // p_i, the affine-maximizer payment
+  double utility = 0;          // valuation - payment
+  double welfare_without = 0;  // ASW*_{-i} = max_p ASW_{-i}(p)
+  double payment_error = 0;    // bound on |payment - exact|, from the gap of the leave-one-out problem
+};
+
+// The SW-Max model of a game with every payment, and the certificate of how exact it is.
+struct Solution {
+  double welfare = 0;                // ASW(p*)
+  double divergence = 0;             // D_f(p*||p0), lambda included
+  double gap = 0;                    // duality gap: ASW* <= welfare + gap; 0 for candidates
+  std::vector<double> allocation;    // [m], p*, sum 1 in each block
+  std::vector<GroupOutcome> groups;  // [n]
+  std::optional<size_t> winner;      // with candidates
+  int reads = 0;                     // passes over the rewards
+};
+
+// Solves SW-Max (Def 3.1) and the n leave-one-out problems, and charges p^AFF (Sec. 3):
+//   p_i = ASW_{-i}(theta_{-i}) - ASW_{-i}(theta)
+// See solver.cc for the closed forms used (KL: log-partition with the centred payment of MATH 3;
+// chi2: interior moments, else exact active set). With candidates: the best candidate, ties broken
+// by the lexicographically larger vector of per-agent valuations, then the lower index (MATH 1).
+Result<Solution> solve(const Game& game);
+
+// ASW of one model (Sec. 3); infinite divergence gives -infinity.
+// Shapes: model [m], sum 1 in each block. `skip`: a group left out (ASW_{-i}), or npos.
+inline constexpr size_t kNobody = static_cast<size_t>(-1);
+[[nodiscard]] double affine_social_welfare(const Game& game, const std::vector<double>& model,
+                                           size_t skip = kNobody);
+[[nodiscard]] double divergence_from_initial(const Game& game, const std::vector<double>& model);
+// w_i v_i of one group under `model`, with the reward and size of `type`.
+[[nodiscard]] double group_valuation(const Game& game, const Report& type,
+                                     const std::vector<double>& model);
+
+// The price of a model to group i that does not depend on i's report (taxation principle):
+//   c_i(p) = ASW*_{-i} - ASW_{-i}(p), payment = c_i(p*).
+struct PricedPoint {
+  std::string name;  // "initial", "without_group", "own_optimum", "chosen"
+  double price = 0;
+  double valuation = 0;  // w_i v_i there
+};
+Result<std::vector<PricedPoint>> price_menu(const Game& game, size_t group);
+
+}  // namespace candor

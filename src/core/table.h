@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fixed_point.h"
+#include "base/result.h"
+
+namespace candor {
+
+// A valuation table (MATH 4): the menu and trained levels, in units of 2^-32.
+struct Table {
+  struct Candidate {
+    std::string name;
+    int64_t divergence = 0;  // D_k, lambda included, may be negative (a boost); |D_k| < 2^62
+  };
+  struct Group {
+    std::string name;
+    int64_t group_size = 1;           // w_i, 1..max_size
+    std::vector<int64_t> valuations;  // [K], one agent's, 0..2^32
+  };
+  std::vector<Candidate> candidates;  // K >= 1
+  std::vector<Group> groups;          // n >= 1
+  bool menu_depends_on_reports = false;
+  int64_t max_size = (int64_t{1} << 31) - 1;
+};
+
+// Errors: kInvalidArgument with the place: no candidate, no group, equal names, values out of range,
+// lengths that differ.
+Status check_table(const Table& table);
+
+struct Settlement {
+  struct Group {
+    std::string name;
+    int64_t group_size = 0;
+    Int128 valuation = 0;        // w_i V[i][winner]
+    Int128 payment = 0;          // max_k B_i(k) - B_i(winner)
+    Int128 utility = 0;
+    std::vector<Int128> prices;  // [K], c_i(k) = max_j B_i(j) - B_i(k); payment = prices[winner]
+  };
+  size_t winner = 0;
+  Int128 welfare = 0;  // T_winner
+  std::vector<Group> groups;
+};
+
+// The exact settlement: same bytes on every machine and for any number of threads.
+// REQUIRES: check_table(table).ok().
+[[nodiscard]] Settlement settle(const Table& table);
+
+}  // namespace candor
