@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace candor {
+
+// Where text records come from: JSONL (optionally .gz is not supported: decompress first) or CSV.
+struct LabelledText {
+  std::string text;
+  int label = 0;  // 0 or 1
+};
+
+struct LabelledTextSource {
+  std::filesystem::path path;      // *.jsonl or *.csv
+  std::string text_field = "text";
+  std::string label_field = "label";
+  std::vector<std::string> positive_values = {"1"};  // label text (or number) that counts as 1
+};
+
+// Every line of a JSONL file, parsed strictly; errors name file and line. Empty lines are refused
+// except at the end.
+Result<std::vector<Json>> read_jsonl(const std::filesystem::path& path);
+
+// RFC 4180 CSV with a header line: quoted fields, doubled quotes, line breaks inside quotes.
+struct CsvTable {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+};
+Result<CsvTable> read_csv(const std::filesystem::path& path);
+
+// Labelled texts in file order. Errors: a missing field (with the fields there are), an empty text,
+// a label that is neither of two values, no record at all. A nested field is written "a.b", an
+// array index "a.0.b"; a chat array (objects with "content") yields the content of its last turn.
+Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& source);
+
+}  // namespace candor

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "formats/chat_template.h"
+#include "formats/tokenizer.h"
+
+namespace candor {
+
+enum class Dtype { kF32, kBf16 };
+
+// The shape of a Llama-family decoder (RMSNorm, rotary positions in the rotate-half layout,
+// grouped-query attention, SwiGLU).
+struct DecoderConfig {
+  int64_t layer_count = 0;
+  int64_t width = 0;
+  int64_t head_count = 0;
+  int64_t kv_head_count = 0;
+  int64_t head_width = 0;
+  int64_t ffn_width = 0;
+  int64_t vocabulary_size = 0;
+  int64_t context_length = 0;
+  double rope_base = 10000.0;
+  double norm_epsilon = 1e-5;
+  bool tied_head = false;
+};
+
+struct LoadOptions {
+  Dtype dtype = Dtype::kF32;  // of weights and products; norms, softmax and logits are f32
+  int threads = 0;            // 0: all cores of this process
+};
+
+struct DecoderWeights;  // decoder_weights.h: internal to lm
+
+// A decoder with its tokenizer and chat template, loaded once, read-only afterwards.
+class LanguageModel {
+ public:
+  // `path`: a GGUF file, or a Hugging Face folder (config.json, safetensors, tokenizer files).
+  // Errors: kInvalidArgument: an architecture, option or tensor type that is not supported (named),
+  // a missing or misshapen tensor, a tokenizer whose size does not fit, NaN or infinite weights.
+  static Result<LanguageModel> load(const std::filesystem::path& path, const LoadOptions& options);
+
+  [[nodiscard]] const DecoderConfig& config() const { return config_; }
+  [[nodiscard]] const LoadOptions& options() const { return options_; }
+  [[nodiscard]] const Tokenizer& tokenizer() const { return *tokenizer_; }
+  // Absent when the model's files carry none; an unknown one is an error where it is used.
+  [[nodiscard]] Result<ChatTemplate> chat_template() const;
+  // Ids that end a reply: the end-of-text token and the chat template's turn end.
+  [[nodiscard]] const std::vector<int32_t>& stop_ids() const { return stop_ids_; }
+  [[nodiscard]] const DecoderWeights& weights() const { return *weights_; }
+
+ private:
+  LanguageModel() = default;
+  DecoderConfig config_;
+  LoadOptions options_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::optional<std::string> chat_template_text_;
+  std::vector<int32_t> stop_ids_;
+  std::shared_ptr<const DecoderWeights> weights_;
+};
+
+// The instruction set that the decoding kernels will use here ("avx512_bf16", "avx2", "generic");
+// part of a stage's identity.
+[[nodiscard]] std::string instruction_set();
+
+}  // namespace candor

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace candor {
+
+// A logistic head on a frozen encoder: P(label = 1 | text) = sigmoid(weight . embedding + bias).
+struct RewardHead {
+  std::vector<double> weight;  // [width]
+  double bias = 0;
+  [[nodiscard]] double probability(std::span<const float> embedding) const;
+  [[nodiscard]] double logit(std::span<const float> embedding) const;
+};
+
+struct RewardHeadOptions {
+  double l2 = 1e-3;         // on the weight, per example: mean loss + l2/2 |weight|^2
+  int max_iterations = 100; // Newton steps; converged earlier as a rule
+  double tolerance = 1e-8;  // on the gradient's largest entry
+};
+
+// The head that minimises mean logistic loss + l2/2 |weight|^2: Newton's method with a line search
+// on a strictly convex objective, so the minimum is unique and the result does not depend on a seed.
+// Shapes: embeddings [N, width], labels [N] of 0 / 1.
+// Errors: one class only, not converged (said, never returned as a head).
+Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::span<const int> labels,
+                                     int64_t width, const RewardHeadOptions& options);
+
+// How good a classifier is on held-out texts.
+struct Judgement {
+  int64_t count = 0;
+  double positive_share = 0;
+  double accuracy = 0;           // at 1/2
+  double auc = 0;                // ties count one half
+  double log_loss = 0;
+  double calibration_error = 0;  // expected calibration error, 10 equal-width bins
+};
+[[nodiscard]] Judgement judge(std::span<const double> probabilities, std::span<const int> labels);
+
+// Area under the ROC curve of a score, ties one half; O(N log N). NaN-free input required.
+[[nodiscard]] double area_under_roc(std::span<const double> scores, std::span<const int> labels);
+
+}  // namespace candor
