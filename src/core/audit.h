@@ -18,8 +18,8 @@ enum class PaymentRule {
 
 // What one family of lies achieves for one group, always against the others' reports as they stand.
 struct FamilyResult {
-  std::string family;         // "size_inflation", "preference_mix", "best_response", ...
-  double deviation_gain = 0;  // best utility found in the family minus utility of the truth
+  std::string family;               // "size_inflation", "preference_mix", "best_response", ...
+  double deviation_gain = 0;        // best utility found in the family minus utility of the truth
   std::optional<double> parameter;  // where it was found: a, b, a cut
 };
 
@@ -27,10 +27,10 @@ struct GroupAudit {
   std::string name;
   double utility_truth = 0;
   double best_utility = 0;
-  double deviation_gain = 0;         // best_utility - utility_truth, >= 0 (the truth is a report)
-  Report best_report;                // the report that reaches best_utility
-  std::string bound;                 // "exact", "lower" (found by search) or "upper" (certificate)
-  double certificate = 0;            // no lie gains more than this; infinity where none is known
+  double deviation_gain = 0;  // best_utility - utility_truth, >= 0 (the truth is a report)
+  Report best_report;         // the report that reaches best_utility
+  std::string bound;          // "exact", "lower" (found by search) or "upper" (certificate)
+  double certificate = 0;     // no lie gains more than this; infinity where none is known
   std::vector<FamilyResult> families;
 };
 

@@ -6,7 +6,6 @@
 
 #include "base/result.h"
 #include "core/game.h"
-#include "core/solution.h"
 
 namespace candor {
 
@@ -39,7 +38,7 @@ struct Estimate {
 // is a sum over blocks, per-block figures are solved once and resampled.
 // REQUIRES: no candidates. Errors: kInvalidArgument with fewer than 2 blocks or a block of fewer
 // than 2 outcomes.
-Result<Estimate> estimate(const Game& game, const Solution& solution, uint64_t seed,
-                          int resamples = 2000, double confidence = 0.95);
+Result<Estimate> estimate(const Game& game, uint64_t seed, int resamples = 2000,
+                          double confidence = 0.95);
 
 }  // namespace candor

@@ -28,7 +28,7 @@ enum class Normalization {
 // shape.
 struct Report {
   std::string name;
-  int64_t group_size = 1;      // w_i
+  double group_size = 1;       // w_i; a whole number in a game, any number > 0 inside a sweep
   std::vector<double> reward;  // [m], rm_i, >= 0
 };
 
@@ -51,16 +51,17 @@ struct Game {
 // Checks a game and brings it to normal form: rescales `initial` (and every candidate) to sum 1 in
 // each block, normalises the rewards as declared. `block_begin` may be empty: one block.
 //
-// Errors   kInvalidArgument, naming the group or outcome: shapes differ, m < 1, n < 1, two groups of
-//          one name, a size outside 1..max_size, a reward negative or not finite, an all-zero reward
-//          that must be normalised, initial <= 0 or not finite, lambda outside (0, inf), a candidate
-//          that is negative or sums to 0 in a block.
+// Errors   kInvalidArgument, naming the group or outcome: shapes differ, m < 1, n < 1, two groups
+// of
+//          one name, a size outside 1..max_size, a reward negative or not finite, an all-zero
+//          reward that must be normalised, initial <= 0 or not finite, lambda outside (0, inf), a
+//          candidate that is negative or sums to 0 in a block.
 Result<Game> make_game(Game raw);
 
-// The same game with group `group` reporting something else; its reward is normalised as declared
-// unless `as_is` (sweeps use unclipped mixes, MATH 4).
+// The same game with group `group` reporting something else, taken as it is: whoever wants an
+// admissible report normalises it first (sweeps use unclipped mixes, MATH 4).
 // REQUIRES: group < n, reward has m finite values.
-[[nodiscard]] Game with_report(const Game& game, size_t group, int64_t group_size,
+[[nodiscard]] Game with_report(const Game& game, size_t group, double group_size,
                                std::vector<double> reward);
 
 }  // namespace candor

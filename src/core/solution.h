@@ -17,7 +17,8 @@ struct GroupOutcome {
   double payment = 0;          // p_i, the affine-maximizer payment
   double utility = 0;          // valuation - payment
   double welfare_without = 0;  // ASW*_{-i} = max_p ASW_{-i}(p)
-  double payment_error = 0;    // bound on |payment - exact|, from the gap of the leave-one-out problem
+  double payment_error =
+      0;  // bound on |payment - exact|, from the gap of the leave-one-out problem
 };
 
 // The SW-Max model of a game with every payment, and the certificate of how exact it is.
@@ -33,9 +34,10 @@ struct Solution {
 
 // Solves SW-Max (Def 3.1) and the n leave-one-out problems, and charges p^AFF (Sec. 3):
 //   p_i = ASW_{-i}(theta_{-i}) - ASW_{-i}(theta)
-// See solver.cc for the closed forms used (KL: log-partition with the centred payment of MATH 3;
-// chi2: interior moments, else exact active set). With candidates: the best candidate, ties broken
-// by the lexicographically larger vector of per-agent valuations, then the lower index (MATH 1).
+// See block_solver.cc for the closed forms used (KL: log-partition with the centred payment of MATH
+// 3; chi2: interior moments, else exact active set). With candidates: the best candidate, ties
+// broken by the lexicographically larger vector of per-agent valuations, then the lower index (MATH
+// 1).
 Result<Solution> solve(const Game& game);
 
 // ASW of one model (Sec. 3); infinite divergence gives -infinity.
@@ -47,6 +49,17 @@ inline constexpr size_t kNobody = static_cast<size_t>(-1);
 // w_i v_i of one group under `model`, with the reward and size of `type`.
 [[nodiscard]] double group_valuation(const Game& game, const Report& type,
                                      const std::vector<double>& model);
+
+// The candidates of a game as a table of doubles (MATH 4); valuations are the groups', w_i v_i.
+struct CandidateTable {
+  std::vector<double> divergences;              // [K]
+  std::vector<std::vector<double>> valuations;  // [n][K]
+  // T_k, or B_i(k) without the group `skip`.
+  [[nodiscard]] double welfare(size_t candidate, size_t skip = kNobody) const;
+  [[nodiscard]] double best_welfare(size_t skip = kNobody) const;
+  [[nodiscard]] size_t winner(const std::vector<double>& sizes) const;  // ties: MATH 1
+};
+[[nodiscard]] CandidateTable tabulate(const Game& game);
 
 // The price of a model to group i that does not depend on i's report (taxation principle):
 //   c_i(p) = ASW*_{-i} - ASW_{-i}(p), payment = c_i(p*).

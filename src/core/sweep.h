@@ -9,9 +9,9 @@ namespace candor {
 
 // The two strategies of App. C.2 (the paper's alpha and beta).
 enum class Misreport {
-  kSizeInflation,            // report (rm_i, a w_i)
-  kPreferenceMix,            // report (b rm_i + (1-b) rm_{-i}, w_i), as it comes
-  kPreferenceMixClipped,     // the same clipped to [0, 1]
+  kSizeInflation,         // report (rm_i, a w_i)
+  kPreferenceMix,         // report (b rm_i + (1-b) rm_{-i}, w_i), as it comes
+  kPreferenceMixClipped,  // the same clipped to [0, 1]
 };
 
 struct SweepPoint {
@@ -29,5 +29,13 @@ struct SweepPoint {
 // Cost: one solve per point.
 Result<std::vector<SweepPoint>> sweep(const Game& game, size_t group, Misreport kind,
                                       const std::vector<double>& parameters);
+
+// rm_{-i}: the size-weighted mean of the other groups' rewards (MATH 8). REQUIRES: n >= 2.
+[[nodiscard]] std::vector<double> others_mean_reward(const Game& game, size_t group);
+
+// b rm_i + (1-b) rm_{-i} with the true size; with `clip`, clipped to [0, 1] and counted in
+// *clipped.
+[[nodiscard]] Report mixed_report(const Report& truth, const std::vector<double>& others,
+                                  double preference_mix, bool clip, size_t* clipped = nullptr);
 
 }  // namespace candor

@@ -27,16 +27,16 @@ struct Table {
   int64_t max_size = (int64_t{1} << 31) - 1;
 };
 
-// Errors: kInvalidArgument with the place: no candidate, no group, equal names, values out of range,
-// lengths that differ.
+// Errors: kInvalidArgument with the place: no candidate, no group, equal names, values out of
+// range, lengths that differ.
 Status check_table(const Table& table);
 
 struct Settlement {
   struct Group {
     std::string name;
     int64_t group_size = 0;
-    Int128 valuation = 0;        // w_i V[i][winner]
-    Int128 payment = 0;          // max_k B_i(k) - B_i(winner)
+    Int128 valuation = 0;  // w_i V[i][winner]
+    Int128 payment = 0;    // max_k B_i(k) - B_i(winner)
     Int128 utility = 0;
     std::vector<Int128> prices;  // [K], c_i(k) = max_j B_i(j) - B_i(k); payment = prices[winner]
   };
@@ -48,5 +48,16 @@ struct Settlement {
 // The exact settlement: same bytes on every machine and for any number of threads.
 // REQUIRES: check_table(table).ok().
 [[nodiscard]] Settlement settle(const Table& table);
+
+// B_i(k) = T_k - w_i V[i][k] for every k: what the others and the divergence make of each
+// candidate.
+[[nodiscard]] std::vector<Int128> welfare_without(const Table& table, size_t group);
+
+// The candidate that wins if group `group` reports the row `valuations` [K] with size `group_size`,
+// given `others` = welfare_without(table, group). Ties: the lexicographically larger vector of the
+// reported per-agent valuations in file order, then the lower index (MATH 1).
+[[nodiscard]] size_t winner_under_report(const Table& table, size_t group, int64_t group_size,
+                                         const std::vector<int64_t>& valuations,
+                                         const std::vector<Int128>& others);
 
 }  // namespace candor

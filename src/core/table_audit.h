@@ -21,10 +21,10 @@ struct TableGroupAudit {
   Int128 utility_truth = 0;
   Int128 best_utility = 0;
   Int128 deviation_gain = 0;
-  int64_t best_size = 1;                  // the best report: a size ...
-  std::vector<int64_t> best_valuations;   // ... and a row [K]
-  size_t best_candidate = 0;              // the candidate it makes win
-  std::string bound;                      // "exact" | "lower" | "upper"
+  int64_t best_size = 1;                 // the best report: a size ...
+  std::vector<int64_t> best_valuations;  // ... and a row [K]
+  size_t best_candidate = 0;             // the candidate it makes win
+  std::string bound;                     // "exact" | "lower" | "upper"
   std::vector<TableFamilyResult> families;
 };
 struct TableAudit {
@@ -34,21 +34,16 @@ struct TableAudit {
 };
 
 // Every candidate a group can make win by some report (row in [0,1]^K, size up to max_size), and
-// what that is worth to it (MATH 4). `given_prices` [n][K] with PaymentRule::kGiven.
+// what that is worth to it (MATH 4). Candidate k is reachable iff c_i(k) < w_max, or c_i(k) = w_max
+// and the tie order picks k: the report 1 on k, 0 elsewhere, size w_max decides it. `bound` is
+// "exact" but for pay_report where the smallest total that wins is no product of an admissible size
+// and value (then "lower": a gain that a report was found for).
+//
+// Families: best_response (the maximum over reachable candidates), size_inflation (every whole
+// size, exact), preference_mix (b on a grid over [0, 4], clipped to [0, 1] and rounded).
+//
+// `given_prices` [n][K] with PaymentRule::kGiven. Errors: its shape. Cost: O(n K + n K^2) at worst.
 Result<TableAudit> audit_table(const Table& table, PaymentRule payments,
                                const std::vector<std::vector<Int128>>& given_prices = {});
-
-// Exact pieces of a sweep on a table, by upper envelopes (MATH 4).
-struct TableSweepPiece {
-  double begin = 0;  // parameter interval [begin, end]
-  double end = 0;
-  size_t winner = 0;
-};
-// Size inflation a in (0, a_max] and preference mix b in [0, b_max]; breakpoints of the unclipped
-// report.
-Result<std::vector<TableSweepPiece>> size_inflation_pieces(const Table& table, size_t group,
-                                                           double a_max);
-Result<std::vector<TableSweepPiece>> preference_mix_pieces(const Table& table, size_t group,
-                                                           double b_max);
 
 }  // namespace candor

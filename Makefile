@@ -1,0 +1,44 @@
+# Two commands: `make demo` and `make test`. Each is enough on a fresh Debian 12 machine.
+.PHONY: demo test core setup build parity tidy format clean help
+
+CTEST = ctest --output-on-failure --no-tests=error
+
+help:
+	@echo "make demo    build, price a real language model for three groups, write a report"
+	@echo "make test    build and run every test"
+	@echo "make core    build and test without LibTorch"
+	@echo "make parity  make the goldens in tests/golden anew from the reference packages"
+	@echo "make tidy    clang-format and clang-tidy on the files that differ from origin/main"
+
+setup:
+	@tools/setup.sh full
+
+build: setup
+	@cmake --preset full >build-full.log 2>&1 || (cat build-full.log; exit 1)
+	@rm -f build-full.log
+	@cmake --build build/full
+
+demo: build
+	@bin/candor run examples/quickstart.yaml --out runs/quickstart --resume
+	@echo "The report: runs/quickstart/report.html"
+
+test: build
+	@$(CTEST) --test-dir build/full
+
+core:
+	@tools/setup.sh core
+	@cmake --preset core >/dev/null
+	@cmake --build build/core
+	@$(CTEST) --test-dir build/core -LE model
+
+parity: setup
+	@tools/make_goldens.sh
+
+tidy:
+	@tools/tidy.sh
+
+format:
+	@git ls-files -co --exclude-standard '*.h' '*.cc' | xargs clang-format -i
+
+clean:
+	@rm -rf build bin

@@ -1,0 +1,319 @@
+#include "core/audit.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "base/strings.h"
+#include "core/best_response.h"
+#include "core/solution.h"
+#include "core/sweep.h"
+
+namespace candor {
+
+namespace {
+
+constexpr uint32_t kRandomReports = 0x6c696573;  // "lies"
+
+// Brings a reward >= 0 into the set of admissible reports; false where it cannot be (all zero).
+// Under `none` rewards are bounded by the largest the group has, or 1: an unbounded report is not a
+// type of any group that this mechanism knows.
+bool make_admissible(const Game& game, size_t group, std::vector<double>& reward) {
+  if (game.normalization == Normalization::kNone) {
+    const double bound = std::max(1.0, std::ranges::max(game.groups[group].reward));
+    for (double& value : reward) value = std::clamp(value, 0.0, bound);
+    return true;
+  }
+  double scale = 0;
+  for (double& value : reward) {
+    value = std::max(0.0, value);
+    scale = game.normalization == Normalization::kMax ? std::max(scale, value) : scale + value;
+  }
+  if (!(scale > 0)) return false;
+  for (double& value : reward) value /= scale;
+  return true;
+}
+
+// Tries lies of one group and keeps the best of each family and of all.
+class LieSearch {
+ public:
+  LieSearch(const Game& game, size_t group, const AuditOptions& options, const Solution& truth)
+      : game_(game), group_(group), options_(options) {
+    result_.name = game.groups[group].name;
+    result_.utility_truth = utility(game.groups[group], truth);
+    result_.best_utility = result_.utility_truth;
+    result_.best_report = game.groups[group];
+  }
+
+  [[nodiscard]] const Report& truth() const { return game_.groups[group_]; }
+  [[nodiscard]] double max_size() const { return static_cast<double>(game_.max_size); }
+  [[nodiscard]] GroupAudit& result() { return result_; }
+
+  // Solves the game under the lie and records what it is worth to the group's true type.
+  double try_report(const std::string& family, std::vector<double> reward, double size,
+                    std::optional<double> parameter = std::nullopt) {
+    if (!make_admissible(game_, group_, reward)) return result_.utility_truth;
+    const Game lied = with_report(game_, group_, size, reward);
+    const Result<Solution> solution = solve(lied);
+    // A lie whose game overflows double precision decides nothing; the certificate covers it.
+    if (!solution.ok()) return result_.utility_truth;
+    Report report{.name = truth().name, .group_size = size, .reward = std::move(reward)};
+    const double value = utility(report, *solution);
+    record(family, value, std::move(report), parameter);
+    return value;
+  }
+
+  void record(const std::string& family, double value, Report report,
+              std::optional<double> parameter) {
+    auto found = std::ranges::find(result_.families, family, &FamilyResult::family);
+    if (found == result_.families.end()) {
+      result_.families.push_back({family, 0.0, std::nullopt});
+      found = result_.families.end() - 1;
+    }
+    const double gain = value - result_.utility_truth;
+    if (gain > found->deviation_gain) {
+      found->deviation_gain = gain;
+      found->parameter = parameter;
+    }
+    if (value > result_.best_utility) {
+      result_.best_utility = value;
+      result_.best_report = std::move(report);
+    }
+  }
+
+ private:
+  [[nodiscard]] double utility(const Report& report, const Solution& solution) const {
+    const double value = group_valuation(game_, truth(), solution.allocation);
+    switch (options_.payments) {
+      case PaymentRule::kAffine:
+        return value - solution.groups[group_].payment;
+      case PaymentRule::kZero:
+        return value;
+      case PaymentRule::kPayReport:
+        return value - group_valuation(game_, report, solution.allocation);
+      case PaymentRule::kGiven:
+        return value - options_.given_prices[group_][*solution.winner];
+    }
+    CANDOR_CHECK(false, "unknown payment rule");
+  }
+
+  const Game& game_;
+  size_t group_;
+  const AuditOptions& options_;
+  GroupAudit result_;
+};
+
+// ---------------------------------------------------------------- families
+
+// Whole sizes from 1 to max_size, close together where they are small.
+std::vector<double> size_grid(double truth, double max_size) {
+  std::vector<double> sizes;
+  for (double size = 1; size <= std::min(16.0, max_size); ++size) sizes.push_back(size);
+  for (double size = 16; size < max_size; size *= 1.5) sizes.push_back(std::floor(size));
+  for (const double factor : {0.5, 1.5, 2.0, 3.0, 4.0, 8.0}) {
+    sizes.push_back(std::clamp(std::round(truth * factor), 1.0, max_size));
+  }
+  sizes.push_back(max_size);
+  std::sort(sizes.begin(), sizes.end());
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  return sizes;
+}
+
+void try_sizes(LieSearch& search) {
+  for (const double size : size_grid(search.truth().group_size, search.max_size())) {
+    search.try_report("size_inflation", search.truth().reward, size,
+                      size / search.truth().group_size);
+  }
+}
+
+void try_mixes(const Game& game, size_t group, LieSearch& search) {
+  if (game.groups.size() < 2) return;
+  const std::vector<double> others = others_mean_reward(game, group);
+  static constexpr int kSteps = 80;
+  static constexpr double kLargestMix = 4;
+  for (int step = 0; step <= kSteps; ++step) {
+    const double mix = kLargestMix * step / kSteps;
+    Report report = mixed_report(search.truth(), others, mix, false);
+    search.try_report("preference_mix", std::move(report.reward), report.group_size, mix);
+  }
+}
+
+// Thm 3.2: lower the worst outcome (max normalisation), or move eps from the worst to the best
+// (sum).
+void try_theorem_3_2(const Game& game, LieSearch& search) {
+  const std::vector<double>& reward = search.truth().reward;
+  const auto [worst, best] = std::ranges::minmax_element(reward);
+  if (*worst == *best) return;
+  for (const double share : {1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0}) {
+    const double eps = share * *worst;
+    std::vector<double> lie = reward;
+    lie[static_cast<size_t>(worst - reward.begin())] -= eps;
+    if (game.normalization == Normalization::kSum) {
+      lie[static_cast<size_t>(best - reward.begin())] += eps;
+    }
+    search.try_report("theorem_3_2", std::move(lie), search.truth().group_size, eps);
+  }
+}
+
+// 1 above a cut of the true reward, 0 below: the shape of every best response without payments.
+void try_cuts(LieSearch& search) {
+  std::vector<double> levels = search.truth().reward;
+  std::sort(levels.begin(), levels.end());
+  levels.erase(std::unique(levels.begin(), levels.end()), levels.end());
+  static constexpr size_t kMostCuts = 32;
+  const size_t stride = std::max<size_t>(1, levels.size() / kMostCuts);
+  for (size_t i = 0; i < levels.size(); i += stride) {
+    std::vector<double> lie;
+    for (const double value : search.truth().reward) lie.push_back(value >= levels[i] ? 1.0 : 0.0);
+    for (const double size : {search.truth().group_size, search.max_size()}) {
+      search.try_report("cut", lie, size, levels[i]);
+    }
+  }
+}
+
+void try_random(const Game& game, size_t group, const AuditOptions& options, LieSearch& search) {
+  const size_t m = game.outcome_count();
+  for (int i = 0; i < options.random_reports; ++i) {
+    RandomStream random({.seed = options.seed,
+                         .stream = kRandomReports,
+                         .prompt = static_cast<uint32_t>(group),
+                         .sample = static_cast<uint32_t>(i)});
+    std::vector<double> lie(m);
+    const int shape = i % 4;
+    for (size_t x = 0; x < m; ++x) {
+      const double truth = search.truth().reward[x];
+      const double u = random.uniform();
+      if (shape == 0) lie[x] = u;
+      if (shape == 1) lie[x] = u < 0.5 ? 0.0 : 1.0;
+      if (shape == 2) lie[x] = std::max(0.0, truth * (1 + 0.2 * (u - 0.5)));
+      if (shape == 3) lie[x] = 0;
+    }
+    if (shape == 3) lie[random.below(m)] = 1;  // a vertex
+    const double stretch = std::exp(2 * random.normal());
+    const double size = i % 3 == 0 ? search.truth().group_size
+                                   : std::clamp(std::round(search.truth().group_size * stretch),
+                                                1.0, search.max_size());
+    search.try_report("random", std::move(lie), size);
+  }
+}
+
+// Climbs from the best lie so far, one outcome or the size at a time.
+void climb(const Game& game, size_t group, const AuditOptions& options, LieSearch& search) {
+  static constexpr size_t kMostCoordinates = 24;
+  const size_t m = game.outcome_count();
+  RandomStream random({.seed = options.seed,
+                       .stream = kRandomReports,
+                       .prompt = static_cast<uint32_t>(group),
+                       .sample = UINT32_MAX});
+  for (const double step : {0.5, 0.1, 0.02}) {
+    for (size_t i = 0; i < std::min(m, kMostCoordinates); ++i) {
+      const size_t x = m <= kMostCoordinates ? i : random.below(m);
+      for (const double move : {-step, step}) {
+        std::vector<double> lie = search.result().best_report.reward;
+        lie[x] = std::max(0.0, lie[x] + move);
+        search.try_report("local_search", std::move(lie), search.result().best_report.group_size);
+      }
+    }
+    for (const double factor : {1 - step, 1 + step}) {
+      const double size = std::clamp(std::round(search.result().best_report.group_size * factor),
+                                     1.0, search.max_size());
+      search.try_report("local_search", search.result().best_report.reward, size);
+    }
+  }
+}
+
+// Exact where the theory is: KL, nobody pays, no candidates, max normalisation (MATH 5).
+bool try_best_response(const Game& game, size_t group, const AuditOptions& options,
+                       LieSearch& search) {
+  if (options.payments != PaymentRule::kZero || !game.candidates.empty() ||
+      game.normalization == Normalization::kSum) {
+    return false;
+  }
+  bool exact = game.normalization == Normalization::kMax;
+  for (const double size : {search.truth().group_size, search.max_size()}) {
+    BestResponse best = best_response_without_payments(game, group, size);
+    exact = exact && best.exact;
+    const char* family = size == search.max_size() ? "best_response" : "best_reward";
+    search.record(family, best.valuation, std::move(best.report), size);
+  }
+  return exact;
+}
+
+// No lie gains more than this, by theory.
+double certificate_of(const Game& game, size_t group, const AuditOptions& options,
+                      const Solution& truth, double utility_truth) {
+  const Report& type = game.groups[group];
+  if (game.candidates.empty()) {
+    if (options.payments == PaymentRule::kAffine) {
+      return truth.gap + truth.groups[group].payment_error;
+    }
+    // Payments are >= 0 and v_i is at most the mean over prompts of the best reward.
+    double best = 0;
+    for (size_t block = 0; block < game.block_count(); ++block) {
+      best += *std::max_element(
+          type.reward.begin() + static_cast<ptrdiff_t>(game.block_begin[block]),
+          type.reward.begin() + static_cast<ptrdiff_t>(game.block_begin[block + 1]));
+    }
+    return type.group_size * best / static_cast<double>(game.block_count()) - utility_truth;
+  }
+  // Taxation principle (MATH 4): the group does no better than the best candidate at its price.
+  const CandidateTable table = tabulate(game);
+  double best = -std::numeric_limits<double>::infinity();
+  for (size_t k = 0; k < table.divergences.size(); ++k) {
+    if (std::isinf(table.divergences[k])) continue;
+    double price = 0;
+    if (options.payments == PaymentRule::kAffine) {
+      price = truth.groups[group].welfare_without - table.welfare(k, group);
+    } else if (options.payments == PaymentRule::kGiven) {
+      price = options.given_prices[group][k];
+    }
+    best = std::max(best, table.valuations[group][k] - price);
+  }
+  return best - utility_truth;
+}
+
+GroupAudit audit_group(const Game& game, size_t group, const AuditOptions& options,
+                       const Solution& truth) {
+  LieSearch search(game, group, options, truth);
+  try_sizes(search);
+  try_mixes(game, group, search);
+  try_theorem_3_2(game, search);
+  try_cuts(search);
+  try_random(game, group, options, search);
+  const bool exact = try_best_response(game, group, options, search);
+  climb(game, group, options, search);
+  GroupAudit result = std::move(search.result());
+  result.deviation_gain = result.best_utility - result.utility_truth;
+  result.certificate = certificate_of(game, group, options, truth, result.utility_truth);
+  const double slack = 1e-9 * (1 + std::abs(result.best_utility));
+  const bool met = result.deviation_gain >= result.certificate - slack;
+  result.bound = exact || met || options.payments == PaymentRule::kAffine ? "exact" : "lower";
+  return result;
+}
+
+}  // namespace
+
+Result<Audit> audit_game(const Game& game, const AuditOptions& options) {
+  if (options.payments == PaymentRule::kGiven) {
+    if (game.candidates.empty()) {
+      return invalid_argument("given prices are prices of candidates; this game has no candidates");
+    }
+    CANDOR_CHECK(options.given_prices.size() == game.groups.size());
+  }
+  CANDOR_TRY(const Solution truth, solve(game));
+  Audit audit;
+  audit.payments = options.payments;
+  double sizes = 0;
+  for (const Report& report : game.groups) sizes += report.group_size;
+  audit.threshold = 1e-9 * (1 + sizes) + truth.gap;
+  for (size_t group = 0; group < game.groups.size(); ++group) {
+    audit.groups.push_back(audit_group(game, group, options, truth));
+    audit.profitable = audit.profitable || audit.groups.back().deviation_gain > audit.threshold;
+  }
+  return audit;
+}
+
+}  // namespace candor

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "core/game.h"
+
+namespace candor {
+
+// The best lie of one group when nobody pays, over all rewards in [0, 1] and the given size.
+struct BestResponse {
+  double valuation = 0;  // true w_i v_i of the model the lie brings about
+  Report report;         // 1 on the outcomes above the cut, 0 below
+  bool exact = false;    // KL: the optimum; otherwise the best cut that the search found
+};
+
+// For a fixed dual variable the group's problem is a fractional knapsack in p/p0, so some best
+// report is 1 on its top outcomes and 0 on the rest, with at most one outcome in between (MATH 5).
+//
+// KL [ours]: v_i is linear-fractional in the report's exponentials, so the fraction is never
+// needed: every cut is tried, O(m log m). chi2: every cut of blocks up to 2,048 outcomes, 256 cuts
+// of larger ones, with a golden-section search for the outcome in between at the best cut; a lower
+// bound.
+//
+// Blocks: the constraint 0 <= rm' <= 1 is one per outcome and a 0/1 report with a 1 anywhere has
+// maximum 1, so under max normalisation the best lie is the best lie of each block by itself.
+//
+// REQUIRES: size > 0, normalisation max or none, no candidates.
+[[nodiscard]] BestResponse best_response_without_payments(const Game& game, size_t group,
+                                                          double size);
+
+}  // namespace candor

@@ -1,0 +1,136 @@
+#include "core/game.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/check.h"
+#include "base/strings.h"
+#include "core/sum.h"
+
+namespace candor {
+
+namespace {
+
+Status check_shape(Game& game) {
+  const size_t m = game.initial.size();
+  if (m == 0) return invalid_argument("initial: there is no outcome; at least one is needed");
+  if (game.groups.empty()) return invalid_argument("groups: there is none; at least one is needed");
+  if (game.block_begin.empty()) game.block_begin = {0, m};
+  if (game.block_begin.front() != 0 || game.block_begin.back() != m) {
+    return invalid_argument(
+        str_cat("blocks: they hold ", game.block_begin.back(), " outcomes; initial has ", m));
+  }
+  for (size_t block = 0; block + 1 < game.block_begin.size(); ++block) {
+    if (game.block_begin[block + 1] <= game.block_begin[block]) {
+      return invalid_argument(str_cat("blocks[", block, "]: is empty"));
+    }
+  }
+  if (game.max_size < 1) {
+    return invalid_argument(str_cat("max_size: found ", game.max_size, "; expected at least 1"));
+  }
+  const double lambda = game.divergence.regularization;
+  if (!(std::isfinite(lambda) && lambda > 0)) {
+    return invalid_argument(
+        str_cat("divergence.lambda: found ", lambda, "; expected a finite number above 0"));
+  }
+  return {};
+}
+
+// Rescales to sum 1 in every block. `what` names the array in errors.
+Status rescale(const std::vector<size_t>& block_begin, bool zero_allowed, const std::string& what,
+               std::vector<double>& model) {
+  if (model.size() != block_begin.back()) {
+    return invalid_argument(
+        str_cat(what, ": has ", model.size(), " entries; expected ", block_begin.back()));
+  }
+  for (size_t block = 0; block + 1 < block_begin.size(); ++block) {
+    Sum total;
+    for (size_t x = block_begin[block]; x < block_begin[block + 1]; ++x) {
+      const bool fine =
+          std::isfinite(model[x]) && (model[x] > 0 || (zero_allowed && model[x] == 0));
+      if (!fine) {
+        return invalid_argument(str_cat(what, "[", x, "]: found ", model[x], "; expected a finite ",
+                                        zero_allowed ? "number >= 0" : "number above 0"));
+      }
+      total.add(model[x]);
+    }
+    if (!(total.value() > 0) || !std::isfinite(total.value())) {
+      return invalid_argument(str_cat(what, ": sums to ", total.value(), " in block ", block,
+                                      "; expected a finite number above 0"));
+    }
+    for (size_t x = block_begin[block]; x < block_begin[block + 1]; ++x) {
+      model[x] /= total.value();
+      if (!zero_allowed && model[x] == 0) {
+        return invalid_argument(str_cat(what, "[", x,
+                                        "]: is 0 beside the rest of its block; every "
+                                        "outcome needs a probability above 0"));
+      }
+    }
+  }
+  return {};
+}
+
+Status normalize(Normalization normalization, const std::string& what,
+                 std::vector<double>& reward) {
+  Sum total;
+  double largest = 0;
+  for (size_t x = 0; x < reward.size(); ++x) {
+    if (!(std::isfinite(reward[x]) && reward[x] >= 0)) {
+      return invalid_argument(
+          str_cat(what, ".reward[", x, "]: found ", reward[x], "; expected a finite number >= 0"));
+    }
+    total.add(reward[x]);
+    largest = std::max(largest, reward[x]);
+  }
+  if (normalization == Normalization::kNone) return {};
+  const double scale = normalization == Normalization::kMax ? largest : total.value();
+  if (!(scale > 0) || !std::isfinite(scale)) {
+    return invalid_argument(str_cat(what,
+                                    ".reward: ", scale == 0 ? "is zero everywhere" : "overflows",
+                                    "; it cannot be normalised"));
+  }
+  for (double& value : reward) value /= scale;
+  return {};
+}
+
+}  // namespace
+
+Result<Game> make_game(Game game) {
+  CANDOR_RETURN_IF_ERROR(check_shape(game));
+  CANDOR_RETURN_IF_ERROR(rescale(game.block_begin, false, "initial", game.initial));
+  std::set<std::string> names;
+  for (size_t group = 0; group < game.groups.size(); ++group) {
+    Report& report = game.groups[group];
+    const std::string what = str_cat("groups[", group, "]");
+    if (!names.insert(report.name).second) {
+      return invalid_argument(
+          str_cat(what, ".name: found ", quote(report.name), " a second time; names must differ"));
+    }
+    const bool whole = report.group_size == std::floor(report.group_size);
+    if (!whole || report.group_size < 1 || report.group_size > static_cast<double>(game.max_size)) {
+      return invalid_argument(str_cat(what, ".size: found ", report.group_size,
+                                      "; expected a whole number from 1 to ", game.max_size));
+    }
+    if (report.reward.size() != game.outcome_count()) {
+      return invalid_argument(str_cat(what, ".reward: has ", report.reward.size(),
+                                      " entries; initial has ", game.outcome_count()));
+    }
+    CANDOR_RETURN_IF_ERROR(normalize(game.normalization, what, report.reward));
+  }
+  for (size_t k = 0; k < game.candidates.size(); ++k) {
+    CANDOR_RETURN_IF_ERROR(
+        rescale(game.block_begin, true, str_cat("candidates[", k, "]"), game.candidates[k]));
+  }
+  return game;
+}
+
+Game with_report(const Game& game, size_t group, double group_size, std::vector<double> reward) {
+  CANDOR_CHECK(group < game.groups.size() && reward.size() == game.outcome_count());
+  Game changed = game;
+  changed.groups[group].group_size = group_size;
+  changed.groups[group].reward = std::move(reward);
+  return changed;
+}
+
+}  // namespace candor

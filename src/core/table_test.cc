@@ -1,0 +1,187 @@
+#include "core/table.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/rng.h"
+
+namespace candor {
+namespace {
+
+// The published figures have two decimals and their menu three.
+constexpr double kRounding = 0.0201;
+
+int64_t units(double value) { return to_fixed_point(value).value(); }
+
+// MATH 9, NeurIPS Tables 2-3: menu A, B, C, D for Helpful, Harmless, Humor, D_f left out.
+Table published(std::vector<int64_t> sizes) {
+  Table table;
+  for (const char* name : {"A", "B", "C", "D"}) table.candidates.push_back({name, 0});
+  const std::vector<std::vector<double>> rows = {
+      {0, .2625, .886, 1}, {1, .578, .12, 0}, {.503, 1, .185, 0}};
+  const char* names[] = {"Helpful", "Harmless", "Humor"};
+  for (size_t i = 0; i < 3; ++i) {
+    Table::Group group{.name = names[i], .group_size = sizes[i], .valuations = {}};
+    for (const double value : rows[i]) group.valuations.push_back(units(value));
+    table.groups.push_back(group);
+  }
+  return table;
+}
+
+// Valuation, utility and welfare of group 1 when it inflates its size by a, valued truthfully.
+void expect_published(std::vector<int64_t> sizes, const std::vector<int64_t>& reports,
+                      const std::vector<double>& valuation, const std::vector<double>& utility,
+                      const std::vector<double>& welfare) {
+  const Table truth = published(sizes);
+  for (size_t i = 0; i < reports.size(); ++i) {
+    Table lied = truth;
+    lied.groups[0].group_size = reports[i];
+    const Settlement settled = settle(lied);
+    const double v = static_cast<double>(sizes[0]) *
+                     from_fixed_point(truth.groups[0].valuations[settled.winner]);
+    EXPECT_NEAR(v, valuation[i], kRounding);
+    EXPECT_NEAR(v - from_fixed_point(settled.groups[0].payment), utility[i], kRounding);
+    double total = 0;
+    for (const Table::Group& group : truth.groups) {
+      total += static_cast<double>(group.group_size) *
+               from_fixed_point(group.valuations[settled.winner]);
+    }
+    EXPECT_NEAR(total, welfare[i], kRounding);
+  }
+}
+
+TEST(Settle, PublishedTables) {
+  // a = .2 .5 1 1.5 2 3 of size 3; the sizes .6, 1.5 and 4.5 are not whole: scale all sizes by 10.
+  // Scaled, valuations and welfare are ten times the published ones, so compare through 1 / 10.
+  for (const int64_t factor : {10}) {
+    const Table truth = published({3 * factor, 2 * factor, 1 * factor});
+    const std::vector<double> a = {.2, .5, 1, 1.5, 2, 3};
+    const std::vector<double> valuation = {0, .79, 2.66, 3, 3, 3};
+    const std::vector<double> utility = {0, .44, .57, .5, .5, .5};
+    const std::vector<double> welfare = {2.51, 2.94, 3.08, 3, 3, 3};
+    for (size_t i = 0; i < a.size(); ++i) {
+      Table lied = truth;
+      lied.groups[0].group_size =
+          static_cast<int64_t>(std::lround(a[i] * 3 * static_cast<double>(factor)));
+      const Settlement settled = settle(lied);
+      const double scale = static_cast<double>(factor);
+      const double v = 3 * from_fixed_point(truth.groups[0].valuations[settled.winner]);
+      EXPECT_NEAR(v, valuation[i], kRounding) << a[i];
+      EXPECT_NEAR(v - from_fixed_point(settled.groups[0].payment) / scale, utility[i], kRounding)
+          << a[i];
+      double total = 0;
+      for (const Table::Group& group : truth.groups) {
+        total += static_cast<double>(group.group_size) / scale *
+                 from_fixed_point(group.valuations[settled.winner]);
+      }
+      EXPECT_NEAR(total, welfare[i], kRounding) << a[i];
+    }
+  }
+  expect_published({4, 5, 3}, {2, 4, 6, 8, 12}, {0, 1.05, 1.05, 3.54, 4},
+                   {0, .43, .43, -1.83, -2.51}, {6.51, 6.94, 6.94, 4.68, 4});
+}
+
+Table random_table(uint64_t seed, size_t most_groups, size_t most_candidates, bool coarse) {
+  RandomStream random({.seed = seed, .stream = 5});
+  Table table;
+  const size_t n = 1 + random.below(most_groups);
+  const size_t count = 1 + random.below(most_candidates);
+  for (size_t k = 0; k < count; ++k) {
+    const int64_t d = coarse
+                          ? static_cast<int64_t>(random.below(3)) * (kFixedPointOne / 2)
+                          : static_cast<int64_t>(random.below(uint64_t{1} << 33)) - kFixedPointOne;
+    table.candidates.push_back({"k" + std::to_string(k), d});
+  }
+  for (size_t i = 0; i < n; ++i) {
+    Table::Group group{.name = "g" + std::to_string(i),
+                       .group_size = static_cast<int64_t>(1 + random.below(5)),
+                       .valuations = {}};
+    for (size_t k = 0; k < count; ++k) {
+      group.valuations.push_back(
+          coarse ? static_cast<int64_t>(random.below(3)) * (kFixedPointOne / 2)
+                 : static_cast<int64_t>(random.below(static_cast<uint64_t>(kFixedPointOne) + 1)));
+    }
+    table.groups.push_back(group);
+  }
+  return table;
+}
+
+// The definition, written out again without any shortcut: leave a group out, settle, compare.
+TEST(Settle, AgreesWithTheDefinition) {
+  for (uint64_t seed = 1; seed <= 100000; ++seed) {
+    const Table table = random_table(seed, 3, 4, seed % 2 == 0);
+    const Settlement settled = settle(table);
+    Int128 spent = 0;
+    for (size_t i = 0; i < table.groups.size(); ++i) {
+      Int128 best = 0;
+      Int128 at_winner = 0;
+      for (size_t k = 0; k < table.candidates.size(); ++k) {
+        Int128 others = -Int128{table.candidates[k].divergence};
+        for (size_t j = 0; j < table.groups.size(); ++j) {
+          if (j != i) others += Int128{table.groups[j].group_size} * table.groups[j].valuations[k];
+        }
+        if (k == 0 || others > best) best = others;
+        if (k == settled.winner) at_winner = others;
+      }
+      const Settlement::Group& group = settled.groups[i];
+      ASSERT_TRUE(group.payment == best - at_winner) << seed;
+      ASSERT_TRUE(group.payment >= 0) << seed;
+      if (table.candidates[0].divergence >= 0 && table.candidates.size() == 1) {
+        ASSERT_TRUE(group.payment == 0) << seed;
+      }
+      ASSERT_TRUE(group.payment == group.prices[settled.winner]) << seed;
+      ASSERT_TRUE(group.utility == group.valuation - group.payment) << seed;
+      // IR: with rows >= 0 the group is no worse off than absent.
+      ASSERT_TRUE(group.utility >= 0) << seed;
+      spent += group.valuation;
+    }
+    ASSERT_TRUE(settled.welfare == spent - table.candidates[settled.winner].divergence) << seed;
+  }
+}
+
+TEST(Settle, TiesFollowTheRule) {
+  Table table;
+  table.candidates = {{"a", 0}, {"b", 0}, {"c", 0}};
+  table.groups = {{"x", 1, {0, kFixedPointOne, kFixedPointOne}}, {"y", 1, {kFixedPointOne, 0, 0}}};
+  EXPECT_EQ(settle(table).winner, 1U) << "larger valuation of the first group, then lower index";
+  // Per-agent values decide, not sizes times values.
+  table.groups = {{"x", 1, {2, 1, 1}}, {"y", 1, {0, 1, 1}}};
+  EXPECT_EQ(settle(table).winner, 0U);
+}
+
+TEST(Settle, Limits) {
+  Table table;
+  table.candidates = {{"a", kFixedPointLimit - 1}, {"b", -(kFixedPointLimit - 1)}};
+  for (int i = 0; i < 1000; ++i) {
+    table.groups.push_back({"g" + std::to_string(i), table.max_size, {kFixedPointOne, 0}});
+  }
+  ASSERT_TRUE(check_table(table).ok());
+  const Settlement settled = settle(table);
+  EXPECT_EQ(settled.winner, 0U);
+  const Int128 total = Int128{1000} * table.max_size * kFixedPointOne;
+  EXPECT_TRUE(settled.welfare == total - (kFixedPointLimit - 1));
+}
+
+TEST(Table, Refuses) {
+  Table good;
+  good.candidates = {{"a", 0}, {"b", 1}};
+  good.groups = {{"x", 1, {0, kFixedPointOne}}};
+  ASSERT_TRUE(check_table(good).ok());
+  const auto refused = [&](auto&& breaking) {
+    Table table = good;
+    breaking(table);
+    return !check_table(table).ok();
+  };
+  EXPECT_TRUE(refused([](Table& t) { t.groups[0].valuations[1] += 1; }));
+  EXPECT_TRUE(refused([](Table& t) { t.groups[0].valuations[0] = -1; }));
+  EXPECT_TRUE(refused([](Table& t) { t.groups[0].valuations.pop_back(); }));
+  EXPECT_TRUE(refused([](Table& t) { t.groups[0].group_size = 0; }));
+  EXPECT_TRUE(refused([](Table& t) { t.candidates[1].name = "a"; }));
+  EXPECT_TRUE(refused([](Table& t) { t.candidates[1].divergence = kFixedPointLimit; }));
+  EXPECT_TRUE(refused([](Table& t) { t.groups.push_back(t.groups[0]); }));
+  EXPECT_TRUE(refused([](Table& t) { t.groups.clear(); }));
+}
+
+}  // namespace
+}  // namespace candor
