@@ -34,9 +34,9 @@ enum class GgufType : uint32_t {
 
 struct GgufTensor {
   std::string name;
-  uint32_t type = 0;            // GgufType, or a number that is not supported
-  std::vector<int64_t> shape;   // row-major, slowest first (the file stores it the other way round)
-  std::string_view bytes;       // inside the mapping
+  uint32_t type = 0;           // GgufType, or a number that is not supported
+  std::vector<int64_t> shape;  // row-major, slowest first (the file stores it the other way round)
+  std::string_view bytes;      // inside the mapping
   [[nodiscard]] int64_t element_count() const;
 };
 

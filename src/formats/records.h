@@ -19,7 +19,7 @@ struct LabelledText {
 };
 
 struct LabelledTextSource {
-  std::filesystem::path path;      // *.jsonl or *.csv
+  std::filesystem::path path;  // *.jsonl or *.csv
   std::string text_field = "text";
   std::string label_field = "label";
   std::vector<std::string> positive_values = {"1"};  // label text (or number) that counts as 1
