@@ -189,6 +189,10 @@ void JsonReader::fail(const std::string& key, std::string_view what) {
   if (!state_->error.has_value()) state_->error = error_at(key, what);
 }
 
+void JsonReader::adopt(const Status& status) {
+  if (!status.ok() && !state_->error.has_value()) state_->error = status.error();
+}
+
 const Json* JsonReader::find(const std::string& key, bool required) {
   known_.push_back(key);
   if (!json_->is_object()) return nullptr;

@@ -79,7 +79,10 @@ class JsonReader {
 
   // Records an error at `key` of this object: "found ...; expected ...".
   void fail(const std::string& key, std::string_view what);
-  // The same as a value, for checks made outside the reader.
+  // Records an error found elsewhere (a child that has finished, a file that a field names).
+  void adopt(const Status& status);
+  void adopt(const Error& error) { adopt(Status(error)); }
+  // The error as a value, for checks made outside the reader.
   [[nodiscard]] Error error_at(const std::string& key, std::string_view what) const;
 
   [[nodiscard]] bool ok() const { return !state_->error.has_value(); }

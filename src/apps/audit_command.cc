@@ -1,0 +1,139 @@
+#include <cstdio>
+#include <memory>
+
+#include "apps/commands.h"
+#include "base/strings.h"
+#include "core/audit.h"
+#include "core/table_audit.h"
+#include "study/game_file.h"
+#include "study/result_files.h"
+#include "study/table_file.h"
+
+namespace candor {
+
+namespace {
+
+struct AuditCommandOptions {
+  std::string file;
+  std::string payments = "affine";
+};
+
+struct AuditRow {
+  std::string name, truth, best, gain, bound, family;
+};
+
+void print_audit(const std::string& payments, bool profitable, const std::vector<AuditRow>& rows) {
+  std::vector<std::vector<std::string>> cells = {
+      {"group", "utility of truth", "best found", "gain from lying", "bound", "best family"}};
+  for (const AuditRow& row : rows) {
+    cells.push_back({row.name, row.truth, row.best, row.gain, row.bound, row.family});
+  }
+  print_table(cells);
+  std::printf("\npayments %s: %s\n", payments.c_str(),
+              profitable ? "a group gains by lying" : "no group gains by lying");
+  std::printf("exact: no report does better; lower: found by search, more may be possible.\n");
+}
+
+template <typename Families>
+std::string best_family(const Families& families) {
+  const auto* best = &families.front();
+  for (const auto& family : families) {
+    if (family.deviation_gain > best->deviation_gain) best = &family;
+  }
+  return best->deviation_gain > 0 ? best->family : "-";
+}
+
+Result<PaymentRule> parse_rule(const std::string& text) {
+  if (text == "affine") return PaymentRule::kAffine;
+  if (text == "zero") return PaymentRule::kZero;
+  if (text == "pay_report") return PaymentRule::kPayReport;
+  if (text.ends_with(".json")) return PaymentRule::kGiven;
+  const std::vector<std::string> rules = {"affine", "zero", "pay_report"};
+  return usage_error(str_cat("--payments: found ", quote(text),
+                             "; expected affine, zero, pay_report or a prices/1 file (*.json)",
+                             did_you_mean(text, rules)));
+}
+
+CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule, bool json) {
+  CANDOR_TRY(const LoadedTable loaded, load_table(own.file));
+  std::vector<std::vector<Int128>> prices;
+  if (rule == PaymentRule::kGiven) {
+    std::vector<std::string> names;
+    for (const Table::Group& group : loaded.table.groups) names.push_back(group.name);
+    CANDOR_TRY(prices, load_prices(own.payments, names, loaded.table.candidates.size()));
+  }
+  CANDOR_TRY(const TableAudit audit, audit_table(loaded.table, rule, prices));
+  if (json) {
+    std::printf("%s", to_text(audit_json(loaded.table, audit)).c_str());
+    return audit.profitable ? 1 : 0;
+  }
+  std::vector<AuditRow> rows;
+  const auto show = [](Int128 units) { return format_short(from_fixed_point(units), 8); };
+  for (const TableGroupAudit& group : audit.groups) {
+    rows.push_back({group.name, show(group.utility_truth), show(group.best_utility),
+                    show(group.deviation_gain), group.bound, best_family(group.families)});
+  }
+  print_audit(own.payments, audit.profitable, rows);
+  if (loaded.table.menu_depends_on_reports) {
+    std::printf("The menu depends on the reports: this audit takes the menu as it stands.\n");
+  }
+  return audit.profitable ? 1 : 0;
+}
+
+CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
+                              const CommonOptions& options) {
+  CANDOR_TRY(const Game game, load_game(own.file));
+  AuditOptions audit_options{.payments = rule, .given_prices = {}, .seed = options.seed};
+  if (rule == PaymentRule::kGiven) {
+    std::vector<std::string> names;
+    for (const Report& report : game.groups) names.push_back(report.name);
+    CANDOR_TRY(const auto prices, load_prices(own.payments, names, game.candidates.size()));
+    for (const auto& row : prices) {
+      std::vector<double>& out = audit_options.given_prices.emplace_back();
+      for (const Int128 price : row) out.push_back(from_fixed_point(price));
+    }
+  }
+  const Result<Audit> audit = audit_game(game, audit_options);
+  if (!audit.ok()) return Error{audit.error().code, str_cat(own.file, ": ", audit.error().message)};
+  if (options.json()) {
+    std::printf("%s", to_text(audit_json(*audit)).c_str());
+    return audit->profitable ? 1 : 0;
+  }
+  std::vector<AuditRow> rows;
+  for (const GroupAudit& group : audit->groups) {
+    const bool gains = group.deviation_gain > audit->threshold;
+    rows.push_back({group.name, format_short(group.utility_truth, 8),
+                    format_short(group.best_utility, 8), format_short(group.deviation_gain, 6),
+                    group.bound, gains ? best_family(group.families) : "-"});
+  }
+  print_audit(own.payments, audit->profitable, rows);
+  std::printf("A gain counts above %s.\n", format_short(audit->threshold, 3).c_str());
+  return audit->profitable ? 1 : 0;
+}
+
+CommandResult run_audit(const AuditCommandOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const PaymentRule rule, parse_rule(own.payments));
+  CANDOR_TRY(const Json json, read_json_file(own.file));
+  const std::string kind = json.is_object() && json.contains("candor") && json["candor"].is_string()
+                               ? json["candor"].get<std::string>()
+                               : "";
+  if (kind == "table/1") return audit_table_file(own, rule, options.json());
+  if (kind == "game/1") return audit_game_file(own, rule, options);
+  return invalid_argument(
+      str_cat(own.file, ": $.candor: found ", quote(kind), "; expected \"game/1\" or \"table/1\""));
+}
+
+}  // namespace
+
+void add_audit_command(CLI::App& app, CommonOptions& options) {
+  auto own = std::make_shared<AuditCommandOptions>();
+  CLI::App* command = add_command(app,
+                                  {"audit", "Can any group gain by lying? Exit 1 when one can",
+                                   "candor audit catalog/sun2025/fig1_shape.json --payments zero"},
+                                  options, [own, &options] { return run_audit(*own, options); });
+  command->add_option("FILE", own->file, "A game/1 or table/1 file")->required();
+  command->add_option("--payments", own->payments,
+                      "affine (default), zero, pay_report, or a prices/1 file");
+}
+
+}  // namespace candor

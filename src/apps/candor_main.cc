@@ -1,0 +1,16 @@
+// candor: solving, settling, auditing, studies. No LibTorch: language-model work is
+// candor-worker's.
+#include "apps/command.h"
+#include "apps/commands.h"
+
+int main(int argc, char** argv) {
+  CLI::App app("Candor: truthful fine-tuning of one language model for several paying groups.",
+               "candor");
+  app.set_version_flag("--version", CANDOR_VERSION);
+  app.require_subcommand(1);
+  candor::CommonOptions options;
+  candor::add_solve_command(app, options);
+  candor::add_settle_command(app, options);
+  candor::add_audit_command(app, options);
+  return candor::run_program(app, argc, argv);
+}

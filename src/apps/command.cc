@@ -1,0 +1,124 @@
+#include "apps/command.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <new>
+#include <optional>
+
+#include "base/interrupt.h"
+#include "base/strings.h"
+
+namespace candor {
+
+namespace {
+
+// The outcome of the command that ran; CLI11's callbacks cannot return one.
+std::optional<CommandResult>& outcome() {
+  static std::optional<CommandResult> value;
+  return value;
+}
+
+// Every name that could have been meant: subcommands and flags along the chosen path.
+std::vector<std::string> known_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    names.push_back(command->get_name());
+    if (!command->parsed()) continue;
+    for (std::string& name : known_names(*command)) names.push_back(std::move(name));
+  }
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  std::string hint;
+  const std::vector<std::string> names = known_names(app);
+  for (int i = 1; i < argc && hint.empty(); ++i) {
+    const std::string word = split(argv[i], '=')[0];
+    const bool known = std::ranges::find(names, word) != names.end();
+    if (!known && std::string(error.what()).find(word) != std::string::npos) {
+      hint = did_you_mean(word, names);
+    }
+  }
+  std::fprintf(stderr, "%s: %s%s\nTry %s --help.\n", app.get_name().c_str(), error.what(),
+               hint.c_str(), app.get_name().c_str());
+  return exit_code(ErrorCode::kUsage);
+}
+
+bool looks_like_number(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("+-0123456789.e%infa") == std::string::npos;
+}
+
+}  // namespace
+
+ProgressMode CommonOptions::progress_mode() const {
+  if (quiet) return ProgressMode::kQuiet;
+  return progress == "json" ? ProgressMode::kJson : ProgressMode::kTerminal;
+}
+
+CLI::App* add_command(CLI::App& app, const CommandSpec& spec, CommonOptions& options,
+                      std::function<CommandResult()> run) {
+  CLI::App* command = app.add_subcommand(spec.name, spec.summary);
+  command->footer("Example:\n  " + spec.example);
+  command->add_option("--format", options.format, "What stdout gets: table or json")
+      ->check(CLI::IsMember({"table", "json"}));
+  command->add_option("--progress", options.progress, "auto: a bar on a terminal; json: JSON lines")
+      ->check(CLI::IsMember({"auto", "json"}));
+  command->add_option("--seed", options.seed, "Seed of every random number");
+  command->add_option("--threads", options.threads, "Threads (0: all cores)")
+      ->check(CLI::Range(0, 1024));
+  command->add_flag("--quiet", options.quiet, "No progress");
+  command->callback([run = std::move(run)] { outcome() = run(); });
+  return command;
+}
+
+int run_program(CLI::App& app, int argc, char** argv) {
+  install_interrupt_handler();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return report_usage_error(app, error, argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "%s: not enough memory\n", app.get_name().c_str());
+    return exit_code(ErrorCode::kResource);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s: internal error: %s\n", app.get_name().c_str(), error.what());
+    return exit_code(ErrorCode::kInternal);
+  }
+  if (!outcome().has_value()) return 0;
+  if (outcome()->ok()) {
+    if (std::fflush(stdout) != 0) {
+      std::fprintf(stderr, "%s: could not write to standard output\n", app.get_name().c_str());
+      return exit_code(ErrorCode::kResource);
+    }
+    return **outcome();
+  }
+  const Error& error = outcome()->error();
+  std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.message.c_str());
+  return exit_code(error.code);
+}
+
+void print_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()), 0);
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const std::string padding(widths[i] - row[i].size(), ' ');
+      const bool right = i > 0 && (&row == &rows.front() || looks_like_number(row[i]));
+      line += (i > 0 ? "  " : "") + (right ? padding + row[i] : row[i] + padding);
+    }
+    std::printf("%s\n", std::string(line.substr(0, line.find_last_not_of(' ') + 1)).c_str());
+  }
+}
+
+}  // namespace candor

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "base/result.h"
+
+namespace candor {
+
+// What every command takes (DESIGN section 4).
+struct CommonOptions {
+  std::string format = "table";
+  std::string progress = "auto";
+  uint64_t seed = 1;
+  int threads = 0;  // 0: all cores
+  bool quiet = false;
+
+  [[nodiscard]] bool json() const { return format == "json"; }
+  [[nodiscard]] ProgressMode progress_mode() const;
+};
+
+// A command's work: the exit code, or the error to print. Exit 1 means that a check failed.
+using CommandResult = Result<int>;
+
+// Adds a command with the common flags; `run` is called after parsing when it was chosen. `example`
+// ends its help.
+struct CommandSpec {
+  std::string name;
+  std::string summary;
+  std::string example;
+};
+CLI::App* add_command(CLI::App& app, const CommandSpec& spec, CommonOptions& options,
+                      std::function<CommandResult()> run);
+
+// Parses, runs the chosen command, prints its error; returns the exit code. Foreign exceptions end
+// here.
+int run_program(CLI::App& app, int argc, char** argv);
+
+// Prints rows with aligned columns, the first row as a header; numbers to the right.
+void print_table(const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace candor
