@@ -37,6 +37,12 @@ std::vector<std::string> known_names(const CLI::App& app) {
 int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   std::string hint;
   const std::vector<std::string> names = known_names(app);
+  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) {
+    std::fprintf(stderr, "%s: %s is not a command%s\nTry %s --help.\n", app.get_name().c_str(),
+                 quote(argv[1]).c_str(), did_you_mean(argv[1], names).c_str(),
+                 app.get_name().c_str());
+    return exit_code(ErrorCode::kUsage);
+  }
   for (int i = 1; i < argc && hint.empty(); ++i) {
     const std::string word = split(argv[i], '=')[0];
     const bool known = std::ranges::find(names, word) != names.end();

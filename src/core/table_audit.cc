@@ -126,7 +126,8 @@ TableReport cheapest_product(Int128 total, size_t candidate, size_t count, int64
 // The report that makes k win for the smallest reported total w' v'. Other entries are 0: they only
 // help rivals. `total` is where k first wins: c' = max_{j != k} B(j) - B(k), one more if ties go
 // against k, nothing if k wins by itself.
-void try_cheapest(TableLieSearch& search, size_t candidate) {
+// Returns what no report that makes k win can beat: w_i V[i][k] - total; nullopt where none does.
+std::optional<Int128> try_cheapest(TableLieSearch& search, size_t candidate) {
   const std::vector<Int128>& others = search.others();
   const size_t count = others.size();
   Int128 needed = 0;
@@ -135,25 +136,26 @@ void try_cheapest(TableLieSearch& search, size_t candidate) {
   }
   const Int128 limit = Int128{search.max_size()} * kFixedPointOne;
   for (const Int128 total : {needed, needed + 1}) {
-    if (total > limit) return;
+    if (total > limit) return std::nullopt;
     const TableReport report = cheapest_product(total, candidate, count, search.max_size());
     if (search.winner_of(report) != candidate) continue;
-    const Int128 product = Int128{report.group_size} * report.valuations[candidate];
-    if (product > total) search.result().bound = "lower";
     search.try_report("best_response", report);
-    return;
+    return Int128{search.truth().group_size} * search.truth().valuations[candidate] - total;
   }
+  return std::nullopt;
 }
 
 void try_best_response(TableLieSearch& search) {
+  Int128 ceiling = search.result().utility_truth;
   for (size_t k = 0; k < search.candidate_count(); ++k) {
     if (search.payments() == PaymentRule::kPayReport) {
-      try_cheapest(search, k);
+      ceiling = std::max(ceiling, try_cheapest(search, k).value_or(ceiling));
       continue;
     }
     const TableReport report{search.max_size(), only(k, kFixedPointOne, search.candidate_count())};
     if (search.winner_of(report) == k) search.try_report("best_response", report);
   }
+  if (ceiling > search.result().best_utility) search.result().bound = "lower";
 }
 
 // Every whole size: the winner changes only where a steeper line w' V_j + B_j overtakes, so the

@@ -14,15 +14,15 @@ struct ChatMessage {
 };
 
 // A chat template that Candor knows, recognised from the Jinja text that a model carries. Templates
-// are recognised by their exact digest after white space is unified, not interpreted: one that is
-// not known is an error, never a guess.
+// are recognised by their exact text, not interpreted: one that is not known is an error, never a
+// guess.
 class ChatTemplate {
  public:
   // Errors: kInvalidArgument, naming the template's beginning and the known ones.
   static Result<ChatTemplate> recognise(std::string_view jinja);
 
   // The prompt text; `add_generation_prompt` opens the assistant's turn.
-  // Errors: an unknown role, no message, roles in an order that the template refuses.
+  // Errors: an unknown role, no message.
   [[nodiscard]] Result<std::string> render(const std::vector<ChatMessage>& messages,
                                            bool add_generation_prompt) const;
 
@@ -32,6 +32,7 @@ class ChatTemplate {
 
  private:
   std::string name_;
+  std::string default_system_;
   std::string turn_end_;
 };
 

@@ -15,10 +15,9 @@ namespace candor {
 
 // One metadata value of a GGUF file.
 struct GgufValue {
-  using Array = std::vector<GgufValue>;
-  // All integer types widen to int64 / uint64, floats to double.
-  std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<int64_t>,
-               std::vector<double>, std::vector<std::string>>
+  // All integer types widen to int64 (saturating), floats to double.
+  std::variant<bool, int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
+               std::vector<std::string>>
       value;
 };
 
@@ -55,6 +54,7 @@ class GgufFile {
   // Typed metadata; errors name the file, the key and what was found.
   [[nodiscard]] Result<std::string> text(const std::string& key) const;
   [[nodiscard]] Result<int64_t> integer(const std::string& key, int64_t min, int64_t max) const;
+  [[nodiscard]] Result<bool> boolean(const std::string& key) const;
   [[nodiscard]] Result<double> number(const std::string& key) const;  // finite
   [[nodiscard]] Result<std::vector<std::string>> texts(const std::string& key) const;
   [[nodiscard]] Result<std::vector<int64_t>> integers(const std::string& key) const;

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,7 +11,7 @@
 
 namespace candor {
 
-// Where text records come from: JSONL (optionally .gz is not supported: decompress first) or CSV.
+// Where text records come from: JSONL or CSV.
 struct LabelledText {
   std::string text;
   int label = 0;  // 0 or 1
@@ -28,6 +27,8 @@ struct LabelledTextSource {
 // Every line of a JSONL file, parsed strictly; errors name file and line. Empty lines are refused
 // except at the end.
 Result<std::vector<Json>> read_jsonl(const std::filesystem::path& path);
+// The same of bytes that are there already; `source` names them in errors.
+Result<std::vector<Json>> parse_jsonl(std::string_view bytes, const std::string& source);
 
 // RFC 4180 CSV with a header line: quoted fields, doubled quotes, line breaks inside quotes.
 struct CsvTable {
