@@ -362,6 +362,11 @@ bool JsonReader::boolean_or(const std::string& key, bool fallback) {
   return has(key) ? boolean(key) : fallback;
 }
 
+Status JsonReader::status() const {
+  if (state_->error.has_value()) return *state_->error;
+  return {};
+}
+
 Status JsonReader::finish() {
   if (json_->is_object()) {
     for (const auto& item : json_->items()) {
@@ -378,8 +383,7 @@ Status JsonReader::finish() {
       }
     }
   }
-  if (state_->error.has_value()) return *state_->error;
-  return {};
+  return status();
 }
 
 }  // namespace candor

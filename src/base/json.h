@@ -86,6 +86,8 @@ class JsonReader {
   [[nodiscard]] Error error_at(const std::string& key, std::string_view what) const;
 
   [[nodiscard]] bool ok() const { return !state_->error.has_value(); }
+  // The first error so far, for files whose other keys are not ours (config.json).
+  [[nodiscard]] Status status() const;
   // The first error anywhere in this document, or unknown keys of this object.
   Status finish();
 

@@ -23,24 +23,23 @@ struct GenerateOptions {
   double top_p = 1.0;        // 1: off
   int64_t top_k = 0;         // 0: off
   uint64_t seed = 1;
-  uint32_t stream = 0;       // separates banks drawn with one seed
-  int64_t batch = 32;        // sequences decoded together; finished rows are refilled
+  uint32_t stream = 0;  // separates banks drawn with one seed
+  int64_t batch = 32;   // sequences decoded together; finished rows are refilled
 };
 
 enum class FinishReason { kStop, kLength };
 
 struct Generation {
-  std::vector<int32_t> token_ids;      // includes the end token when it stopped
-  std::vector<float> token_logprobs;   // natural log, of the untempered, untruncated model
-  double logprob = 0;                  // their sum
+  std::vector<int32_t> token_ids;     // includes the end token when it stopped
+  std::vector<float> token_logprobs;  // natural log, of the untempered, untruncated model
+  double logprob = 0;                 // their sum
   FinishReason finish_reason = FinishReason::kLength;
 };
 
 // Samples one continuation of every request, in the order of `requests`. The draw at position t of
-// (prompt, sample) depends on (seed, stream, prompt, sample, t) only; one prompt's prefill is shared
-// by its samples.
-// Errors: a prompt that leaves no room in the context, a token id out of range, kInterrupted.
-// Cost: one read of the weights per step for `batch` rows.
+// (prompt, sample) depends on (seed, stream, prompt, sample, t) only; one prompt's prefill is
+// shared by its samples. Errors: a prompt that leaves no room in the context, a token id out of
+// range, kInterrupted. Cost: one read of the weights per step for `batch` rows.
 Result<std::vector<Generation>> generate(const LanguageModel& model,
                                          std::span<const GenerateRequest> requests,
                                          const GenerateOptions& options,

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ class LanguageModel {
 
  private:
   LanguageModel() = default;
+  void find_stop_ids();
   DecoderConfig config_;
   LoadOptions options_;
   std::shared_ptr<const Tokenizer> tokenizer_;
@@ -65,7 +67,10 @@ class LanguageModel {
   std::shared_ptr<const DecoderWeights> weights_;
 };
 
-// The instruction set that the decoding kernels will use here ("avx512_bf16", "avx2", "generic");
+// Errors: kInvalidArgument for an id outside the model's vocabulary.
+Status check_token_ids(const LanguageModel& model, std::span<const int32_t> ids);
+
+// The instruction set that the decoding kernels will use here ("avx512_bf16", "avx512", "generic");
 // part of a stage's identity.
 [[nodiscard]] std::string instruction_set();
 

@@ -19,15 +19,15 @@ struct RewardHead {
 };
 
 struct RewardHeadOptions {
-  double l2 = 1e-3;         // on the weight, per example: mean loss + l2/2 |weight|^2
-  int max_iterations = 100; // Newton steps; converged earlier as a rule
-  double tolerance = 1e-8;  // on the gradient's largest entry
+  double l2 = 1e-3;          // on the weight, per example: mean loss + l2/2 |weight|^2
+  int max_iterations = 100;  // Newton steps; converged earlier as a rule
+  double tolerance = 1e-8;   // on the gradient's largest entry
 };
 
 // The head that minimises mean logistic loss + l2/2 |weight|^2: Newton's method with a line search
-// on a strictly convex objective, so the minimum is unique and the result does not depend on a seed.
-// Shapes: embeddings [N, width], labels [N] of 0 / 1.
-// Errors: one class only, not converged (said, never returned as a head).
+// on a strictly convex objective, so the minimum is unique and the result does not depend on a
+// seed. Shapes: embeddings [N, width], labels [N] of 0 / 1. Errors: one class only, not converged
+// (said, never returned as a head).
 Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::span<const int> labels,
                                      int64_t width, const RewardHeadOptions& options);
 
@@ -35,8 +35,8 @@ Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::spa
 struct Judgement {
   int64_t count = 0;
   double positive_share = 0;
-  double accuracy = 0;           // at 1/2
-  double auc = 0;                // ties count one half
+  double accuracy = 0;  // at 1/2
+  double auc = 0;       // ties count one half
   double log_loss = 0;
   double calibration_error = 0;  // expected calibration error, 10 equal-width bins
 };

@@ -21,9 +21,9 @@ class TextEncoder {
   // Errors: kInvalidArgument: an architecture, activation or pooling that is not supported (named).
   static Result<TextEncoder> load(const std::filesystem::path& folder, int threads = 0);
 
-  // Embeddings [N, width], row-major, each of unit length; texts longer than the encoder's limit are
-  // cut there, as the reference does. Batches are formed by length; the result does not depend on
-  // the order of the texts beyond f32 rounding of padding-free batches.
+  // Embeddings [N, width], row-major, each of unit length; texts longer than the encoder's limit
+  // are cut there, as the reference does. Batches are formed by length; the result does not depend
+  // on the order of the texts beyond f32 rounding of padding-free batches.
   Result<std::vector<float>> embed(std::span<const std::string> texts,
                                    const ProgressSink& progress = {}) const;
 

