@@ -1,9 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -41,6 +39,15 @@ struct Judgement {
   double calibration_error = 0;  // expected calibration error, 10 equal-width bins
 };
 [[nodiscard]] Judgement judge(std::span<const double> probabilities, std::span<const int> labels);
+
+// One of ten equal-width bins of predicted probability.
+struct CalibrationBin {
+  int64_t count = 0;
+  double mean_probability = 0;
+  double positive_share = 0;
+};
+[[nodiscard]] std::vector<CalibrationBin> calibration_bins(std::span<const double> probabilities,
+                                                           std::span<const int> labels);
 
 // Area under the ROC curve of a score, ties one half; O(N log N). NaN-free input required.
 [[nodiscard]] double area_under_roc(std::span<const double> scores, std::span<const int> labels);

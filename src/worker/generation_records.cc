@@ -1,0 +1,76 @@
+#include "worker/generation_records.h"
+
+#include "base/strings.h"
+
+namespace candor {
+
+Result<std::string> prompt_text(const LanguageModel& model, const Json& record,
+                                const std::string& where) {
+  if (record.is_object() && record.contains("prompt")) {
+    if (!record["prompt"].is_string()) {
+      return invalid_argument(
+          str_cat(where, ": $.prompt: found ", record["prompt"].dump(), "; expected a text"));
+    }
+    return record["prompt"].get<std::string>();
+  }
+  if (!record.is_object() || !record.contains("messages") || !record["messages"].is_array()) {
+    return invalid_argument(str_cat(where, ": expected an object with \"prompt\" or \"messages\""));
+  }
+  CANDOR_TRY(const std::vector<ChatMessage> messages, chat_messages(record["messages"], where));
+  const Result<ChatTemplate> chat = model.chat_template();
+  if (!chat.ok()) return invalid_argument(str_cat(where, ": ", chat.error().message));
+  Result<std::string> text = chat->render(messages, true);
+  if (!text.ok()) return invalid_argument(str_cat(where, ": ", text.error().message));
+  return text;
+}
+
+Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::string& where) {
+  std::vector<ChatMessage> messages;
+  for (size_t i = 0; i < json.size(); ++i) {
+    JsonReader in(json[i], where, str_cat("$.messages[", i, "]"));
+    ChatMessage message;
+    message.role = in.text("role");
+    const Json& content = in.any("content");
+    if (!content.is_string()) in.fail("content", "expected a text");
+    CANDOR_RETURN_IF_ERROR(in.finish());
+    message.content = content.get<std::string>();
+    messages.push_back(std::move(message));
+  }
+  return messages;
+}
+
+Result<std::vector<Json>> sample_records(const LanguageModel& model,
+                                         const std::vector<Json>& records,
+                                         const std::string& source, const SampleOptions& options,
+                                         const ProgressSink& progress) {
+  std::vector<GenerateRequest> requests;
+  for (size_t i = 0; i < records.size(); ++i) {
+    const std::string where = str_cat(source, ":", i + 1);
+    CANDOR_TRY(const std::string text, prompt_text(model, records[i], where));
+    const Result<std::vector<int32_t>> ids = model.tokenizer().encode(text, options.encode);
+    if (!ids.ok()) return invalid_argument(str_cat(where, ": ", ids.error().message));
+    if (ids->empty())
+      return invalid_argument(str_cat(where, ": the prompt is empty; it needs at least one token"));
+    for (int64_t sample = 0; sample < options.samples; ++sample) {
+      requests.push_back({*ids, static_cast<uint32_t>(i), static_cast<uint32_t>(sample)});
+    }
+  }
+  CANDOR_TRY(const std::vector<Generation> generations,
+             generate(model, requests, options.generate, progress));
+  std::vector<Json> lines;
+  for (size_t r = 0; r < requests.size(); ++r) {
+    const Generation& generation = generations[r];
+    CANDOR_TRY(const std::string text, model.tokenizer().decode(generation.token_ids));
+    lines.push_back(
+        {{"prompt_index", requests[r].prompt_index},
+         {"sample", requests[r].sample},
+         {"text", text},
+         {"token_ids", generation.token_ids},
+         {"token_logprobs", generation.token_logprobs},
+         {"logprob", generation.logprob},
+         {"finish_reason", generation.finish_reason == FinishReason::kStop ? "stop" : "length"}});
+  }
+  return lines;
+}
+
+}  // namespace candor

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# make parity: the goldens of tests/golden made anew with the reference packages, in an environment
+# of their own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+env=build/parity-env
+if [ ! -f "$env/.done" ]; then
+  python3 -m venv "$env"
+  "$env/bin/pip" install --quiet --disable-pip-version-check \
+    torch==2.13.0 transformers==5.3.0 tokenizers==0.22.2 gguf==0.19.0 numpy==2.4.6 safetensors==0.8.0 accelerate==1.15.0
+  touch "$env/.done"
+fi
+exec "$env/bin/python" tools/make_goldens.py
