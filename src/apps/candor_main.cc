@@ -1,9 +1,12 @@
 // candor: solving, settling, auditing, studies. No LibTorch: language-model work is
 // candor-worker's.
+#include <string_view>
+
 #include "apps/command.h"
 #include "apps/commands.h"
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "lm") return candor::forward_to_worker(argc, argv);
   CLI::App app("Candor: truthful fine-tuning of one language model for several paying groups.",
                "candor");
   app.set_version_flag("--version", CANDOR_VERSION);
@@ -12,5 +15,6 @@ int main(int argc, char** argv) {
   candor::add_solve_command(app, options);
   candor::add_settle_command(app, options);
   candor::add_audit_command(app, options);
+  app.add_subcommand("lm", "Language-model commands: tokenize, score, generate, reward");
   return candor::run_program(app, argc, argv);
 }

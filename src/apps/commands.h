@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+
 #include "apps/command.h"
 
 namespace candor {
@@ -8,5 +10,11 @@ namespace candor {
 void add_solve_command(CLI::App& app, CommonOptions& options);
 void add_settle_command(CLI::App& app, CommonOptions& options);
 void add_audit_command(CLI::App& app, CommonOptions& options);
+
+// candor-worker, beside the running program.
+[[nodiscard]] std::filesystem::path worker_program();
+
+// `candor lm ...` is candor-worker's: replaces this process by it; returns only when that fails.
+int forward_to_worker(int argc, char** argv);
 
 }  // namespace candor
