@@ -85,6 +85,11 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
   CANDOR_TRY(const Game game, load_game(own.file));
   AuditOptions audit_options{.payments = rule, .given_prices = {}, .seed = options.seed};
   if (rule == PaymentRule::kGiven) {
+    if (game.candidates.empty()) {
+      return invalid_argument(
+          str_cat(own.file, ": has no candidates, so there is nothing that the prices of ",
+                  own.payments, " could be for"));
+    }
     std::vector<std::string> names;
     for (const Report& report : game.groups) names.push_back(report.name);
     CANDOR_TRY(const auto prices, load_prices(own.payments, names, game.candidates.size()));

@@ -37,6 +37,8 @@ std::vector<std::string> known_names(const CLI::App& app) {
 int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
   std::string hint;
   const std::vector<std::string> names = known_names(app);
+  std::string command = app.get_name();
+  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) {
     std::fprintf(stderr, "%s: %s is not a command%s\nTry %s --help.\n", app.get_name().c_str(),
                  quote(argv[1]).c_str(), did_you_mean(argv[1], names).c_str(),
@@ -50,8 +52,8 @@ int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int ar
       hint = did_you_mean(word, names);
     }
   }
-  std::fprintf(stderr, "%s: %s%s\nTry %s --help.\n", app.get_name().c_str(), error.what(),
-               hint.c_str(), app.get_name().c_str());
+  std::fprintf(stderr, "%s: %s%s\nTry %s --help.\n", command.c_str(), error.what(), hint.c_str(),
+               command.c_str());
   return exit_code(ErrorCode::kUsage);
 }
 
@@ -69,6 +71,7 @@ ProgressMode CommonOptions::progress_mode() const {
 CLI::App* add_command(CLI::App& app, const CommandSpec& spec, CommonOptions& options,
                       std::function<CommandResult()> run) {
   CLI::App* command = app.add_subcommand(spec.name, spec.summary);
+  command->set_version_flag("--version", CANDOR_VERSION);
   command->footer("Example:\n  " + spec.example);
   command->add_option("--format", options.format, "What stdout gets: table or json")
       ->check(CLI::IsMember({"table", "json"}));
@@ -99,7 +102,7 @@ int run_program(CLI::App& app, int argc, char** argv) {
   }
   if (!outcome().has_value()) return 0;
   if (outcome()->ok()) {
-    if (std::fflush(stdout) != 0) {
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
       std::fprintf(stderr, "%s: could not write to standard output\n", app.get_name().c_str());
       return exit_code(ErrorCode::kResource);
     }

@@ -5,7 +5,6 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
-#include <thread>
 
 #include "base/file.h"
 #include "base/strings.h"

@@ -24,10 +24,36 @@ std::string position_text(std::string_view text, size_t offset) {
   return str_cat(newlines + 1, ":", column);
 }
 
+// Walks over the text and notes how far the library has read: its events say nothing of places.
+struct NotingIterator {
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  const char* place = nullptr;
+  const char** furthest = nullptr;
+
+  reference operator*() const { return *place; }
+  NotingIterator& operator++() {
+    *furthest = ++place;
+    return *this;
+  }
+  bool operator==(const NotingIterator& other) const { return place == other.place; }
+  bool operator!=(const NotingIterator& other) const { return place != other.place; }
+};
+
 // Builds the value through the library's event interface, where duplicates and depth are visible.
 class StrictBuilder : public nlohmann::json_sax<Json> {
  public:
-  explicit StrictBuilder(std::string_view text) : text_(text) {}
+  explicit StrictBuilder(std::string_view text) : text_(text), furthest_(text.data()) {}
+
+  bool parse() {
+    const NotingIterator begin{text_.data(), &furthest_};
+    const NotingIterator end{text_.data() + text_.size(), &furthest_};
+    return Json::sax_parse(begin, end, this);
+  }
 
   bool null() override { return add(nullptr); }
   bool boolean(bool value) override { return add(value); }
@@ -68,7 +94,9 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
 
  private:
   bool refuse(const std::string& why) {
-    message_ = why;
+    // The last byte read: the closing quote of a key, the bracket that opens one level too many.
+    const auto read = static_cast<size_t>(furthest_ - text_.data());
+    message_ = str_cat(position_text(text_, read == 0 ? 0 : read - 1), ": ", why);
     return false;
   }
   Json* place(Json value) {
@@ -100,6 +128,7 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
   }
 
   std::string_view text_;
+  const char* furthest_;
   std::vector<Json*> stack_;
   std::vector<std::string> keys_;
   std::string message_;
@@ -133,8 +162,7 @@ const Json kNull;
 
 Result<Json> parse_json(std::string_view text, std::string_view source) {
   StrictBuilder builder(text);
-  const bool ok = Json::sax_parse(text.begin(), text.end(), &builder);
-  if (!ok) return invalid_argument(str_cat(source, ":", builder.message()));
+  if (!builder.parse()) return invalid_argument(str_cat(source, ":", builder.message()));
   return std::move(builder.root);
 }
 

@@ -14,6 +14,8 @@ std::string error_of(std::string_view text) {
 
 TEST(Json, RefusesWhatTheLibraryLetsThrough) {
   EXPECT_NE(error_of(R"({"a":1,"a":2})").find("duplicate key \"a\""), std::string::npos);
+  EXPECT_NE(error_of("{\"a\":1,\n  \"b\":2,\n  \"b\":3}").find("f.json:3:5: duplicate key \"b\""),
+            std::string::npos);
   EXPECT_NE(error_of(R"({"a":{"b":1,"b":2}})").find("duplicate key \"b\""), std::string::npos);
   EXPECT_NE(error_of("[1e999]").find("number overflow"), std::string::npos);
   EXPECT_NE(error_of("{\"a\":\n NaN}").find("f.json:2:"), std::string::npos);

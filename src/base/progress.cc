@@ -36,7 +36,7 @@ void Progress::set(uint64_t done, std::string_view note) {
 void Progress::finish(std::string_view note) {
   if (finished_) return;
   if (total_ != 0) done_ = total_;
-  note_ = note;
+  if (!note.empty()) note_ = note;
   print(true);
   finished_ = true;
 }

@@ -24,6 +24,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  void set_total(uint64_t total) { total_ = total; }
   void set(uint64_t done, std::string_view note = {});
   void finish(std::string_view note = {});
 

@@ -69,7 +69,7 @@ class [[nodiscard]] Result {
 
  private:
   void require_ok() const {
-    if (!ok()) check_failed("result.ok()", error().message, std::source_location::current());
+    if (!ok()) check_failed("result.ok()", error().message);
   }
   std::variant<T, Error> state_;
 };

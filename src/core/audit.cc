@@ -41,7 +41,7 @@ bool make_admissible(const Game& game, size_t group, std::vector<double>& reward
 class LieSearch {
  public:
   LieSearch(const Game& game, size_t group, const AuditOptions& options, const Solution& truth)
-      : game_(game), group_(group), options_(options) {
+      : game_(game), group_(group), options_(options), honest_(truth) {
     result_.name = game.groups[group].name;
     result_.utility_truth = utility(game.groups[group], truth);
     result_.best_utility = result_.utility_truth;
@@ -51,6 +51,23 @@ class LieSearch {
   [[nodiscard]] const Report& truth() const { return game_.groups[group_]; }
   [[nodiscard]] double max_size() const { return static_cast<double>(game_.max_size); }
   [[nodiscard]] GroupAudit& result() { return result_; }
+
+  // No lie gains more than this, by theory.
+  [[nodiscard]] double certificate() const {
+    if (!game_.candidates.empty()) return best_of_candidates() - result_.utility_truth;
+    if (options_.payments == PaymentRule::kAffine) {
+      return honest_.gap + honest_.groups[group_].payment_error;
+    }
+    // Payments are >= 0 and v_i is at most the mean over prompts of the best reward.
+    double best = 0;
+    for (size_t block = 0; block < game_.block_count(); ++block) {
+      const auto reward = truth().reward.begin();
+      best += *std::max_element(reward + static_cast<ptrdiff_t>(game_.block_begin[block]),
+                                reward + static_cast<ptrdiff_t>(game_.block_begin[block + 1]));
+    }
+    const double best_mean = best / static_cast<double>(game_.block_count());
+    return truth().group_size * best_mean - result_.utility_truth;
+  }
 
   // Solves the game under the lie and records what it is worth to the group's true type.
   double try_report(const std::string& family, std::vector<double> reward, double size,
@@ -100,9 +117,28 @@ class LieSearch {
     CANDOR_CHECK(false, "unknown payment rule");
   }
 
+  // Taxation principle (MATH 4): the group does no better than the best candidate at its price.
+  // What pay_report charges is >= 0, so 0 bounds it from below.
+  [[nodiscard]] double best_of_candidates() const {
+    const CandidateTable table = tabulate(game_);
+    double best = -std::numeric_limits<double>::infinity();
+    for (size_t k = 0; k < table.divergences.size(); ++k) {
+      if (std::isinf(table.divergences[k])) continue;
+      double price = 0;
+      if (options_.payments == PaymentRule::kAffine) {
+        price = honest_.groups[group_].welfare_without - table.welfare(k, group_);
+      } else if (options_.payments == PaymentRule::kGiven) {
+        price = options_.given_prices[group_][k];
+      }
+      best = std::max(best, table.valuations[group_][k] - price);
+    }
+    return best;
+  }
+
   const Game& game_;
   size_t group_;
   const AuditOptions& options_;
+  const Solution& honest_;  // what telling the truth brings about
   GroupAudit result_;
 };
 
@@ -242,39 +278,6 @@ bool try_best_response(const Game& game, size_t group, const AuditOptions& optio
   return exact;
 }
 
-// No lie gains more than this, by theory.
-double certificate_of(const Game& game, size_t group, const AuditOptions& options,
-                      const Solution& truth, double utility_truth) {
-  const Report& type = game.groups[group];
-  if (game.candidates.empty()) {
-    if (options.payments == PaymentRule::kAffine) {
-      return truth.gap + truth.groups[group].payment_error;
-    }
-    // Payments are >= 0 and v_i is at most the mean over prompts of the best reward.
-    double best = 0;
-    for (size_t block = 0; block < game.block_count(); ++block) {
-      best += *std::max_element(
-          type.reward.begin() + static_cast<ptrdiff_t>(game.block_begin[block]),
-          type.reward.begin() + static_cast<ptrdiff_t>(game.block_begin[block + 1]));
-    }
-    return type.group_size * best / static_cast<double>(game.block_count()) - utility_truth;
-  }
-  // Taxation principle (MATH 4): the group does no better than the best candidate at its price.
-  const CandidateTable table = tabulate(game);
-  double best = -std::numeric_limits<double>::infinity();
-  for (size_t k = 0; k < table.divergences.size(); ++k) {
-    if (std::isinf(table.divergences[k])) continue;
-    double price = 0;
-    if (options.payments == PaymentRule::kAffine) {
-      price = truth.groups[group].welfare_without - table.welfare(k, group);
-    } else if (options.payments == PaymentRule::kGiven) {
-      price = options.given_prices[group][k];
-    }
-    best = std::max(best, table.valuations[group][k] - price);
-  }
-  return best - utility_truth;
-}
-
 GroupAudit audit_group(const Game& game, size_t group, const AuditOptions& options,
                        const Solution& truth) {
   LieSearch search(game, group, options, truth);
@@ -285,23 +288,44 @@ GroupAudit audit_group(const Game& game, size_t group, const AuditOptions& optio
   try_random(game, group, options, search);
   const bool exact = try_best_response(game, group, options, search);
   climb(game, group, options, search);
+  const double certificate = search.certificate();
   GroupAudit result = std::move(search.result());
   result.deviation_gain = result.best_utility - result.utility_truth;
-  result.certificate = certificate_of(game, group, options, truth, result.utility_truth);
+  result.certificate = certificate;
   const double slack = 1e-9 * (1 + std::abs(result.best_utility));
   const bool met = result.deviation_gain >= result.certificate - slack;
   result.bound = exact || met || options.payments == PaymentRule::kAffine ? "exact" : "lower";
   return result;
 }
 
+Status check_given_prices(const Game& game, const std::vector<std::vector<double>>& prices) {
+  if (game.candidates.empty()) {
+    return invalid_argument("given prices are prices of candidates; this game has no candidates");
+  }
+  if (prices.size() != game.groups.size()) {
+    return invalid_argument(str_cat("prices: found rows for ", prices.size(), " groups; expected ",
+                                    game.groups.size()));
+  }
+  for (size_t group = 0; group < prices.size(); ++group) {
+    if (prices[group].size() != game.candidates.size()) {
+      return invalid_argument(str_cat("prices[", group, "]: found ", prices[group].size(),
+                                      " prices; expected one for each of ", game.candidates.size(),
+                                      " candidates"));
+    }
+    for (size_t k = 0; k < prices[group].size(); ++k) {
+      if (std::isfinite(prices[group][k])) continue;
+      return invalid_argument(str_cat("prices[", group, "][", k, "]: found ", prices[group][k],
+                                      "; expected a finite number"));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Audit> audit_game(const Game& game, const AuditOptions& options) {
   if (options.payments == PaymentRule::kGiven) {
-    if (game.candidates.empty()) {
-      return invalid_argument("given prices are prices of candidates; this game has no candidates");
-    }
-    CANDOR_CHECK(options.given_prices.size() == game.groups.size());
+    CANDOR_RETURN_IF_ERROR(check_given_prices(game, options.given_prices));
   }
   CANDOR_TRY(const Solution truth, solve(game));
   Audit audit;

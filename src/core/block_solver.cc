@@ -14,25 +14,70 @@ namespace {
 
 constexpr size_t kNone = static_cast<size_t>(-1);
 
-// s(x) = sum_i w_i rm_i(x) over all groups but `skip`.
-double total_reward(const Block& block, size_t x, size_t skip = kNone) {
-  double total = 0;
-  for (size_t group = 0; group < block.group_count(); ++group) {
-    if (group != skip) total += block.sizes[group] * block.rewards[group][x];
+// s(x) = sum_i w_i (rm_i(x) - max rm_i) over all groups but `skip`: the total reward up to a
+// constant. Measured from each group's top, so that a huge group that likes two outcomes equally (a
+// deviation to w_max) leaves the others' digits intact there, and a constant reward counts nothing.
+class TotalReward {
+ public:
+  explicit TotalReward(const Block& block) : block_(block) {
+    for (const auto& reward : block.rewards) tops_.push_back(*std::ranges::max_element(reward));
   }
-  return total;
-}
+  [[nodiscard]] double at(size_t x, size_t skip = kNone) const {
+    double total = 0;
+    for (size_t group = 0; group < tops_.size(); ++group) {
+      if (group != skip) {
+        total += block_.sizes[group] * (block_.rewards[group][x] - tops_[group]);
+      }
+    }
+    return total;
+  }
+  [[nodiscard]] std::vector<double> everywhere() const {
+    std::vector<double> totals(block_.outcome_count());
+    for (size_t x = 0; x < totals.size(); ++x) totals[x] = at(x);
+    return totals;
+  }
+  // What welfare lacks where it is computed from these totals.
+  [[nodiscard]] double constant() const {
+    Sum sum;
+    for (size_t group = 0; group < tops_.size(); ++group) {
+      sum.add(block_.sizes[group] * tops_[group]);
+    }
+    return sum.value();
+  }
 
-std::vector<double> total_rewards(const Block& block) {
-  std::vector<double> totals(block.outcome_count());
-  for (size_t x = 0; x < totals.size(); ++x) totals[x] = total_reward(block, x);
-  return totals;
-}
+ private:
+  const Block& block_;
+  std::vector<double> tops_;  // [n]
+};
 
 double weighted_mean(std::span<const double> weights, std::span<const double> values) {
   Sum sum;
   for (size_t x = 0; x < values.size(); ++x) sum.add(weights[x] * values[x]);
   return sum.value();
+}
+
+double range_of(std::span<const double> values) {
+  const auto [low, high] = std::ranges::minmax(values);
+  return high - low;
+}
+
+struct PaymentRoute {
+  double payment;
+  double welfare_without;   // ASW*_{-i}
+  double others_valuation;  // at p*
+  double steepness;         // (max s - min s)/L: how wide the exponents or ratios of p* are spread
+};
+
+// Records a payment with a bound on its error: its distance from the plain subtraction
+// ASW*_{-i} - (others' valuation - divergence), and what rounding does, to first order, to that
+// subtraction and to the model.
+void add_payment(BlockSolution& out, const PaymentRoute& route) {
+  const double direct = route.welfare_without - (route.others_valuation - out.divergence);
+  const double magnitude = std::abs(route.welfare_without) + std::abs(route.others_valuation) +
+                           out.divergence + std::abs(route.payment) * (1 + route.steepness);
+  out.payments.push_back(route.payment);
+  out.payment_errors.push_back(std::abs(route.payment - direct) +
+                               16 * std::numeric_limits<double>::epsilon() * magnitude);
 }
 
 // ---------------------------------------------------------------- KL
@@ -90,24 +135,28 @@ double centring_residual(double b) {
 
 // Whether group i's own stake is so large beside everything else that its rounding would drown the
 // payment: then p_i is better formed as ASW*_{-i} - ASW_{-i}(p*), where w_i does not occur.
-bool dominates(const Block& block, size_t group) {
+bool dominates(const Block& block, const TotalReward& reward, size_t group) {
   static constexpr double kDominance = 1e3;
-  const auto [low, high] = std::ranges::minmax(block.rewards[group]);
   double other_low = std::numeric_limits<double>::infinity();
   double other_high = -other_low;
   for (size_t x = 0; x < block.outcome_count(); ++x) {
-    const double others = total_reward(block, x, group);
+    const double others = reward.at(x, group);
     other_low = std::min(other_low, others);
     other_high = std::max(other_high, others);
   }
-  return block.sizes[group] * (high - low) >
+  return block.sizes[group] * range_of(block.rewards[group]) >
          kDominance * (other_high - other_low + block.divergence.regularization);
 }
 
+// p*, and its logarithm where it underflows.
+struct KlModel {
+  std::vector<double> log;    // [m]
+  std::vector<double> value;  // [m]
+};
+
 // p_i = L log E_{p*}[exp(-w_i (rm_i - v_i)/L)]  (MATH 3), with the centre c the computed v_i, so
 // that b = E y is only that computation's rounding. Exponents over 600 go through log-sum-exp.
-double kl_payment(const Block& block, size_t group, const std::vector<double>& log_model,
-                  const std::vector<double>& model, double centre) {
+double kl_payment(const Block& block, size_t group, const KlModel& model, double centre) {
   const double strength = block.divergence.regularization;
   const double scale = block.sizes[group] / strength;
   Sum mean;
@@ -115,18 +164,18 @@ double kl_payment(const Block& block, size_t group, const std::vector<double>& l
   double largest = -std::numeric_limits<double>::infinity();
   for (size_t x = 0; x < block.outcome_count(); ++x) {
     const double y = scale * (block.rewards[group][x] - centre);
-    largest = std::max(largest, log_model[x] - y);
-    mean.add(model[x] * y);
+    largest = std::max(largest, model.log[x] - y);
+    mean.add(model.value[x] * y);
     // p* may underflow where e^{-y} overflows; their product is what counts.
-    second.add(std::abs(y) < 100 ? model[x] * phi(y)
-                                 : std::exp(log_model[x] - y) - model[x] * (1 - y));
+    second.add(std::abs(y) < 100 ? model.value[x] * phi(y)
+                                 : std::exp(model.log[x] - y) - model.value[x] * (1 - y));
   }
   static constexpr double kLargestExponent = 600;
   if (largest > kLargestExponent) {
     Sum sum;
     for (size_t x = 0; x < block.outcome_count(); ++x) {
       const double y = scale * (block.rewards[group][x] - centre);
-      sum.add(std::exp(log_model[x] - y - largest));
+      sum.add(std::exp(model.log[x] - y - largest));
     }
     return strength * (largest + std::log(sum.value()) + mean.value());
   }
@@ -137,37 +186,39 @@ double kl_payment(const Block& block, size_t group, const std::vector<double>& l
 BlockSolution solve_kl(const Block& block) {
   const double strength = block.divergence.regularization;
   const size_t m = block.outcome_count();
-  const std::vector<double> totals = total_rewards(block);
+  const TotalReward reward(block);
+  const std::vector<double> totals = reward.everywhere();
+  const double steepness = range_of(totals) / strength;
   const LogPartition full = log_partition(block, [&](size_t x) { return totals[x]; });
 
   BlockSolution out;
-  out.welfare = full.value;
-  out.allocation.resize(m);
-  std::vector<double> log_model(m);
+  out.welfare = reward.constant() + full.value;
+  KlModel model{.log = std::vector<double>(m), .value = std::vector<double>(m)};
   const double log_partition_value = std::log(full.partition);
   for (size_t x = 0; x < m; ++x) {
     const double exponent = (totals[x] - full.largest) / strength;
-    log_model[x] = std::log(block.initial[x]) + exponent - log_partition_value;
-    out.allocation[x] = block.initial[x] * std::exp(exponent) / full.partition;
+    model.log[x] = std::log(block.initial[x]) + exponent - log_partition_value;
+    model.value[x] = block.initial[x] * std::exp(exponent) / full.partition;
   }
-  out.divergence = block_divergence(block.divergence, out.allocation, block.initial);
-  out.gap = std::abs(full.value - (weighted_mean(out.allocation, totals) - out.divergence));
+  out.divergence = block_divergence(block.divergence, model.value, block.initial);
+  out.gap = std::abs(full.value - (weighted_mean(model.value, totals) - out.divergence));
   for (size_t group = 0; group < block.group_count(); ++group) {
-    const double centre = weighted_mean(out.allocation, block.rewards[group]);
+    const double centre = weighted_mean(model.value, block.rewards[group]);
     const double valuation = block.sizes[group] * centre;
-    const auto others = [&](size_t x) { return total_reward(block, x, group); };
+    const auto others = [&](size_t x) { return reward.at(x, group); };
     const LogPartition without = log_partition(block, others);
     Sum others_valuation;
-    for (size_t x = 0; x < m; ++x) others_valuation.add(out.allocation[x] * others(x));
-    // Two derivations of one number; their difference bounds what rounding can have done.
-    const double direct = without.value - (others_valuation.value() - out.divergence);
-    const double payment = dominates(block, group)
-                               ? direct
-                               : kl_payment(block, group, log_model, out.allocation, centre);
+    for (size_t x = 0; x < m; ++x) others_valuation.add(model.value[x] * others(x));
+    double payment = 0;  // of a constant reward
+    if (dominates(block, reward, group)) {
+      payment = without.value - (others_valuation.value() - out.divergence);
+    } else if (range_of(block.rewards[group]) > 0) {
+      payment = kl_payment(block, group, model, centre);
+    }
     out.valuations.push_back(valuation);
-    out.payments.push_back(payment);
-    out.payment_errors.push_back(std::abs(payment - direct));
+    add_payment(out, {payment, without.value, others_valuation.value(), steepness});
   }
+  out.allocation = std::move(model.value);
   out.reads = 4;
   return out;
 }
@@ -220,29 +271,52 @@ Chi2Point solve_chi2_dual(const Block& block, const Total& total) {
   return point;
 }
 
-// ASW_{-i}(q) - ASW_{-i}(p) with q = argmax ASW_{-i} [ours]: expanding the concave quadratic around
-// q,
-//   = L sum p0 (r_p - r_q)^2 + sum_{r_q = 0} p0 r_p (mu_q - 2L - s_{-i}),
-// every term >= 0, so nothing cancels.
-double chi2_payment(const Block& block, size_t group, const std::vector<double>& ratios,
-                    const Chi2Point& full, const Chi2Point& without) {
+// A leave-one-out problem of chi2: s_{-i} up to a constant, and its dual variable.
+template <typename Total>
+struct Chi2Others {
+  const Total& total;
+  double mu;
+  double strength;
+
+  // t = 1 + (s_{-i} - mu)/(2L), so that r_q = max(0, t).
+  [[nodiscard]] double slack(size_t x) const { return 1 + (total(x) - mu) / (2 * strength); }
+};
+
+// ASW_{-i}(q) - ASW_{-i}(p) with q = argmax ASW_{-i} [ours]. Expanding the concave quadratic around
+// q:
+//   p_i = L sum p0 (r_p - r_q)^2 - 2L sum_{t <= 0} p0 r_p t,   every term >= 0.
+// r_p - r_q is not formed as a difference of two ratios that agree in nearly every digit where w_i
+// is small. With P, Q the outcomes that p, q keep and d = mu_p - mu_q:
+//   r_p - r_q = (w_i rm_i - d)/(2L) on both,   sum_P p0 (t + (w_i rm_i - d)/(2L)) = 1 = sum_Q p0 t,
+// so d comes from P and the outcomes in which P and Q differ. Where P = Q the payment is
+// w_i^2 p0(P) Var_P(rm_i)/(4L); where both are everything, MATH 3's, independent of the others.
+// Where group i outweighs everything else (`dominant`) the difference is accurate, and it prices
+// the p that was computed, whatever its rounding.
+template <typename Total>
+double chi2_payment(const Block& block, size_t group, const Chi2Others<Total>& others,
+                    const std::vector<double>& ratios, bool dominant) {
   const double strength = block.divergence.regularization;
-  Sum sum;
-  if (!full.active && !without.active) {
-    // w_i^2 Var_{p0}(rm_i) / (4L), independent of the other groups.
-    const double mean = weighted_mean(block.initial, block.rewards[group]);
-    for (size_t x = 0; x < block.outcome_count(); ++x) {
-      const double centred = block.sizes[group] * (block.rewards[group][x] - mean);
-      sum.add(block.initial[x] * centred * centred);
-    }
-    return sum.value() / (4 * strength);
-  }
+  Sum mass;    // p0(P)
+  Sum reward;  // sum_P p0 rm_i
+  Sum moved;   // sum_{P without Q} p0 t - sum_{Q without P} p0 t
   for (size_t x = 0; x < block.outcome_count(); ++x) {
-    const double total = total_reward(block, x, group);
-    const double ratio = chi2_ratio(total, without.mu, strength);
-    const double difference = ratios[x] - ratio;
-    sum.add(block.initial[x] * strength * difference * difference);
-    if (ratio == 0) sum.add(block.initial[x] * ratios[x] * (without.mu - 2 * strength - total));
+    const bool kept = ratios[x] > 0;
+    const double slack = others.slack(x);
+    if (kept) mass.add(block.initial[x]);
+    if (kept) reward.add(block.initial[x] * block.rewards[group][x]);
+    if (kept != (slack > 0)) moved.add((kept ? 1 : -1) * block.initial[x] * slack);
+  }
+  const double mean = reward.value() / mass.value();
+  const double lift = moved.value() / mass.value();
+  Sum sum;
+  for (size_t x = 0; x < block.outcome_count(); ++x) {
+    const double slack = others.slack(x);
+    double change = ratios[x] - std::max(0.0, slack);
+    if (!dominant && ratios[x] > 0 && slack > 0) {
+      change = block.sizes[group] * (block.rewards[group][x] - mean) / (2 * strength) - lift;
+    }
+    sum.add(block.initial[x] * strength * change * change);
+    if (slack <= 0) sum.add(-2 * strength * block.initial[x] * ratios[x] * slack);
   }
   return sum.value();
 }
@@ -262,7 +336,9 @@ BlockSolution solve_chi2(const Block& block) {
   const size_t m = block.outcome_count();
   // Measured from the top outcome, so that a huge size (a deviation to w_max) costs no accuracy in
   // mu.
-  std::vector<double> totals = total_rewards(block);
+  const TotalReward reward(block);
+  std::vector<double> totals = reward.everywhere();
+  const double steepness = range_of(totals) / strength;
   const double top = *std::max_element(totals.begin(), totals.end());
   for (double& value : totals) value -= top;
   const auto total = [&](size_t x) { return totals[x]; };
@@ -286,18 +362,25 @@ BlockSolution solve_chi2(const Block& block) {
     primal.add(block.initial[x] * (ratios[x] * (totals[x] - full.mu) - strength * excess * excess));
   }
   out.divergence = divergence.value();
-  out.welfare = top + (full.mu + primal.value());
+  out.welfare = reward.constant() + (top + (full.mu + primal.value()));
   out.gap = std::abs(chi2_dual_value(block, total, full.mu) - (full.mu + primal.value()));
   for (size_t group = 0; group < block.group_count(); ++group) {
     const double valuation =
         block.sizes[group] * weighted_mean(out.allocation, block.rewards[group]);
-    const auto others = [&](size_t x) { return total_reward(block, x, group); };
+    double others_top = -std::numeric_limits<double>::infinity();
+    for (size_t x = 0; x < m; ++x) others_top = std::max(others_top, reward.at(x, group));
+    const auto others = [&](size_t x) { return reward.at(x, group) - others_top; };
     const Chi2Point without = solve_chi2_dual(block, others);
-    const double payment = chi2_payment(block, group, ratios, full, without);
+    const Chi2Others<decltype(others)> problem{others, without.mu, strength};
+    double payment = 0;  // of a constant reward
+    if (range_of(block.rewards[group]) > 0) {
+      payment = chi2_payment(block, group, problem, ratios, dominates(block, reward, group));
+    }
+    Sum others_valuation;
+    for (size_t x = 0; x < m; ++x) others_valuation.add(out.allocation[x] * others(x));
     out.valuations.push_back(valuation);
-    out.payments.push_back(payment);
-    out.payment_errors.push_back(std::abs(
-        payment - (chi2_dual_value(block, others, without.mu) - (out.welfare - valuation))));
+    add_payment(out, {payment, chi2_dual_value(block, others, without.mu), others_valuation.value(),
+                      steepness});
   }
   out.reads = 6;
   return out;

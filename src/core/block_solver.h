@@ -27,7 +27,7 @@ struct BlockSolution {
   std::vector<double> allocation;      // [m]
   std::vector<double> valuations;      // [n], w_i v_i(p*)
   std::vector<double> payments;        // [n], p^AFF
-  std::vector<double> payment_errors;  // [n], |payment - the same by another formula|
+  std::vector<double> payment_errors;  // [n], bounds |payment - exact|: a second route and rounding
   int reads = 0;                       // passes over the rewards
 };
 

@@ -20,6 +20,7 @@ constexpr uint32_t kHalvesStream = 0x68616c66;     // "half"
 // replies.
 BlockSolution solve_subset(const Block& block, const std::vector<size_t>& outcomes) {
   std::vector<double> initial;
+  initial.reserve(outcomes.size());
   for (const size_t x : outcomes) initial.push_back(block.initial[x]);
   const double total = std::accumulate(initial.begin(), initial.end(), 0.0);
   for (double& p : initial) p /= total;

@@ -149,6 +149,101 @@ TEST(Solver, KlPaymentKeepsItsDigits) {
   EXPECT_NEAR(solve(make_game(game).value())->groups[0].payment / (.21 / 2e8), 1.0, 1e-7);
 }
 
+// The payment by its cumulants under p*, p = L (k2/2 - k3/6 + k4/24 - ...), k_j those of w rm / L:
+// for small w/L another route with all its digits, where log-partitions have none left.
+TEST(Solver, SmallKlPaymentsAgreeWithTheirCumulants) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    for (const double strength : {1e5, 1e7, 1e9}) {
+      const Game game = random_game({.seed = seed, .most_groups = 4, .regularization = strength});
+      const Solution solution = *solve(game);
+      for (size_t i = 0; i < game.groups.size(); ++i) {
+        const std::vector<double>& reward = game.groups[i].reward;
+        long double mean = 0;
+        for (size_t x = 0; x < reward.size(); ++x) mean += solution.allocation[x] * reward[x];
+        long double second = 0;
+        long double third = 0;
+        long double fourth = 0;
+        for (size_t x = 0; x < reward.size(); ++x) {
+          const long double y = game.groups[i].group_size * (reward[x] - mean) / strength;
+          second += solution.allocation[x] * y * y;
+          third += solution.allocation[x] * y * y * y;
+          fourth += solution.allocation[x] * y * y * y * y;
+        }
+        fourth -= 3 * second * second;
+        const long double payment = strength * (second / 2 - third / 6 + fourth / 24);
+        ASSERT_NEAR(solution.groups[i].payment / static_cast<double>(payment), 1.0, 1e-12);
+      }
+    }
+  }
+}
+
+// Sizes and lambda times c: the same model, everything else times c.
+TEST(Solver, ScalesWithSizesAndLambda) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE(seed);
+    const DivergenceKind kind = seed % 2 == 0 ? DivergenceKind::kKl : DivergenceKind::kChi2;
+    const Game game = random_game({.seed = seed, .kind = kind, .blocks = 2});
+    Game scaled = game;
+    static constexpr double kFactor = 1024;  // a power of two: nothing may change but the exponent
+    scaled.divergence.regularization *= kFactor;
+    for (Report& report : scaled.groups) report.group_size *= kFactor;
+    const Solution a = *solve(game);
+    const Solution b = *solve(scaled);
+    EXPECT_EQ(a.allocation, b.allocation);
+    EXPECT_NEAR(b.welfare, kFactor * a.welfare, 1e-12 * std::abs(b.welfare));
+    for (size_t i = 0; i < game.groups.size(); ++i) {
+      EXPECT_NEAR(b.groups[i].payment, kFactor * a.groups[i].payment,
+                  1e-12 * b.groups[i].payment + 1e-300);
+    }
+  }
+}
+
+// A small group beside one at the size limit: its price keeps its digits.
+TEST(Solver, Chi2PaymentBesideAHugeGroup) {
+  const Game game = two_outcomes(DivergenceKind::kChi2,
+                                 {{"small", 3, {1, .5}}, {"huge", 2147483647, {1, 1}}}, {.3, .7});
+  const Solution solution = *solve(game);
+  EXPECT_NEAR(solution.groups[0].payment, 9 * .3 * .7 * .25 / 4, 1e-15);
+  EXPECT_EQ(solution.groups[1].payment, 0) << "a constant reward pays nothing";
+}
+
+// Beside a huge group that drives the third outcome to 0, w/L = 1e-8: with the same support P with
+// and without the group, p = w^2 p0(P) Var_P(rm)/(4L), and the ratios differ in their ninth digit.
+TEST(Solver, SmallChi2PaymentAtTheBoundaryKeepsItsDigits) {
+  Game game;
+  game.divergence = {DivergenceKind::kChi2, 1e8};
+  game.initial = {.3, .3, .4};
+  game.groups = {{"small", 1, {1, .25, 1}}, {"huge", 1e9, {1, .9, 0}}};
+  const Solution solution = *solve(make_game(game).value());
+  EXPECT_NEAR(solution.allocation[0], .3 * (1 + 11.0 / 12), 1e-8);
+  EXPECT_EQ(solution.allocation[2], 0);
+  const double exact = .6 * (.375 * .375) / 4e8;
+  EXPECT_NEAR(solution.groups[0].payment / exact, 1.0, 1e-14);
+}
+
+// A group at the size limit that likes two outcomes alike leaves the choice between them, to the
+// last digit, to the others.
+TEST(Solver, AHugeIndifferentGroupLeavesTheOthersTheirDigits) {
+  for (const DivergenceKind kind : {DivergenceKind::kKl, DivergenceKind::kChi2}) {
+    const auto solution_of = [&](std::vector<Report> groups, std::vector<double> initial) {
+      return *solve(two_outcomes(kind, std::move(groups), std::move(initial)));
+    };
+    const Solution with =
+        solution_of({{"huge", 2147483647, {1, 1, 0}}, {"small", 1, {.7, 1, .4}}}, {.25, .25, .5});
+    // Alone on the two outcomes, whose masses double.
+    const Solution alone = solution_of({{"small", 1, {.7, 1}}}, {.5, .5});
+    const double odds = with.allocation[1] / with.allocation[0];
+    const double odds_alone = alone.allocation[1] / alone.allocation[0];
+    if (kind == DivergenceKind::kKl) {
+      EXPECT_NEAR(odds, odds_alone, 1e-14);
+      EXPECT_NEAR(odds_alone, std::exp(.3), 1e-14);
+    } else {
+      EXPECT_NEAR(odds, (2 + .075) / (2 - .075), 1e-14);  // r = 2 +- (.3/2)/(2L)
+    }
+  }
+}
+
 TEST(Solver, HugeExponents) {
   Game game;
   game.divergence.regularization = 1e-6;

@@ -148,6 +148,11 @@ std::optional<Int128> try_cheapest(TableLieSearch& search, size_t candidate) {
 void try_best_response(TableLieSearch& search) {
   Int128 ceiling = search.result().utility_truth;
   for (size_t k = 0; k < search.candidate_count(); ++k) {
+    if (search.payments() == PaymentRule::kAffine) {
+      // The certificate: a maximum over all candidates, reachable or not (MATH 4).
+      const Int128 valuation = Int128{search.truth().group_size} * search.truth().valuations[k];
+      ceiling = std::max(ceiling, valuation - search.price(k));
+    }
     if (search.payments() == PaymentRule::kPayReport) {
       ceiling = std::max(ceiling, try_cheapest(search, k).value_or(ceiling));
       continue;
@@ -211,15 +216,27 @@ void try_mixes(const Table& table, size_t group, TableLieSearch& search) {
   }
 }
 
+Status check_shape(const Table& table, const std::vector<std::vector<Int128>>& given_prices) {
+  if (given_prices.size() != table.groups.size()) {
+    return invalid_argument(str_cat("prices: found those of ", given_prices.size(),
+                                    " groups; the table has ", table.groups.size()));
+  }
+  for (size_t i = 0; i < given_prices.size(); ++i) {
+    if (given_prices[i].size() != table.candidates.size()) {
+      return invalid_argument(str_cat("prices of group ", quote(table.groups[i].name), ": found ",
+                                      given_prices[i].size(), "; there are ",
+                                      table.candidates.size(), " candidates"));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<TableAudit> audit_table(const Table& table, PaymentRule payments,
                                const std::vector<std::vector<Int128>>& given_prices) {
   CANDOR_RETURN_IF_ERROR(check_table(table));
-  if (payments == PaymentRule::kGiven) {
-    CANDOR_CHECK(given_prices.size() == table.groups.size());
-    for (const auto& prices : given_prices) CANDOR_CHECK(prices.size() == table.candidates.size());
-  }
+  if (payments == PaymentRule::kGiven) CANDOR_RETURN_IF_ERROR(check_shape(table, given_prices));
   static const std::vector<Int128> kNoPrices;
   TableAudit audit{.payments = payments, .groups = {}};
   for (size_t group = 0; group < table.groups.size(); ++group) {

@@ -39,6 +39,9 @@ struct TableAudit {
 // "exact" but for pay_report where the smallest total that wins is no product of an admissible size
 // and value (then "lower": a gain that a report was found for).
 //
+// For affine payments the maximum of w_i V[i][k] - c_i(k) over ALL k is computed as the
+// certificate: "exact" says that no utility above best_utility exists, reachable or not.
+//
 // Families: best_response (the maximum over reachable candidates), size_inflation (every whole
 // size, exact), preference_mix (b on a grid over [0, 4], clipped to [0, 1] and rounded).
 //

@@ -69,6 +69,17 @@ TEST(TableAudit, AgreesWithEveryReport) {
         if (rule == PaymentRule::kAffine) {
           ASSERT_TRUE(found.deviation_gain == 0);
         }
+        lied.groups[i].valuations = table.groups[i].valuations;
+        Int128 best_size_gain = 0;
+        for (int64_t size = 1; size <= table.max_size; ++size) {
+          lied.groups[i].group_size = size;
+          best_size_gain = std::max(
+              best_size_gain, utility_of(table, i, lied, rule, prices[i]) - found.utility_truth);
+        }
+        const auto sizes =
+            std::ranges::find(found.families, "size_inflation", &TableFamilyResult::family);
+        ASSERT_NE(sizes, found.families.end());
+        ASSERT_TRUE(sizes->deviation_gain == best_size_gain) << "rule " << static_cast<int>(rule);
         const size_t count = table.candidates.size();
         size_t combinations = 1;
         for (size_t k = 0; k < count; ++k) combinations *= 5;

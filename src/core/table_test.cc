@@ -29,57 +29,40 @@ Table published(std::vector<int64_t> sizes) {
   return table;
 }
 
-// Valuation, utility and welfare of group 1 when it inflates its size by a, valued truthfully.
-void expect_published(std::vector<int64_t> sizes, const std::vector<int64_t>& reports,
-                      const std::vector<double>& valuation, const std::vector<double>& utility,
-                      const std::vector<double>& welfare) {
-  const Table truth = published(sizes);
-  for (size_t i = 0; i < reports.size(); ++i) {
+// Valuation, utility and welfare of group 1 when it inflates its size by a, valued truthfully. The
+// inflated sizes need not be whole (.2 x 3): all sizes are scaled by ten, the results back.
+void expect_published(const std::vector<int64_t>& sizes, const std::vector<double>& valuation,
+                      const std::vector<double>& utility, const std::vector<double>& welfare) {
+  static constexpr int64_t kScale = 10;
+  const std::vector<double> inflation = {.2, .5, 1, 1.5, 2, 3};
+  Table truth = published(sizes);
+  for (Table::Group& group : truth.groups) group.group_size *= kScale;
+  const auto unscaled = [](Int128 units) {
+    return from_fixed_point(units) / static_cast<double>(kScale);
+  };
+  for (size_t i = 0; i < inflation.size(); ++i) {
+    SCOPED_TRACE(inflation[i]);
     Table lied = truth;
-    lied.groups[0].group_size = reports[i];
+    lied.groups[0].group_size =
+        std::lround(inflation[i] * static_cast<double>(truth.groups[0].group_size));
     const Settlement settled = settle(lied);
-    const double v = static_cast<double>(sizes[0]) *
-                     from_fixed_point(truth.groups[0].valuations[settled.winner]);
-    EXPECT_NEAR(v, valuation[i], kRounding);
-    EXPECT_NEAR(v - from_fixed_point(settled.groups[0].payment), utility[i], kRounding);
-    double total = 0;
+    Int128 total = 0;
     for (const Table::Group& group : truth.groups) {
-      total += static_cast<double>(group.group_size) *
-               from_fixed_point(group.valuations[settled.winner]);
+      total += Int128{group.group_size} * group.valuations[settled.winner];
     }
-    EXPECT_NEAR(total, welfare[i], kRounding);
+    const Int128 own =
+        Int128{truth.groups[0].group_size} * truth.groups[0].valuations[settled.winner];
+    EXPECT_NEAR(unscaled(own), valuation[i], kRounding);
+    EXPECT_NEAR(unscaled(own - settled.groups[0].payment), utility[i], kRounding);
+    EXPECT_NEAR(unscaled(total), welfare[i], kRounding);
   }
 }
 
 TEST(Settle, PublishedTables) {
-  // a = .2 .5 1 1.5 2 3 of size 3; the sizes .6, 1.5 and 4.5 are not whole: scale all sizes by 10.
-  // Scaled, valuations and welfare are ten times the published ones, so compare through 1 / 10.
-  for (const int64_t factor : {10}) {
-    const Table truth = published({3 * factor, 2 * factor, 1 * factor});
-    const std::vector<double> a = {.2, .5, 1, 1.5, 2, 3};
-    const std::vector<double> valuation = {0, .79, 2.66, 3, 3, 3};
-    const std::vector<double> utility = {0, .44, .57, .5, .5, .5};
-    const std::vector<double> welfare = {2.51, 2.94, 3.08, 3, 3, 3};
-    for (size_t i = 0; i < a.size(); ++i) {
-      Table lied = truth;
-      lied.groups[0].group_size =
-          static_cast<int64_t>(std::lround(a[i] * 3 * static_cast<double>(factor)));
-      const Settlement settled = settle(lied);
-      const double scale = static_cast<double>(factor);
-      const double v = 3 * from_fixed_point(truth.groups[0].valuations[settled.winner]);
-      EXPECT_NEAR(v, valuation[i], kRounding) << a[i];
-      EXPECT_NEAR(v - from_fixed_point(settled.groups[0].payment) / scale, utility[i], kRounding)
-          << a[i];
-      double total = 0;
-      for (const Table::Group& group : truth.groups) {
-        total += static_cast<double>(group.group_size) / scale *
-                 from_fixed_point(group.valuations[settled.winner]);
-      }
-      EXPECT_NEAR(total, welfare[i], kRounding) << a[i];
-    }
-  }
-  expect_published({4, 5, 3}, {2, 4, 6, 8, 12}, {0, 1.05, 1.05, 3.54, 4},
-                   {0, .43, .43, -1.83, -2.51}, {6.51, 6.94, 6.94, 4.68, 4});
+  expect_published({3, 2, 1}, {0, .79, 2.66, 3, 3, 3}, {0, .44, .57, .5, .5, .5},
+                   {2.51, 2.94, 3.08, 3, 3, 3});
+  expect_published({4, 5, 3}, {0, 0, 1.05, 1.05, 3.54, 4}, {0, 0, .43, .43, -1.83, -2.51},
+                   {6.51, 6.51, 6.94, 6.94, 4.68, 4});
 }
 
 Table random_table(uint64_t seed, size_t most_groups, size_t most_candidates, bool coarse) {
@@ -148,6 +131,27 @@ TEST(Settle, TiesFollowTheRule) {
   // Per-agent values decide, not sizes times values.
   table.groups = {{"x", 1, {2, 1, 1}}, {"y", 1, {0, 1, 1}}};
   EXPECT_EQ(settle(table).winner, 0U);
+}
+
+TEST(Settle, SmallestTables) {
+  Table table;
+  table.candidates = {{"only", 7}};
+  table.groups = {{"x", 3, {5}}};
+  const Settlement one = settle(table);
+  EXPECT_EQ(one.winner, 0U);
+  EXPECT_TRUE(one.welfare == 3 * 5 - 7);
+  EXPECT_TRUE(one.groups[0].payment == 0) << "its choice costs nothing: there is no other";
+  // n = 1: the payment is what the choice costs in divergence, D(winner) - min D.
+  table.candidates = {{"cheap", -4}, {"dear", 9}};
+  table.groups = {{"x", 2, {0, 10}}};
+  const Settlement alone = settle(table);
+  EXPECT_EQ(alone.winner, 1U);
+  EXPECT_TRUE(alone.groups[0].payment == 13);
+  EXPECT_TRUE(alone.groups[0].utility == 7);
+  // A boost may win against every report.
+  table.candidates[0].divergence = -100;
+  EXPECT_EQ(settle(table).winner, 0U);
+  EXPECT_TRUE(settle(table).welfare == 100);
 }
 
 TEST(Settle, Limits) {

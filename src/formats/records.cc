@@ -187,7 +187,6 @@ Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& 
   std::vector<LabelledText> texts;
   std::set<std::string> negatives;
   for (Row& row : rows) {
-    if (trim(row.text).empty()) return invalid_argument(str_cat(row.where, ": the text is empty"));
     const bool positive =
         std::ranges::find(source.positive_values, row.label) != source.positive_values.end();
     if (!positive) negatives.insert(row.label);

@@ -64,6 +64,33 @@ Result<SafeTensor> read_entry(const Json& entry, std::string_view data, const st
   return tensor;
 }
 
+Result<std::vector<float>> to_floats(const SafeTensor& tensor, const std::string& where) {
+  std::vector<float> values(tensor.bytes.size() / static_cast<size_t>(dtype_size(tensor.dtype)));
+  if (tensor.dtype == "F32") {
+    if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    return values;
+  }
+  if (tensor.dtype == "F16" || tensor.dtype == "BF16") {
+    for (size_t i = 0; i < values.size(); ++i) {
+      uint16_t bits = 0;
+      std::memcpy(&bits, tensor.bytes.data() + 2 * i, 2);
+      values[i] = tensor.dtype == "F16" ? float_from_f16(bits) : float_from_bf16(bits);
+    }
+    return values;
+  }
+  return invalid_argument(str_cat(where, ": is ", tensor.dtype, "; expected F32, F16 or BF16"));
+}
+
+Result<std::vector<double>> to_doubles(const SafeTensor& tensor, const std::string& where) {
+  if (tensor.dtype == "F64") {
+    std::vector<double> values(tensor.bytes.size() / 8);
+    if (!values.empty()) std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    return values;
+  }
+  CANDOR_TRY(const std::vector<float> values, to_floats(tensor, where));
+  return std::vector<double>(values.begin(), values.end());
+}
+
 }  // namespace
 
 Status SafeTensors::add_file(const std::filesystem::path& file) {
@@ -142,32 +169,32 @@ Result<const SafeTensor*> SafeTensors::find(const std::string& name) const {
 
 Result<std::vector<float>> SafeTensors::floats(const std::string& name) const {
   CANDOR_TRY(const SafeTensor* tensor, find(name));
-  std::vector<float> values(tensor->bytes.size() / static_cast<size_t>(dtype_size(tensor->dtype)));
-  if (tensor->dtype == "F32") {
-    if (!values.empty()) std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size());
-    return values;
-  }
-  if (tensor->dtype == "F16" || tensor->dtype == "BF16") {
-    for (size_t i = 0; i < values.size(); ++i) {
-      uint16_t bits = 0;
-      std::memcpy(&bits, tensor->bytes.data() + 2 * i, 2);
-      values[i] = tensor->dtype == "F16" ? float_from_f16(bits) : float_from_bf16(bits);
-    }
-    return values;
-  }
-  return invalid_argument(str_cat(path_, ": tensor ", quote(name), " is ", tensor->dtype,
-                                  "; expected F32, F16 or BF16"));
+  return to_floats(*tensor, str_cat(path_, ": tensor ", quote(name)));
 }
 
 Result<std::vector<double>> SafeTensors::doubles(const std::string& name) const {
   CANDOR_TRY(const SafeTensor* tensor, find(name));
-  if (tensor->dtype == "F64") {
-    std::vector<double> values(tensor->bytes.size() / 8);
-    if (!values.empty()) std::memcpy(values.data(), tensor->bytes.data(), tensor->bytes.size());
-    return values;
+  return to_doubles(*tensor, str_cat(path_, ": tensor ", quote(name)));
+}
+
+Result<std::vector<double>> SafeTensors::doubles_of_row(const std::string& name,
+                                                        int64_t row) const {
+  CANDOR_TRY(const SafeTensor* tensor, find(name));
+  const std::string where = str_cat(path_, ": tensor ", quote(name));
+  const std::vector<int64_t>& shape = tensor->shape;
+  if (shape.empty() || shape.size() > 2) {
+    return invalid_argument(
+        str_cat(where, ": has ", shape.size(), " dimensions; expected a vector or a matrix"));
   }
-  CANDOR_TRY(const std::vector<float> values, floats(name));
-  return std::vector<double>(values.begin(), values.end());
+  const int64_t row_count = shape.size() == 2 ? shape[0] : 1;
+  if (row < 0 || row >= row_count) {
+    return invalid_argument(
+        str_cat(where, ": found row ", row, "; it has rows 0 to ", row_count - 1));
+  }
+  SafeTensor part{.dtype = tensor->dtype, .shape = {shape.back()}, .bytes = {}};
+  const auto size = static_cast<size_t>(shape.back() * dtype_size(tensor->dtype));
+  part.bytes = tensor->bytes.substr(static_cast<size_t>(row) * size, size);
+  return to_doubles(part, where);
 }
 
 std::string safetensors_bytes(const std::vector<NamedDoubles>& tensors) {

@@ -32,6 +32,10 @@ class SafeTensors {
   // Errors: absent, another dtype.
   [[nodiscard]] Result<std::vector<float>> floats(const std::string& name) const;
   [[nodiscard]] Result<std::vector<double>> doubles(const std::string& name) const;
+  // One row of a matrix, or a vector (row 0); reads nothing but that row.
+  // Errors: as doubles; no such row.
+  [[nodiscard]] Result<std::vector<double>> doubles_of_row(const std::string& name,
+                                                           int64_t row) const;
   [[nodiscard]] Result<const SafeTensor*> find(const std::string& name) const;
 
  private:

@@ -22,16 +22,12 @@ void rms_norm(const float* input, const std::vector<float>& weight, double epsil
 }
 
 // Rotary positions, rotate-half layout: pairs (i, i + width/2).
-void rotate(float* head, int64_t width, int64_t position, const std::vector<float>& frequencies) {
-  const int64_t half = width / 2;
+void rotate(float* head, int64_t half, const float* cosines, const float* sines) {
   for (int64_t i = 0; i < half; ++i) {
-    const float angle = static_cast<float>(position) * frequencies[static_cast<size_t>(i)];
-    const float cosine = std::cos(angle);
-    const float sine = std::sin(angle);
     const float first = head[i];
     const float second = head[i + half];
-    head[i] = first * cosine - second * sine;
-    head[i + half] = second * cosine + first * sine;
+    head[i] = first * cosines[i] - second * sines[i];
+    head[i + half] = second * cosines[i] + first * sines[i];
   }
 }
 
@@ -45,9 +41,14 @@ Decoder::Decoder(const LanguageModel& model, int64_t slot_count, int64_t max_pos
       max_positions_(max_positions) {
   CANDOR_CHECK(slot_count > 0 && max_positions > 0 && max_rows > 0 && threads_ > 0);
   const int64_t half = config_.head_width / 2;
-  for (int64_t i = 0; i < half; ++i) {
-    inverse_frequencies_.push_back(static_cast<float>(
-        std::pow(config_.rope_base, -static_cast<double>(i) / static_cast<double>(half))));
+  for (int64_t position = 0; position < max_positions; ++position) {
+    for (int64_t i = 0; i < half; ++i) {
+      const auto frequency = static_cast<float>(
+          std::pow(config_.rope_base, -static_cast<double>(i) / static_cast<double>(half)));
+      const float angle = static_cast<float>(position) * frequency;
+      cosines_.push_back(std::cos(angle));
+      sines_.push_back(std::sin(angle));
+    }
   }
   const auto cache_size =
       static_cast<size_t>(slot_count * config_.layer_count * config_.kv_head_count * max_positions *
@@ -119,7 +120,8 @@ void Decoder::attention_block(const DecoderLayer& layer, int64_t layer_index,
     const Row& row = rows[static_cast<size_t>(i)];
     float* projected = projected_.data() + i * stride;
     for (int64_t head = 0; head < config_.head_count + config_.kv_head_count; ++head) {
-      rotate(projected + head * width, width, row.position, inverse_frequencies_);
+      rotate(projected + head * width, width / 2, cosines_.data() + row.position * (width / 2),
+             sines_.data() + row.position * (width / 2));
     }
     for (int64_t head = 0; head < config_.kv_head_count; ++head) {
       const int64_t place = row.position * width;

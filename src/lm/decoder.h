@@ -46,8 +46,9 @@ class Decoder {
   const DecoderWeights& weights_;
   int threads_;
   int64_t max_positions_;
-  std::vector<float> inverse_frequencies_;  // [head_width / 2]
-  std::vector<float> keys_;                 // [slots, layers, kv_heads, positions, head_width]
+  std::vector<float> cosines_;  // [positions, head_width / 2]
+  std::vector<float> sines_;    // [positions, head_width / 2]
+  std::vector<float> keys_;     // [slots, layers, kv_heads, positions, head_width]
   std::vector<float> values_;
   std::vector<float> hidden_;     // [R, D]
   std::vector<float> normed_;     // [R, D]

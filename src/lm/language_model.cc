@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <thread>
 
+#include "base/cpu.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/gguf.h"
@@ -322,7 +322,7 @@ Result<LanguageModel> LanguageModel::load(const fs::path& path, const LoadOption
   LanguageModel model;
   model.options_ = options;
   if (model.options_.threads <= 0) {
-    model.options_.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    model.options_.threads = core_count();
   }
   DecoderWeights weights;
   if (fs::is_directory(path)) {

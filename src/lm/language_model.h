@@ -70,8 +70,4 @@ class LanguageModel {
 // Errors: kInvalidArgument for an id outside the model's vocabulary.
 Status check_token_ids(const LanguageModel& model, std::span<const int32_t> ids);
 
-// The instruction set that the decoding kernels will use here ("avx512_bf16", "avx512", "generic");
-// part of a stage's identity.
-[[nodiscard]] std::string instruction_set();
-
 }  // namespace candor

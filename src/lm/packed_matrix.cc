@@ -7,7 +7,9 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/cpu.h"
 #include "formats/half.h"
+#include "lm/vector_math.h"
 
 namespace candor {
 
@@ -18,10 +20,8 @@ constexpr int64_t kRows = 8;      // rows that share one read of the weights ins
 
 int64_t blocks_of(int64_t output_count) { return (output_count + kColumns - 1) / kColumns; }
 
-bool has_avx512() { return __builtin_cpu_supports("avx512f") != 0; }
-bool has_avx512_bf16() {
-  return __builtin_cpu_supports("avx512bf16") != 0 && __builtin_cpu_supports("avx512bw") != 0;
-}
+bool has_avx512() { return instruction_set() != "generic"; }
+bool has_avx512_bf16() { return instruction_set() == "avx512_bf16"; }
 
 // Every kernel computes `rows` x 32 outputs of one column block.
 struct Tile {
@@ -218,21 +218,13 @@ void PackedMatrix::multiply_bf16(const float* input, int64_t row_count, float* o
   const int64_t depth = (input_count_ + 1) / 2 * 2;
   // One buffer per calling thread, kept: a decoding step allocates nothing.
   thread_local std::vector<uint16_t> rounded;
-  rounded.resize(static_cast<size_t>(row_count * depth));
+  rounded.assign(static_cast<size_t>(row_count * depth), 0);
   for (int64_t row = 0; row < row_count; ++row) {
-    for (int64_t k = 0; k < depth; ++k) {
-      rounded[static_cast<size_t>(row * depth + k)] =
-          k < input_count_ ? bf16_from_float(input[row * input_count_ + k]) : 0;
-    }
+    round_to_bf16(input + row * input_count_, rounded.data() + row * depth, input_count_);
   }
   run({reinterpret_cast<const char*>(halves_.data()), kColumns * depth * 2,
        reinterpret_cast<const char*>(rounded.data()), depth * 2, depth, depth / 2, output_count_},
       kKernels, row_count, output, threads);
-}
-
-std::string instruction_set() {
-  if (has_avx512_bf16()) return "avx512_bf16";
-  return has_avx512() ? "avx512" : "generic";
 }
 
 }  // namespace candor

@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <thread>
 
 #include "base/interrupt.h"
+#include "base/cpu.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/safetensors.h"
@@ -222,7 +222,7 @@ Result<TextEncoder> TextEncoder::load(const fs::path& folder, int threads) {
     impl->layers.push_back(std::move(weights));
   }
   impl->threads =
-      threads > 0 ? threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+      threads > 0 ? threads : core_count();
   return TextEncoder(std::move(impl));
 }
 

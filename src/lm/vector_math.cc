@@ -75,6 +75,13 @@ CANDOR_CLONES void silu_times(const float* gate, const float* up, float* out, in
   for (int64_t i = 0; i < count; ++i) out[i] = gate[i] / (1.0F + fast_exp(-gate[i])) * up[i];
 }
 
+CANDOR_CLONES void round_to_bf16(const float* in, uint16_t* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const auto bits = std::bit_cast<uint32_t>(in[i]);
+    out[i] = static_cast<uint16_t>((bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16);
+  }
+}
+
 float exp_one(float value) { return fast_exp(value); }
 
 }  // namespace candor

@@ -14,6 +14,7 @@ void exp_minus(float* values, int64_t count, float shift);                 // ex
 [[nodiscard]] double sum_exp_minus(const float* values, int64_t count, float shift);
 // out = gate / (1 + exp(-gate)) * up
 void silu_times(const float* gate, const float* up, float* out, int64_t count);
+void round_to_bf16(const float* in, uint16_t* out, int64_t count);  // to nearest even, no NaN
 // exp of one value as the loops above compute it: relative error below 2e-7.
 [[nodiscard]] float exp_one(float value);
 

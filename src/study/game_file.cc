@@ -33,14 +33,7 @@ Result<std::vector<double>> array_from_file(const Json& reference, const std::st
   }
   if (tensor.empty()) return in.error_at("tensor", "is missing");
   CANDOR_TRY(const SafeTensors tensors, SafeTensors::open(file));
-  CANDOR_TRY(const SafeTensor* found, tensors.find(tensor));
-  CANDOR_TRY(std::vector<double> values, tensors.doubles(tensor));
-  if (found->shape.size() == 1 && row == 0) return values;
-  if (found->shape.size() != 2 || row >= found->shape[0]) {
-    return in.error_at("row", str_cat("found ", row, "; the tensor has no such row"));
-  }
-  const auto begin = values.begin() + row * found->shape[1];
-  return std::vector<double>(begin, begin + found->shape[1]);
+  return tensors.doubles_of_row(tensor, row);
 }
 
 // An array of numbers, inline or in a file.

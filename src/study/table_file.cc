@@ -68,19 +68,30 @@ std::vector<int64_t> read_valuations(JsonReader& group) {
   return row;
 }
 
+// [n][K], whole numbers of units >= 0: they enter no payment, so JSON numbers are welcome too.
 void check_half_widths(JsonReader& in, const Table& table) {
   if (!in.has("half_widths")) return;
   const Json& rows = in.any("half_widths");
-  bool fine = rows.is_array() && rows.size() == table.groups.size();
-  for (size_t i = 0; fine && i < rows.size(); ++i) {
-    fine = rows[i].is_array() && rows[i].size() == table.candidates.size();
-    for (size_t k = 0; fine && k < rows[i].size(); ++k) {
-      const Int128 units = read_units(in, str_cat("half_widths[", i, "][", k, "]"), rows[i][k]);
-      fine = units >= 0;
+  if (!rows.is_array() || rows.size() != table.groups.size()) {
+    in.fail("half_widths",
+            str_cat("expected an array of ", table.groups.size(), " rows, one for each group"));
+    return;
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!rows[i].is_array() || rows[i].size() != table.candidates.size()) {
+      in.fail(
+          str_cat("half_widths[", i, "]"),
+          str_cat("expected an array of ", table.candidates.size(), ", one for each candidate"));
+      return;
+    }
+    for (size_t k = 0; k < rows[i].size(); ++k) {
+      const std::string key = str_cat("half_widths[", i, "][", k, "]");
+      if (rows[i][k].is_number_unsigned()) continue;
+      if (read_units(in, key, rows[i][k]) < 0) {
+        in.fail(key, str_cat("found ", rows[i][k].dump(), "; expected 0 or more"));
+      }
     }
   }
-  if (!fine)
-    in.fail("half_widths", "expected a row per group with an integer string >= 0 per candidate");
 }
 
 void check_digest(JsonReader& in, const std::string& key) {
@@ -105,6 +116,14 @@ void read_candidates(JsonReader& in, Table& table) {
   }
 }
 
+// Canonical JSON holds no floats; those of provenance (a normalisation constant) become the text
+// that reads back as the same double.
+void floats_to_text(Json& value) {
+  if (value.is_number_float()) value = format_double(value.get<double>());
+  if (!value.is_structured()) return;
+  for (Json& item : value) floats_to_text(item);
+}
+
 // The table as canonical JSON, with the valuations of files put in line.
 Result<std::string> table_digest(Json json, const Table& table) {
   for (size_t i = 0; i < table.groups.size(); ++i) {
@@ -114,6 +133,7 @@ Result<std::string> table_digest(Json json, const Table& table) {
     json["groups"][i]["size"] = table.groups[i].group_size;  // 3.0 and 3 are one size
   }
   if (json.contains("max_size")) json["max_size"] = table.max_size;
+  if (json.contains("provenance")) floats_to_text(json["provenance"]);
   CANDOR_TRY(const std::string text, canonical_json(json));
   return digest_of(text);
 }

@@ -1,3 +1,4 @@
+#include "base/cpu.h"
 #include "base/strings.h"
 #include "formats/records.h"
 #include "worker/generation_records.h"
@@ -29,6 +30,11 @@ Result<BankSpec> read_spec(const StageRequest& request) {
   generate.batch = spec.integer("batch", 1, 4096);
   out.load.dtype = spec.choice("dtype", kDtypes) == "bf16" ? Dtype::kBf16 : Dtype::kF32;
   out.load.threads = static_cast<int>(spec.integer("threads", 1, 1024));
+  // The kernels this program would use must be the ones the identity names.
+  if (const std::string expected = spec.text("instruction_set"); expected != instruction_set()) {
+    spec.fail("instruction_set",
+              str_cat("found ", quote(expected), "; this machine has ", instruction_set()));
+  }
   CANDOR_RETURN_IF_ERROR(spec.finish());
   return out;
 }

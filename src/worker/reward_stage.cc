@@ -88,6 +88,10 @@ Result<RewardTrainingResult> train_reward(const TextEncoder& encoder,
                                           std::vector<LabelledText> texts,
                                           const RewardTraining& training,
                                           const ProgressSink& progress) {
+  // A blank text has nothing to learn from; real data sets hold some.
+  const size_t read = texts.size();
+  std::erase_if(texts, [](const LabelledText& text) { return trim(text.text).empty(); });
+  const auto blank = static_cast<int64_t>(read - texts.size());
   std::array<Split, 2> split;  // train, held out
   for (LabelledText& text : choose(std::move(texts), training)) {
     Split& side = split[text_key(text.text, training.seed, 1) < training.held_out_share ? 1 : 0];
@@ -112,6 +116,7 @@ Result<RewardTrainingResult> train_reward(const TextEncoder& encoder,
   CANDOR_TRY(const RewardHead by_length,
              train_reward_head(length_features(split[0].texts), split[0].labels, 2, {.l2 = 1e-6}));
   const std::vector<double> probabilities = predict(result.head, held_out);
+  result.blank_count = blank;
   result.train_count = static_cast<int64_t>(split[0].texts.size());
   result.held_out = judge(probabilities, split[1].labels);
   result.length_baseline =
@@ -131,6 +136,7 @@ Json reward_metrics_json(const RewardTrainingResult& result) {
   }
   return {{"candor", "reward-metrics/1"},
           {"train_count", result.train_count},
+          {"blank_count", result.blank_count},
           {"held_out", judgement_json(result.held_out)},
           {"length_baseline", judgement_json(result.length_baseline)},
           {"calibration", std::move(calibration)}};

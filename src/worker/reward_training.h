@@ -26,6 +26,7 @@ struct RewardTraining {
 struct RewardTrainingResult {
   RewardHead head;
   int64_t train_count = 0;
+  int64_t blank_count = 0;  // blank texts, left out
   Judgement held_out;
   Judgement length_baseline;
   std::vector<CalibrationBin> calibration;

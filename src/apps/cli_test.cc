@@ -1,0 +1,276 @@
+// The program `candor` from outside: stdout, stderr and exit codes of solve, settle and audit.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/sha256.h"
+#include "base/strings.h"
+
+namespace candor {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+class CliTest : public testing::Test {
+ protected:
+  CliTest() {
+    std::string pattern = (fs::temp_directory_path() / "candor-cli-XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  ~CliTest() override { fs::remove_all(folder_); }
+
+  // Files are named relative to the test's own folder.
+  [[nodiscard]] Outcome candor(const std::string& arguments) const {
+    const std::string command = "cd " + folder_.string() + " && " + CANDOR_PROGRAM + " " +
+                                arguments + " </dev/null >out 2>err";
+    const int status = std::system(command.c_str());
+    return {WEXITSTATUS(status), *read_file(folder_ / "out"), *read_file(folder_ / "err")};
+  }
+  void write(const std::string& name, const std::string& bytes) const {
+    std::ofstream(folder_ / name, std::ios::binary) << bytes;
+  }
+  fs::path folder_;
+};
+
+std::string catalog(const std::string& name) {
+  return std::string(CANDOR_SOURCE_DIR) + "/catalog/" + name;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+constexpr const char* kTable = R"({"candor":"table/1","menu_depends_on_reports":false,
+ "candidates":[{"name":"x","divergence":"0"},{"name":"y","divergence":"1"}],
+ "groups":[{"name":"a","size":2,"valuations":["0","10"]},
+           {"name":"b","size":1,"valuations":["5","1"]}]})";
+// By hand: T = (5, 2*10 + 1 - 1 = 20), so y wins. a: B = (5, 0), pays 5. b: B = (0, 19), pays 0.
+constexpr const char* kSettled =
+    R"({"candor":"settlement/1","groups":[)"
+    R"({"name":"a","payment":"5","prices":["0","5"],"size":2,"utility":"15","valuation":"20"},)"
+    R"({"name":"b","payment":"0","prices":["19","0"],"size":1,"utility":"1","valuation":"1"}],)"
+    R"("table":"sha256:%","welfare":"20","winner":1})";
+
+TEST_F(CliTest, SettleGivesTheSameBytesEveryTime) {
+  write("t.json", kTable);
+  const std::string canonical =
+      R"({"candidates":[{"divergence":"0","name":"x"},{"divergence":"1","name":"y"}],)"
+      R"("candor":"table/1","groups":[{"name":"a","size":2,"valuations":["0","10"]},)"
+      R"({"name":"b","size":1,"valuations":["5","1"]}],"menu_depends_on_reports":false})";
+  std::string expected = kSettled;
+  expected.replace(expected.find('%'), 1, sha256_hex(canonical));
+  for (const std::string threads : {"", " --threads 1", " --threads 7 --seed 9 --quiet"}) {
+    const Outcome settled = candor("settle t.json --prices --format json" + threads);
+    EXPECT_EQ(settled.code, 0);
+    EXPECT_EQ(settled.out, expected + "\n");
+    EXPECT_EQ(settled.err, "");
+  }
+  EXPECT_FALSE(contains(candor("settle t.json --format json").out, "prices"));
+  const Outcome people = candor("settle " + catalog("sun2025/table2_w321.json") + " --prices");
+  EXPECT_EQ(people.code, 0);
+  EXPECT_TRUE(contains(people.out, "winner: C (candidate 2), welfare 3.083")) << people.out;
+}
+
+TEST_F(CliTest, EveryOutputSaysThatTheMenuDependsOnReports) {
+  std::string table = kTable;
+  table.replace(table.find("false"), 5, "true");
+  write("t.json", table);
+  EXPECT_TRUE(contains(candor("settle t.json").out, "menu depends on the reports"));
+  EXPECT_TRUE(contains(candor("audit t.json").out, "menu depends on the reports"));
+  for (const std::string command : {"settle", "audit"}) {
+    const Outcome json = candor(command + " t.json --format json");
+    EXPECT_TRUE(parse_json(json.out, "out")->at("menu_depends_on_reports").get<bool>());
+    write("plain.json", kTable);
+    EXPECT_FALSE(contains(candor(command + " plain.json --format json").out, "menu_depends"));
+  }
+}
+
+// KL on two outcomes: ASW* = log sum p0 e^s, written out again here.
+TEST_F(CliTest, SolveAgreesWithTheClosedForm) {
+  write("g.json", R"({"candor":"game/1","divergence":{"name":"kl","lambda":1},
+    "normalization":"max","initial":[0.25,0.75],"groups":[
+    {"name":"a","size":2,"reward":[1,0.5]},{"name":"b","size":1,"reward":[0,1]}]})");
+  const Outcome solved = candor("solve g.json --format json");
+  ASSERT_EQ(solved.code, 0) << solved.err;
+  EXPECT_EQ(solved.err, "");
+  const Json json = *parse_json(solved.out, "out");
+  const double top = 0.25 * std::exp(2.0);
+  const double other = 0.75 * std::exp(2.0);
+  const double p = top / (top + other);
+  EXPECT_NEAR(json["welfare"].get<double>(), std::log(top + other), 1e-12);
+  EXPECT_NEAR(json["allocation"][0].get<double>(), p, 1e-12);
+  const Json& a = json["groups"][0];
+  const double valuation = 2 * (p + 0.5 * (1 - p));
+  const double without = std::log(0.25 + 0.75 * std::exp(1.0));
+  EXPECT_NEAR(a["valuation"].get<double>(), valuation, 1e-12);
+  EXPECT_NEAR(a["welfare_without"].get<double>(), without, 1e-12);
+  EXPECT_NEAR(a["payment"].get<double>(), without - (std::log(top + other) - valuation), 1e-12);
+  for (const char* key : {"candor", "gap", "reads"}) EXPECT_TRUE(json.contains(key)) << key;
+  const Outcome people = candor("solve g.json");
+  EXPECT_EQ(people.code, 0);
+  EXPECT_TRUE(contains(people.out, "payment")) << people.out;
+}
+
+TEST_F(CliTest, SolveWithCandidatesNamesTheWinner) {
+  write("g.json", R"({"candor":"game/1","divergence":{"name":"chi2","lambda":0.1},
+    "normalization":"none","initial":[1,1],"candidates":[[1,1],[1,0],[0,1]],
+    "groups":[{"name":"a","size":1,"reward":[1,0]},{"name":"b","size":3,"reward":[0,1]}]})");
+  const Json json = *parse_json(candor("solve g.json --format json").out, "out");
+  EXPECT_EQ(json["winner"], 2);
+  EXPECT_EQ(json["gap"], 0);
+  // T = (2, .9, 2.9): D([0,1]) = .1 * (.5 + .5) = .1. b without: max(.5, .9, -.1) - (-.1) = 1.
+  EXPECT_NEAR(json["welfare"].get<double>(), 2.9, 1e-12);
+  EXPECT_NEAR(json["groups"][1]["payment"].get<double>(), 1.0, 1e-12);
+}
+
+TEST_F(CliTest, AuditTellsTruthfulPaymentsFromOthers) {
+  write("t.json", kTable);
+  write("g.json", *read_file(catalog("sun2025/fig1_shape.json")));
+  for (const std::string file : {"t.json", "g.json"}) {
+    const Outcome affine = candor("audit " + file + " --format json");
+    EXPECT_EQ(affine.code, 0) << affine.err;
+    const Json json = *parse_json(affine.out, "out");
+    EXPECT_EQ(json["candor"], "audit/1");
+    EXPECT_EQ(json["payments"], "affine");
+    EXPECT_EQ(json["profitable"], false);
+    for (const std::string rule : {"zero", "pay_report"}) {
+      const Outcome lies = candor(str_cat("audit ", file, " --format json --payments ", rule));
+      EXPECT_EQ(lies.code, 1) << rule << lies.err;
+      EXPECT_EQ(parse_json(lies.out, "out")->at("profitable"), true);
+    }
+    const Outcome people = candor("audit " + file + " --payments zero");
+    EXPECT_EQ(people.code, 1);
+    EXPECT_TRUE(contains(people.out, "a group gains by lying")) << people.out;
+  }
+  // Without payments b makes x win: true value 5 instead of 1.
+  const Json zero = *parse_json(candor("audit t.json --payments zero --format json").out, "out");
+  EXPECT_EQ(zero["groups"][0]["deviation_gain"], "0");
+  EXPECT_EQ(zero["groups"][1]["deviation_gain"], "4");
+  EXPECT_EQ(zero["groups"][1]["bound"], "exact");
+  EXPECT_EQ(zero["groups"][1]["best_report"]["winner"], 0);
+}
+
+// The affine prices as a file leave no profitable lie; one unit off, and the audit finds it.
+TEST_F(CliTest, AuditOfGivenPrices) {
+  write("t.json", kTable);
+  const auto prices = [](const std::string& of_b) {
+    return R"({"candor":"prices/1","groups":[{"name":"a","prices":["0","5"]},{"name":"b","prices":)" +
+           of_b + "}]}";
+  };
+  write("fair.json", prices(R"(["19","0"])"));
+  EXPECT_EQ(candor("audit t.json --payments fair.json").code, 0);
+  write("off.json", prices(R"(["3","0"])"));
+  const Outcome off = candor("audit t.json --payments off.json --format json");
+  EXPECT_EQ(off.code, 1);
+  const Json json = *parse_json(off.out, "out");
+  EXPECT_EQ(json["payments"], "prices");
+  EXPECT_EQ(json["groups"][1]["deviation_gain"], "1");  // 5 - 3 instead of 1 - 0
+  EXPECT_EQ(candor("audit t.json --payments absent.json").code, 3);
+  const Outcome game =
+      candor("audit " + catalog("sun2025/fig1_shape.json") + " --payments fair.json");
+  EXPECT_EQ(game.code, 3);
+  EXPECT_TRUE(contains(game.err, "no candidates")) << game.err;
+}
+
+TEST_F(CliTest, HelpAndVersion) {
+  EXPECT_TRUE(contains(candor("--help").out, "settle"));
+  for (const std::string command : {"solve", "settle", "audit"}) {
+    const Outcome help = candor(command + " --help");
+    EXPECT_EQ(help.code, 0);
+    EXPECT_TRUE(contains(help.out, "Example:\n  candor " + command)) << help.out;
+    const Outcome version = candor(command + " --version");
+    EXPECT_EQ(version.code, 0) << version.err;
+    EXPECT_EQ(version.out, candor("--version").out);
+  }
+}
+
+TEST_F(CliTest, UsageErrors) {
+  write("t.json", kTable);
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "--help"},
+      {"setle t.json", "did you mean \"settle\""},
+      {"settle", "TABLE is required"},
+      {"settle t.json --pirces", "did you mean \"--prices\""},
+      {"settle t.json --format yaml", "yaml"},
+      {"settle t.json --threads -1", "--threads"},
+      {"settle t.json --seed x", "--seed"},
+      {"settle t.json other.json", "other.json"},
+      {"audit t.json --payments affin", "did you mean \"affine\""},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    const Outcome outcome = candor(arguments);
+    EXPECT_EQ(outcome.code, 2) << arguments;
+    EXPECT_EQ(outcome.out, "") << arguments;
+    EXPECT_TRUE(contains(outcome.err, expected)) << arguments << ": " << outcome.err;
+  }
+}
+
+TEST_F(CliTest, BadInput) {
+  const auto group = [](const std::string& fields) {
+    return R"({"candor":"game/1","divergence":{"name":"kl","lambda":1},"normalization":"max",)"
+           R"("initial":[1,1],"groups":[{)" +
+           fields + "}]}";
+  };
+  write("zero.json", group(R"("name":"a","size":0,"reward":[0,1])"));
+  write("half.json", group(R"("name":"a","size":1.5,"reward":[0,1])"));
+  write("absent.json", group(R"("name":"a","reward":[0,1])"));
+  write("typo.json", group(R"("name":"a","size":1,"rewards":[0,1])"));
+  write("twice.json", group(R"("name":"a","size":1,"size":2,"reward":[0,1])"));
+  write("nan.json", group(R"("name":"a","size":1,"reward":[0,NaN])"));
+  write("same.json",
+        group(R"("name":"a","size":1,"reward":[0,1]},{"name":"a","size":1,"reward":[0,1])"));
+  write("kind.json", R"({"candor":"gmae/1"})");
+  write("cut.json", std::string(kTable).substr(0, 100));
+  std::string number = kTable;
+  number.replace(number.find("\"10\""), 4, "10");
+  write("number.json", number);
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"solve nowhere.json", "nowhere.json"},
+      {"solve .", "."},
+      {"solve zero.json", "zero.json: $.groups[0].size: found 0; expected"},
+      {"solve half.json", "half.json: $.groups[0].size: found 1.5"},
+      {"solve absent.json", "$.groups[0].size"},
+      {"solve typo.json", "$.groups[0]"},
+      {"solve twice.json", "twice.json:1"},
+      {"solve nan.json", "nan.json:1"},
+      {"solve same.json", "$.groups[1].name: found \"a\" a second time"},
+      {"audit kind.json", "expected \"game/1\" or \"table/1\""},
+      {"settle zero.json", "\"table/1\""},
+      {"settle cut.json", "cut.json:"},
+      {"settle number.json", "$.groups[0].valuations[1]: found 10; expected a string"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    for (const std::string format : {"", " --format json"}) {
+      const Outcome outcome = candor(arguments + format);
+      EXPECT_EQ(outcome.code, 3) << arguments;
+      EXPECT_EQ(outcome.out, "") << arguments;
+      EXPECT_TRUE(contains(outcome.err, expected)) << arguments << ": " << outcome.err;
+      EXPECT_TRUE(outcome.err.starts_with("candor: ")) << outcome.err;
+    }
+  }
+}
+
+// A result that could not be written is no success.
+TEST_F(CliTest, FullDisk) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "skipped: no /dev/full on this system";
+  write("t.json", kTable);
+  const std::string command = "cd " + folder_.string() + " && " + CANDOR_PROGRAM +
+                              " settle t.json --format json >/dev/full 2>err";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 4);
+  EXPECT_TRUE(contains(*read_file(folder_ / "err"), "standard output"));
+}
+
+}  // namespace
+}  // namespace candor

@@ -1,0 +1,141 @@
+#include "study/bank_game.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/strings.h"
+
+namespace candor {
+
+namespace {
+
+Status check_finite(const std::string& group, const std::vector<double>& scores) {
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (!std::isfinite(scores[i])) {
+      return invalid_argument(str_cat("group ", quote(group), ": the reward of reply ", i, " is ",
+                                      scores[i], "; nothing is priced with it"));
+    }
+  }
+  return {};
+}
+
+Json interval_json(const Interval& interval) {
+  return {{"estimate", interval.estimate}, {"low", interval.low}, {"high", interval.high}};
+}
+
+}  // namespace
+
+Result<Normalizer> Normalizer::fit(const std::string& rule, const std::string& group,
+                                   const std::vector<double>& reference_scores) {
+  CANDOR_CHECK(!reference_scores.empty());
+  CANDOR_RETURN_IF_ERROR(check_finite(group, reference_scores));
+  const auto [low, high] = std::ranges::minmax(reference_scores);
+  const Normalizer out{rule == "max" ? 0.0 : low, high};
+  if (!(out.high > out.low) || !std::isfinite(out.high - out.low)) {
+    return invalid_argument(
+        str_cat("group ", quote(group), ": its reward is ", high,
+                " on every reply of the reference bank; it cannot be normalised by ", rule));
+  }
+  return out;
+}
+
+std::vector<double> Normalizer::apply(const std::vector<double>& scores, size_t* clipped) const {
+  std::vector<double> out;
+  out.reserve(scores.size());
+  for (const double score : scores) {
+    const double value = (score - low) / (high - low);
+    out.push_back(std::clamp(value, 0.0, 1.0));
+    if (out.back() != value) ++*clipped;
+  }
+  return out;
+}
+
+Result<BankGame> make_bank_game(const Study& study, const std::vector<GroupScores>& scores,
+                                size_t prompt_count) {
+  CANDOR_CHECK(scores.size() == study.groups.size());
+  const auto samples = static_cast<size_t>(study.bank.samples);
+  BankGame out;
+  out.clipped.assign(scores.size(), 0);
+  Game game;
+  game.divergence = study.divergence;
+  game.normalization = Normalization::kNone;  // the sealed rule has done it
+  game.max_size = study.max_size;
+  game.initial.assign(prompt_count * samples, 1.0);
+  for (size_t prompt = 0; prompt <= prompt_count; ++prompt)
+    game.block_begin.push_back(prompt * samples);
+  for (size_t group = 0; group < scores.size(); ++group) {
+    const std::string& name = study.groups[group].name;
+    CANDOR_RETURN_IF_ERROR(check_finite(name, scores[group].bank));
+    CANDOR_CHECK(scores[group].bank.size() == game.initial.size());
+    CANDOR_TRY(const Normalizer normalizer,
+               Normalizer::fit(study.normalization, name, scores[group].reference));
+    game.groups.push_back({.name = name,
+                           .group_size = static_cast<double>(study.groups[group].size),
+                           .reward = normalizer.apply(scores[group].bank, &out.clipped[group])});
+    out.normalizers.push_back(normalizer);
+  }
+  CANDOR_TRY(out.game, make_game(std::move(game)));
+  return out;
+}
+
+Result<Quote> make_quote(const Study& study, const Game& game) {
+  Quote out;
+  CANDOR_TRY(out.solution, solve(game));
+  CANDOR_TRY(out.estimate,
+             estimate(game, study.seed, static_cast<int>(study.resamples), study.confidence));
+  for (size_t group = 0; group < game.groups.size(); ++group) {
+    CANDOR_TRY(std::vector<PricedPoint> menu, price_menu(game, group));
+    out.menus.push_back(std::move(menu));
+  }
+  return out;
+}
+
+double currency_amount(double payment, double unit_price) {
+  return std::floor(payment * unit_price * 100) / 100;
+}
+
+Json quote_json(const Study& study, const BankGame& bank_game, const Quote& quote) {
+  Json groups = Json::array();
+  for (size_t i = 0; i < quote.estimate.groups.size(); ++i) {
+    const GroupEstimate& group = quote.estimate.groups[i];
+    const GroupOutcome& outcome = quote.solution.groups[i];
+    Json menu = Json::array();
+    for (const PricedPoint& point : quote.menus[i]) {
+      menu.push_back(
+          {{"name", point.name}, {"price", point.price}, {"valuation", point.valuation}});
+    }
+    groups.push_back({{"name", group.name},
+                      {"size", study.groups[i].size},
+                      {"valuation", interval_json(group.valuation)},
+                      {"payment", interval_json(group.payment)},
+                      {"utility", interval_json(group.utility)},
+                      {"payment_half_bank", group.payment_half_bank},
+                      {"payment_bias", group.payment_bias},
+                      {"payment_error", outcome.payment_error},
+                      {"amount", currency_amount(outcome.payment, study.unit_price)},
+                      {"price_menu", std::move(menu)},
+                      {"normalization",
+                       {{"rule", study.normalization},
+                        {"low", bank_game.normalizers[i].low},
+                        {"high", bank_game.normalizers[i].high},
+                        {"clipped", bank_game.clipped[i]}}}});
+  }
+  return {{"candor", "quote/1"},
+          {"welfare", interval_json(quote.estimate.welfare)},
+          {"divergence", quote.solution.divergence},
+          {"gap", quote.solution.gap},
+          {"lambda", study.divergence.regularization},
+          {"prompts", bank_game.game.block_count()},
+          {"replies", study.bank.samples},
+          {"confidence", quote.estimate.confidence},
+          {"resamples", quote.estimate.resamples},
+          {"effective_sample_size",
+           {{"mean", quote.estimate.effective_sample_size},
+            {"min", quote.estimate.effective_sample_size_min}}},
+          {"unit_price", study.unit_price},
+          {"currency", study.currency},
+          {"groups", std::move(groups)}};
+}
+
+}  // namespace candor

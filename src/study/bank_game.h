@@ -1,0 +1,55 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "core/estimate.h"
+#include "core/game.h"
+#include "core/solution.h"
+#include "study/study.h"
+
+namespace candor {
+
+// The constants that bring one group's scores to [0, 1]: a function of its own scores on the sealed
+// reference bank alone (DESIGN 6), so DSIC holds.
+struct Normalizer {
+  double low = 0;   // maps to 0; 0 under "max"
+  double high = 1;  // maps to 1
+  // Errors: NaN or infinite scores, or a constant reward, naming the group.
+  static Result<Normalizer> fit(const std::string& rule, const std::string& group,
+                                const std::vector<double>& reference_scores);
+  // Scores outside [low, high] are clipped; *clipped counts them.
+  [[nodiscard]] std::vector<double> apply(const std::vector<double>& scores, size_t* clipped) const;
+};
+
+struct GroupScores {
+  std::vector<double> reference;  // raw scores on the reference bank
+  std::vector<double> bank;       // raw scores on the pricing bank
+};
+
+struct BankGame {
+  Game game;
+  std::vector<Normalizer> normalizers;  // [n]
+  std::vector<size_t> clipped;          // [n]
+};
+
+// The block game of the sampled level (DESIGN 1): a block per prompt, the initial model uniform
+// over its replies, repeated replies separate. scores[n]; prompts x study.bank.samples outcomes.
+Result<BankGame> make_bank_game(const Study& study, const std::vector<GroupScores>& scores,
+                                size_t prompt_count);
+
+// quote/1 (docs/formats.md): prices for the bank with what is known of their error for the model.
+struct Quote {
+  Solution solution;
+  Estimate estimate;
+  std::vector<std::vector<PricedPoint>> menus;  // [n]
+};
+Result<Quote> make_quote(const Study& study, const Game& game);
+[[nodiscard]] Json quote_json(const Study& study, const BankGame& bank_game, const Quote& quote);
+
+// A payment in money: rounded down to a hundredth of the currency's unit, never up.
+[[nodiscard]] double currency_amount(double payment, double unit_price);
+
+}  // namespace candor

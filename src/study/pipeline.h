@@ -1,0 +1,57 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "study/bank_game.h"
+#include "study/store.h"
+#include "study/study.h"
+
+namespace candor {
+
+// The stages of a study at the sampled level (DESIGN 6):
+//   reward models -> bank, reference bank -> scores of each group on both -> game.
+struct Pipeline {
+  // Sources found and hashed; nothing computed yet. Errors: a missing source, an empty prompt file,
+  // prompts that are no prompts.
+  static Result<Pipeline> plan(const Study& study, int threads);
+
+  Study study;
+  int threads = 1;
+  std::vector<Json> prompts;
+  std::filesystem::path model_path, prompts_path;
+  std::string model_digest, prompts_digest;
+  struct GroupSource {
+    std::filesystem::path encoder, data, head, lexicon;
+    std::string encoder_digest, data_digest, head_digest, lexicon_digest;
+  };
+  std::vector<GroupSource> groups;
+
+  [[nodiscard]] Stage bank_stage(bool reference) const;
+  [[nodiscard]] Stage reward_stage(size_t group) const;  // REQUIRES: its reward is kLabelled
+  // What is hashed before any report is read (DESIGN 6): seal/1.
+  [[nodiscard]] Json seal(const std::string& bank_digest,
+                          const std::string& reference_digest) const;
+};
+
+struct PipelineResult {
+  BankGame bank_game;
+  std::vector<Json> bank;                   // one record per reply
+  std::vector<Json> bank_metrics;           // pricing bank, reference bank
+  std::vector<Json> reward_metrics;         // [n], null where nothing was trained
+  std::vector<std::vector<double>> scores;  // [n], raw, on the pricing bank
+  Json seal;
+  Json stages;  // label -> artifact folder's name
+};
+
+// Tells which stage runs and how far it is; a stage found in the store reports once.
+using StageSink = std::function<ProgressSink(const std::string& label, bool stored)>;
+
+// Runs what the store does not hold yet.
+Result<PipelineResult> run_pipeline(const Pipeline& pipeline, const Store& store,
+                                    const StageSink& sink);
+
+}  // namespace candor

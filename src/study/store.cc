@@ -1,0 +1,107 @@
+#include "study/store.h"
+
+#include <unistd.h>
+
+#include <set>
+
+#include "base/crash_point.h"
+#include "base/file.h"
+#include "base/sha256.h"
+#include "base/strings.h"
+#include "receipt/canonical_json.h"
+#include "study/worker_process.h"
+
+namespace candor {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kRecord = "stage.json";
+constexpr const char* kTemporary = ".tmp-";
+
+Result<Json> digests_of_files(const fs::path& folder) {
+  Json files = Json::object();
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name == kRecord) continue;
+    CANDOR_TRY(files[name], digest_of_file(entry.path().string()));
+  }
+  return files;
+}
+
+}  // namespace
+
+std::string Stage::key() const {
+  // Not canonical JSON: specs hold floats. The library prints each in one way, which is enough
+  // here.
+  return sha256_hex(to_line({{"kind", kind}, {"spec", spec}, {"version", CANDOR_VERSION}}));
+}
+
+Result<Store> Store::open(const fs::path& root, const fs::path& worker) {
+  std::error_code code;
+  fs::create_directories(root, code);
+  if (code) return resource_error(str_cat(root.string(), ": ", code.message()));
+  for (const auto& entry : fs::directory_iterator(root, code)) {
+    if (entry.path().filename().string().starts_with(kTemporary))
+      fs::remove_all(entry.path(), code);
+  }
+  if (code) return resource_error(str_cat(root.string(), ": ", code.message()));
+  return Store(fs::absolute(root), worker);
+}
+
+fs::path Store::path_of(const Stage& stage) const {
+  return root_ / str_cat(stage.kind, "-", stage.key().substr(0, 32));
+}
+
+bool Store::has(const Stage& stage) const { return fs::exists(path_of(stage)); }
+
+Status Store::check(const Stage& stage) const {
+  const fs::path folder = path_of(stage);
+  CANDOR_TRY(const Json record, read_json_file((folder / kRecord).string()));
+  CANDOR_TRY(const Json files, digests_of_files(folder));
+  if (!record.is_object() || record.value("spec", Json()) != stage.spec ||
+      record.value("files", Json()) != files) {
+    return invalid_argument(str_cat(folder.string(),
+                                    ": a stored file has changed since it was made; "
+                                    "remove the folder to make it again"));
+  }
+  return {};
+}
+
+Status Store::make(const Stage& stage, const ProgressSink& progress) const {
+  const fs::path temporary = root_ / str_cat(kTemporary, stage.kind, "-", ::getpid());
+  std::error_code code;
+  fs::remove_all(temporary, code);
+  fs::create_directories(temporary / "artifact", code);
+  if (code) return resource_error(str_cat(temporary.string(), ": ", code.message()));
+  Json paths = Json::object();
+  for (const auto& [name, path] : stage.paths) paths[name] = path.string();
+  const Json request = {{"candor", "stage/1"},
+                        {"kind", stage.kind},
+                        {"spec", stage.spec},
+                        {"paths", std::move(paths)},
+                        {"output", (temporary / "artifact").string()}};
+  CANDOR_RETURN_IF_ERROR(write_new_file(temporary / "request.json", to_text(request)));
+  Status status = run_worker(worker_, temporary / "request.json", stage.label, progress);
+  if (status.ok()) {
+    CANDOR_TRY(const Json files, digests_of_files(temporary / "artifact"));
+    const Json record = {
+        {"candor", "artifact/1"}, {"kind", stage.kind}, {"spec", stage.spec}, {"files", files}};
+    status = write_new_file(temporary / "artifact" / kRecord, to_text(record));
+  }
+  if (status.ok()) status = commit_directory(temporary / "artifact", path_of(stage));
+  // Another run with the same cache may have been faster: its artifact has the same bytes.
+  if (!status.ok() && has(stage)) status = Status();
+  fs::remove_all(temporary, code);
+  crash_point("store.after_stage");
+  return status;
+}
+
+Result<fs::path> Store::get(const Stage& stage, const ProgressSink& progress) const {
+  if (!has(stage)) CANDOR_RETURN_IF_ERROR(make(stage, progress));
+  CANDOR_RETURN_IF_ERROR(check(stage));
+  return path_of(stage);
+}
+
+}  // namespace candor

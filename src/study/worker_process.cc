@@ -1,0 +1,146 @@
+#include "study/worker_process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "base/interrupt.h"
+#include "base/json.h"
+#include "base/strings.h"
+
+namespace candor {
+
+namespace {
+
+constexpr size_t kMostErrorText = 4096;
+
+struct Pipe {
+  int read_end = -1;
+  int write_end = -1;
+  Pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) == 0) {
+      read_end = ends[0];
+      write_end = ends[1];
+    }
+  }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  ~Pipe() {
+    close_end(read_end);
+    close_end(write_end);
+  }
+  static void close_end(int& end) {
+    if (end >= 0) ::close(end);
+    end = -1;
+  }
+};
+
+// In the child: becomes the worker. Only async-signal-safe calls.
+[[noreturn]] void become_worker(const char* worker, const char* request, const Pipe& out,
+                                const Pipe& err, pid_t parent) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(127);  // the parent went before the line above
+  ::dup2(out.write_end, STDOUT_FILENO);
+  ::dup2(err.write_end, STDERR_FILENO);
+  ::execl(worker, worker, "stage", request, nullptr);
+  ::_exit(127);
+}
+
+void handle_line(const std::string& line, const ProgressSink& progress) {
+  const Result<Json> json = parse_json(line, "worker");
+  if (!json.ok() || !json->is_object() || !json->contains("progress") || !progress) return;
+  progress(json->value("done", uint64_t{0}), json->value("total", uint64_t{0}),
+           json->value("note", std::string()));
+}
+
+// Reads both pipes until they close.
+void pump(const Pipe& out, const Pipe& err, pid_t child, const ProgressSink& progress,
+          std::string& error_text) {
+  std::array<pollfd, 2> polls = {{{out.read_end, POLLIN, 0}, {err.read_end, POLLIN, 0}}};
+  std::string pending;
+  bool told = false;
+  int open = 2;
+  while (open > 0) {
+    ::poll(polls.data(), polls.size(), 200);
+    if (interrupted() && !told) {
+      ::kill(child, SIGINT);
+      told = true;
+    }
+    for (size_t i = 0; i < polls.size(); ++i) {
+      if (polls[i].fd < 0 || (polls[i].revents & (POLLIN | POLLHUP)) == 0) continue;
+      std::array<char, 4096> buffer{};
+      const ssize_t count = ::read(polls[i].fd, buffer.data(), buffer.size());
+      if (count < 0 && errno == EINTR) continue;
+      if (count <= 0) {
+        polls[i].fd = -1;
+        --open;
+        continue;
+      }
+      if (i == 1) {
+        error_text.append(buffer.data(), static_cast<size_t>(count));
+        if (error_text.size() > kMostErrorText) error_text.resize(kMostErrorText);
+        continue;
+      }
+      pending.append(buffer.data(), static_cast<size_t>(count));
+      size_t end = 0;
+      while ((end = pending.find('\n')) != std::string::npos) {
+        handle_line(pending.substr(0, end), progress);
+        pending.erase(0, end + 1);
+      }
+    }
+  }
+}
+
+Status outcome_of(int status, const std::string& label, std::string error_text) {
+  if (WIFSIGNALED(status)) {
+    return resource_error(str_cat(label, ": candor-worker was killed by signal ", WTERMSIG(status),
+                                  " (", ::strsignal(WTERMSIG(status)), ")"));
+  }
+  const int code = WEXITSTATUS(status);
+  if (code == 0) return {};
+  static constexpr std::string_view kPrefix = "candor-worker: ";
+  std::string message(trim(error_text));
+  if (message.starts_with(kPrefix)) message.erase(0, kPrefix.size());
+  if (message.empty()) message = str_cat("candor-worker ended with exit code ", code);
+  for (const ErrorCode kind :
+       {ErrorCode::kInvalidArgument, ErrorCode::kResource, ErrorCode::kInterrupted}) {
+    if (exit_code(kind) == code) return Error{kind, str_cat(label, ": ", message)};
+  }
+  return Error{ErrorCode::kInternal, str_cat(label, ": ", message)};
+}
+
+}  // namespace
+
+Status run_worker(const std::filesystem::path& worker, const std::filesystem::path& request,
+                  const std::string& label, const ProgressSink& progress) {
+  if (::access(worker.c_str(), X_OK) != 0) {
+    return resource_error(str_cat(worker.string(), ": ", std::strerror(errno),
+                                  "; language-model stages need it (make build)"));
+  }
+  Pipe out;
+  Pipe err;
+  if (out.read_end < 0 || err.read_end < 0)
+    return resource_error(str_cat("no pipe: ", std::strerror(errno)));
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child < 0) return resource_error(str_cat("no process: ", std::strerror(errno)));
+  if (child == 0) become_worker(worker.c_str(), request.c_str(), out, err, parent);
+  Pipe::close_end(out.write_end);
+  Pipe::close_end(err.write_end);
+  std::string error_text;
+  pump(out, err, child, progress, error_text);
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return outcome_of(status, label, std::move(error_text));
+}
+
+}  // namespace candor
