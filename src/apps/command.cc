@@ -38,12 +38,20 @@ int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int ar
   std::string hint;
   const std::vector<std::string> names = known_names(app);
   std::string command = app.get_name();
-  for (const CLI::App* chosen : app.get_subcommands()) command += " " + chosen->get_name();
-  if (argc > 1 && argv[1][0] != '-' && app.get_subcommands().empty()) {
-    std::fprintf(stderr, "%s: %s is not a command%s\nTry %s --help.\n", app.get_name().c_str(),
-                 quote(argv[1]).c_str(), did_you_mean(argv[1], names).c_str(),
-                 app.get_name().c_str());
-    return exit_code(ErrorCode::kUsage);
+  const CLI::App* chosen = &app;
+  for (int i = 1; i < argc && argv[i][0] != '-' && !chosen->get_subcommands({}).empty(); ++i) {
+    const auto commands = chosen->get_subcommands({});
+    const auto found = std::ranges::find_if(
+        commands, [&](const CLI::App* one) { return one->get_name() == argv[i]; });
+    const CLI::App* next = found == commands.end() ? nullptr : *found;
+    if (next == nullptr) {
+      std::fprintf(stderr, "%s: %s is not a command%s\nTry %s --help.\n", command.c_str(),
+                   quote(argv[i]).c_str(), did_you_mean(argv[i], known_names(*chosen)).c_str(),
+                   command.c_str());
+      return exit_code(ErrorCode::kUsage);
+    }
+    command += " " + next->get_name();
+    chosen = next;
   }
   for (int i = 1; i < argc && hint.empty(); ++i) {
     const std::string word = split(argv[i], '=')[0];

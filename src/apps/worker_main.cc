@@ -1,11 +1,16 @@
 // candor-worker: everything that needs LibTorch. `stage` runs one stage of a study; `lm` holds the
 // language-model commands that `candor lm` passes on.
+#include <string_view>
+
 #include "apps/command.h"
 #include "apps/lm_commands.h"
 #include "worker/stage.h"
 
 int main(int argc, char** argv) {
-  CLI::App app("Candor's worker: language-model work on LibTorch.", "candor-worker");
+  // `candor lm` becomes this program: people should read the name they typed.
+  const bool passed_on = argc > 1 && std::string_view(argv[1]) == "lm";
+  CLI::App app("Candor's worker: language-model work on LibTorch.",
+               passed_on ? "candor" : "candor-worker");
   app.set_version_flag("--version", CANDOR_VERSION);
   app.require_subcommand(1);
   candor::CommonOptions options;

@@ -37,8 +37,9 @@ struct CsvTable {
 };
 Result<CsvTable> read_csv(const std::filesystem::path& path);
 
-// Labelled texts in file order. Errors: a missing field (with the fields there are), a label that is neither of two values, no record at all. A nested field is written "a.b", an
-// array index "a.0.b"; a chat array (objects with "content") yields the content of its last turn.
+// Labelled texts in file order. Errors: a missing field (with the fields there are), a label that
+// is neither of two values, no record at all. A nested field is written "a.b", an array index
+// "a.0.b"; a chat array (objects with "content") yields the content of its last turn.
 Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& source);
 
 }  // namespace candor

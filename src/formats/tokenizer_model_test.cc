@@ -108,8 +108,8 @@ void check_goldens(const Tokenizer& tokenizer, const std::string& file, bool dec
   }
 }
 
-// llama2-tokenizer.json of the shared data holds another vocabulary of 32,000 than Llama 2's (its id
-// of U+2581 is 28705, Llama 2's is 29871), so its goldens come from the reference library.
+// llama2-tokenizer.json of the shared data holds another vocabulary of 32,000 than Llama 2's (its
+// id of U+2581 is 28705, Llama 2's is 29871), so its goldens come from the reference library.
 TEST_F(SharedTokenizers, ByteFallbackFromJson) {
   check_goldens(*load("llama2"), "byte_fallback_tokenizer.json", false);
 }

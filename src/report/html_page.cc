@@ -8,13 +8,18 @@ namespace candor {
 namespace {
 
 constexpr const char* kStyle = R"(
-body{font:15px/1.5 system-ui,"DejaVu Sans",sans-serif;color:#1c1e21;max-width:940px;margin:2em auto;padding:0 1em}
-h1{font-size:1.7em;margin:0 0 .3em}h2{font-size:1.25em;margin:1.9em 0 .4em;border-bottom:1px solid #d6dae0;padding-bottom:.2em}
-h3{font-size:1.02em;margin:1.3em 0 .3em}table{border-collapse:collapse;margin:.6em 0}
+body{font:15px/1.5 system-ui,"DejaVu Sans",sans-serif;color:#1c1e21;max-width:940px;
+  margin:2em auto;padding:0 1em}
+h1{font-size:1.7em;margin:0 0 .3em}
+h2{font-size:1.25em;margin:1.9em 0 .4em;border-bottom:1px solid #d6dae0;padding-bottom:.2em}
+h3{font-size:1.02em;margin:1.3em 0 .3em}
+table{border-collapse:collapse;margin:.6em 0}
 td,th{padding:.28em .7em;border-bottom:1px solid #e3e6ea;text-align:left;vertical-align:top}
-th{font-weight:600;border-bottom:2px solid #b9c0c9}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+th{font-weight:600;border-bottom:2px solid #b9c0c9}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .note{background:#fff7e0;border-left:4px solid #e0b23c;padding:.5em .8em;margin:.8em 0}
-pre{background:#f3f5f7;padding:.6em .8em;overflow-x:auto}svg{max-width:100%;height:auto;margin:.2em .4em .2em 0}
+pre{background:#f3f5f7;padding:.6em .8em;overflow-x:auto}
+svg{max-width:100%;height:auto;margin:.2em .4em .2em 0}
 )";
 
 bool is_number(const std::string& text) {

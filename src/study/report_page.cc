@@ -10,7 +10,6 @@
 #include "formats/records.h"
 #include "report/html_page.h"
 #include "report/line_plot.h"
-#include "study/source.h"
 
 namespace candor {
 
@@ -48,6 +47,7 @@ Result<RunFiles> read_run(const fs::path& folder) {
   CANDOR_TRY(const std::vector<Json> metrics, read_jsonl(folder / "metrics.jsonl"));
   for (const Json& line : metrics) out.metrics[line.value("stage", "")] = line;
   CANDOR_TRY(out.bank, read_jsonl(folder / "bank.jsonl"));
+  CANDOR_TRY(out.prompts, read_jsonl(folder / "prompts.jsonl"));
   return out;
 }
 
@@ -175,6 +175,14 @@ std::vector<Shift> shifts_of(const RunFiles& run, size_t samples) {
   return shifts;
 }
 
+// The prompt itself, or what the user said last.
+std::string prompt_title(const Json& prompt) {
+  const std::string text = prompt.contains("prompt")
+                               ? prompt["prompt"].get<std::string>()
+                               : prompt["messages"].back()["content"].get<std::string>();
+  return str_cat("\xe2\x80\x9c", shorten(text, 160), "\xe2\x80\x9d");
+}
+
 void add_changes(const RunFiles& run, HtmlPage& page) {
   static constexpr size_t kPromptsShown = 4;
   page.heading("What changed");
@@ -201,7 +209,8 @@ void add_changes(const RunFiles& run, HtmlPage& page) {
     std::iota(order.begin(), order.end(), first);
     std::stable_sort(order.begin(), order.end(),
                      [&](size_t a, size_t b) { return allocation[a] > allocation[b]; });
-    page.subheading(str_cat("Prompt ", shifts[s].prompt + 1, s == 0 ? " (the most changed)" : ""));
+    page.subheading(
+        str_cat(prompt_title(run.prompts[shifts[s].prompt]), s == 0 ? " (the most changed)" : ""));
     std::vector<std::vector<std::string>> rows = {{"before", "after"}};
     for (const Json& group : run.study["groups"]) rows[0].push_back(group["name"]);
     rows[0].emplace_back("reply");

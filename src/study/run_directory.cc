@@ -187,6 +187,9 @@ Status RunDirectory::write_results(const Pipeline& pipeline, const PipelineResul
     bank += to_line(line) + "\n";
   }
   CANDOR_RETURN_IF_ERROR(write("bank.jsonl", bank));
+  std::string prompts;
+  for (const Json& prompt : pipeline.prompts) prompts += to_line(prompt) + "\n";
+  CANDOR_RETURN_IF_ERROR(write("prompts.jsonl", prompts));
   CANDOR_RETURN_IF_ERROR(write("game.json", to_text(game_json(game))));
   CANDOR_TRY(const Quote quote, make_quote(study, game));
   CANDOR_RETURN_IF_ERROR(write("solution.json", to_text(solution_json(quote.solution, true))));

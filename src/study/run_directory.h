@@ -23,7 +23,7 @@ class RunDirectory {
   RunDirectory& operator=(RunDirectory&&) = delete;
 
   // Writes seal.json, game.json, solution.json, quote.json, audit.json, audit_zero.json,
-  // sweeps.json, sweeps.csv, bank.jsonl, metrics.jsonl, run.json.
+  // sweeps.json, sweeps.csv, bank.jsonl, prompts.jsonl, metrics.jsonl, run.json.
   Status write_results(const Pipeline& pipeline, const PipelineResult& result) const;
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
