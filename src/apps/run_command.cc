@@ -173,17 +173,19 @@ CommandResult run_plan(const RunOptions& own, const CommonOptions& options) {
                                       study.bank.max_new_tokens);
     add(pipeline.bank_stage(reference), tokens / kTokensPerSecond, tokens * 40);
   }
-  const double model_bytes = static_cast<double>(
-      fs::is_directory(pipeline.model_path) ? 0 : fs::file_size(pipeline.model_path));
   for (size_t group = 0; group < study.groups.size(); ++group) {
     if (study.groups[group].reward.kind != RewardSource::Kind::kLabelled) continue;
     const auto texts = static_cast<double>(study.groups[group].reward.max_texts);
     add(pipeline.reward_stage(group), texts / kTextsPerSecond, 16384);
   }
+  CANDOR_TRY(const int64_t parameters, pipeline.model_parameters());
+  // Weights once in their type, the embedding in f32 too, and what reading a tensor needs at a
+  // time.
+  const double memory = static_cast<double>(parameters) * (study.dtype == "bf16" ? 4.8 : 6.8);
   const Json plan = {{"candor", "plan/1"},
                      {"study", study.resolved},
                      {"stages", stages},
-                     {"model_file_bytes", model_bytes}};
+                     {"memory_bytes", memory}};
   if (options.json()) {
     std::printf("%s", to_text(plan).c_str());
     return 0;
@@ -197,10 +199,10 @@ CommandResult run_plan(const RunOptions& own, const CommonOptions& options) {
   }
   print_table(rows);
   std::printf(
-      "\nat most about %s s on two cores, when every reply runs to its limit; a labelled reward "
-      "without max_texts "
-      "counts as 0.\nEverything named in %s was found; nothing was trained.\n",
-      format_short(total, 2).c_str(), own.study.c_str());
+      "\nat most about %s s on two cores, when every reply runs to its limit; a labelled reward\n"
+      "without max_texts counts as 0. Memory: about %s and the replies' caches.\n"
+      "Everything named in %s was found; nothing was trained.\n",
+      format_short(total, 2).c_str(), format_bytes(memory).c_str(), own.study.c_str());
   return 0;
 }
 

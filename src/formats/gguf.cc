@@ -191,11 +191,11 @@ TypeLayout layout_of(uint32_t type) {
     case GgufType::kF16:
     case GgufType::kBf16:
       return {1, 2};
-    case GgufType::kQ4_0:
+    case GgufType::kQ40:
       return {32, 18};
-    case GgufType::kQ4_1:
+    case GgufType::kQ41:
       return {32, 20};
-    case GgufType::kQ8_0:
+    case GgufType::kQ80:
       return {32, 34};
   }
   return {};
@@ -227,7 +227,7 @@ void dequantize_block(GgufType type, const char* bytes, float* out) {
     case GgufType::kBf16:
       *out = float_from_bf16(read_half(bytes));
       return;
-    case GgufType::kQ4_0: {  // (q - 8) d
+    case GgufType::kQ40: {  // (q - 8) d
       const float scale = float_from_f16(read_half(bytes));
       for (int i = 0; i < 16; ++i) {
         const auto byte = static_cast<unsigned char>(bytes[2 + i]);
@@ -236,11 +236,11 @@ void dequantize_block(GgufType type, const char* bytes, float* out) {
       }
       return;
     }
-    case GgufType::kQ4_1:  // q d + m
+    case GgufType::kQ41:  // q d + m
       unpack_nibbles(bytes + 4, float_from_f16(read_half(bytes)),
                      float_from_f16(read_half(bytes + 2)), out);
       return;
-    case GgufType::kQ8_0: {
+    case GgufType::kQ80: {
       const float scale = float_from_f16(read_half(bytes));
       for (int i = 0; i < 32; ++i)
         out[i] = static_cast<float>(static_cast<signed char>(bytes[2 + i])) * scale;

@@ -22,12 +22,13 @@ struct GgufValue {
 };
 
 // Element types that Candor de-quantises; any other in a tensor that is used is an error.
+// kQ40 is Q4_0, and so on.
 enum class GgufType : uint32_t {
   kF32 = 0,
   kF16 = 1,
-  kQ4_0 = 2,
-  kQ4_1 = 3,
-  kQ8_0 = 8,
+  kQ40 = 2,
+  kQ41 = 3,
+  kQ80 = 8,
   kBf16 = 30,
 };
 

@@ -52,7 +52,7 @@ Status add_normalizer(const Json& component, TokenizerParts& parts) {
     return {};
   }
   if (type == "NFC") {
-    parts.normalizers.emplace_back([](std::string s) { return to_nfc(s); });
+    parts.normalizers.emplace_back([](const std::string& s) { return to_nfc(s); });
     return {};
   }
   if (type == "Prepend") {

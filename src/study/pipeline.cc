@@ -4,8 +4,10 @@
 #include "base/file.h"
 #include "base/strings.h"
 #include "core/divergence.h"
+#include "formats/gguf.h"
 #include "formats/npy.h"
 #include "formats/records.h"
+#include "formats/safetensors.h"
 #include "receipt/canonical_json.h"
 #include "study/source.h"
 
@@ -209,6 +211,22 @@ Stage Pipeline::reward_stage(size_t group) const {
                    {"l2", reward.l2},
                    {"threads", threads}},
           .paths = {{"encoder", groups[group].encoder}, {"data", groups[group].data}}};
+}
+
+Result<int64_t> Pipeline::model_parameters() const {
+  int64_t count = 0;
+  if (fs::is_directory(model_path)) {
+    CANDOR_TRY(const SafeTensors file, SafeTensors::open_folder(model_path));
+    for (const auto& item : file.tensors()) {
+      int64_t size = 1;
+      for (const int64_t extent : item.second.shape) size *= extent;
+      count += size;
+    }
+    return count;
+  }
+  CANDOR_TRY(const GgufFile file, GgufFile::open(model_path));
+  for (const auto& item : file.tensors()) count += item.second.element_count();
+  return count;
 }
 
 Json Pipeline::seal(const std::string& bank_digest, const std::string& reference_digest) const {

@@ -32,6 +32,8 @@ struct Pipeline {
 
   [[nodiscard]] Stage bank_stage(bool reference) const;
   [[nodiscard]] Stage reward_stage(size_t group) const;  // REQUIRES: its reward is kLabelled
+  // Weights of the language model, from its file's own list of tensors.
+  [[nodiscard]] Result<int64_t> model_parameters() const;
   // What is hashed before any report is read (DESIGN 6): seal/1.
   [[nodiscard]] Json seal(const std::string& bank_digest,
                           const std::string& reference_digest) const;

@@ -99,7 +99,7 @@ void pump(const Pipe& out, const Pipe& err, pid_t child, const ProgressSink& pro
   }
 }
 
-Status outcome_of(int status, const std::string& label, std::string error_text) {
+Status outcome_of(int status, const std::string& label, const std::string& error_text) {
   if (WIFSIGNALED(status)) {
     return resource_error(str_cat(label, ": candor-worker was killed by signal ", WTERMSIG(status),
                                   " (", ::strsignal(WTERMSIG(status)), ")"));
@@ -140,7 +140,7 @@ Status run_worker(const std::filesystem::path& worker, const std::filesystem::pa
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return outcome_of(status, label, std::move(error_text));
+  return outcome_of(status, label, error_text);
 }
 
 }  // namespace candor
