@@ -10,4 +10,5 @@ if [ ! -f "$env/.done" ]; then
     torch==2.13.0 transformers==5.3.0 tokenizers==0.22.2 gguf==0.19.0 numpy==2.4.6 safetensors==0.8.0 accelerate==1.15.0
   touch "$env/.done"
 fi
-exec "$env/bin/python" tools/make_goldens.py
+"$env/bin/python" tools/make_goldens.py
+exec "$env/bin/python" tools/make_tokenizer_goldens.py

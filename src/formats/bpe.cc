@@ -73,7 +73,7 @@ bool Bpe::find_join(int32_t left, int32_t right, Joined& joined) const {
   return true;
 }
 
-Status Bpe::first_symbols(std::string_view piece, std::vector<int32_t>& symbols) const {
+void Bpe::first_symbols(std::string_view piece, std::vector<int32_t>& symbols) const {
   bool last_unknown = false;
   for (const char32_t point : code_points(piece)) {
     std::string character;
@@ -93,25 +93,28 @@ Status Bpe::first_symbols(std::string_view piece, std::vector<int32_t>& symbols)
       last_unknown = false;
       continue;
     }
-    if (options_.unknown_id < 0) {
-      return invalid_argument(
-          str_cat("the character ", quote(character), " is not in the tokenizer's vocabulary"));
-    }
+    if (options_.unknown_id < 0) continue;
     if (!(options_.fuse_unknown && last_unknown)) symbols.push_back(options_.unknown_id);
     last_unknown = true;
   }
-  return {};
 }
 
-Status Bpe::encode(std::string_view piece, std::vector<int32_t>& ids) const {
+void Bpe::encode(std::string_view piece, std::vector<int32_t>& ids) const {
   if (options_.ignore_merges) {
     if (const auto found = vocabulary_.find(std::string(piece)); found != vocabulary_.end()) {
       ids.push_back(found->second);
-      return {};
+      return;
     }
   }
   std::vector<int32_t> symbols;
-  CANDOR_RETURN_IF_ERROR(first_symbols(piece, symbols));
+  first_symbols(piece, symbols);
+  merge(symbols);
+  ids.insert(ids.end(), symbols.begin(), symbols.end());
+}
+
+// A linked list of symbols and a queue of the pairs that may join; entries of the queue go stale
+// when one of their symbols changes.
+void Bpe::merge(std::vector<int32_t>& symbols) const {
   struct Candidate {
     Joined joined;
     size_t left;
@@ -151,8 +154,9 @@ Status Bpe::encode(std::string_view piece, std::vector<int32_t>& ids) const {
     offer(previous[best.left], best.left);
     offer(best.left, next[best.left]);
   }
-  for (size_t i = 0; i < none; i = next[i]) ids.push_back(symbols[i]);
-  return {};
+  size_t kept = 0;
+  for (size_t i = 0; i < none; i = next[i]) symbols[kept++] = symbols[i];
+  symbols.resize(kept);
 }
 
 }  // namespace candor

@@ -21,7 +21,7 @@ class Bpe {
   struct Options {
     bool byte_fallback = false;  // unknown characters become <0xNN> tokens
     bool ignore_merges = false;  // a piece that is a token needs no merging
-    int32_t unknown_id = -1;     // where no fallback applies; -1: an error
+    int32_t unknown_id = -1;     // where no fallback applies; -1: the character is left out
     bool fuse_unknown = false;   // neighbouring unknowns become one
   };
 
@@ -33,8 +33,9 @@ class Bpe {
                          std::vector<float> scores, const Options& options);
 
   // Appends the ids of `piece` (well-formed UTF-8). Cost: O(length log length).
-  // Errors: a character that is neither in the vocabulary nor covered by a fallback.
-  Status encode(std::string_view piece, std::vector<int32_t>& ids) const;
+  // A character that is neither in the vocabulary nor covered by a fallback is left out where there
+  // is no unknown token, as the reference library does: SmolLM2's vocabulary lacks some 20 bytes.
+  void encode(std::string_view piece, std::vector<int32_t>& ids) const;
 
  private:
   struct Joined {
@@ -42,7 +43,8 @@ class Bpe {
     int32_t id = -1;
   };
   [[nodiscard]] bool find_join(int32_t left, int32_t right, Joined& joined) const;
-  Status first_symbols(std::string_view piece, std::vector<int32_t>& symbols) const;
+  void first_symbols(std::string_view piece, std::vector<int32_t>& symbols) const;
+  void merge(std::vector<int32_t>& symbols) const;
 
   Options options_;
   std::unordered_map<std::string, int32_t> vocabulary_;

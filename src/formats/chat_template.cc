@@ -15,7 +15,7 @@ struct Known {
   const char* default_system;  // inserted when the first message is not the system's; or ""
 };
 
-constexpr std::array<Known, 2> kKnown = {{
+constexpr std::array<Known, 3> kKnown = {{
     {"chatml-smollm2",
      "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ "
      "'<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
@@ -28,6 +28,12 @@ constexpr std::array<Known, 2> kKnown = {{
      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] "
      "+ "
      "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
+     "'<|im_start|>assistant\n' }}{% endif %}",
+     ""},
+    {"chatml",  // the same, with the flag's default written out
+     "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif "
+     "%}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+     "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
      "'<|im_start|>assistant\n' }}{% endif %}",
      ""},
 }};

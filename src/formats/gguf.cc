@@ -1,5 +1,6 @@
 #include "formats/gguf.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -130,7 +131,8 @@ size_t smallest_size(ValueType type) {
 Result<GgufValue> read_array(Cursor& cursor) {
   const auto type = static_cast<ValueType>(cursor.read<uint32_t>());
   const auto count = cursor.read<uint64_t>();
-  if (!cursor.ok() || type > ValueType::kF64 || type == ValueType::kArray) {
+  if (type == ValueType::kArray) return invalid_argument("arrays inside arrays are not supported");
+  if (!cursor.ok() || type > ValueType::kF64) {
     return invalid_argument("an array of a type that is not known");
   }
   if (count > cursor.left() / smallest_size(type)) {
@@ -199,6 +201,17 @@ TypeLayout layout_of(uint32_t type) {
       return {32, 34};
   }
   return {};
+}
+
+// The name of an element type, as ggml numbers them.
+std::string type_name(uint32_t type) {
+  static const std::map<uint32_t, std::string> kNames = {
+      {0, "F32"},   {1, "F16"},   {2, "Q4_0"},  {3, "Q4_1"},  {6, "Q5_0"},
+      {7, "Q5_1"},  {8, "Q8_0"},  {9, "Q8_1"},  {10, "Q2_K"}, {11, "Q3_K"},
+      {12, "Q4_K"}, {13, "Q5_K"}, {14, "Q6_K"}, {15, "Q8_K"}, {24, "I8"},
+      {25, "I16"},  {26, "I32"},  {27, "I64"},  {28, "F64"},  {30, "BF16"}};
+  const auto found = kNames.find(type);
+  return found == kNames.end() ? str_cat("number ", type) : found->second;
 }
 
 uint16_t read_half(const char* bytes) {
@@ -272,6 +285,37 @@ Result<GgufTensor> read_tensor_info(Cursor& cursor, uint64_t& offset) {
   return tensor;
 }
 
+Status read_metadata(Cursor& cursor, uint64_t key_count, std::map<std::string, GgufValue>& out) {
+  for (uint64_t i = 0; i < key_count; ++i) {
+    const std::string key(cursor.read_text());
+    Result<GgufValue> value = read_value(cursor);
+    if (!cursor.ok()) return invalid_argument("it is cut off in its metadata");
+    if (!value.ok()) {
+      return invalid_argument(str_cat("key ", quote(key), ": ", value.error().message));
+    }
+    if (!out.emplace(key, std::move(*value)).second) {
+      return invalid_argument(str_cat("the key ", quote(key), " occurs twice"));
+    }
+  }
+  return {};
+}
+
+// Points `tensor` at its bytes; the error continues the sentence "tensor NAME ...".
+Status place_tensor(std::string_view data, uint64_t offset, GgufTensor& tensor) {
+  if (offset > data.size()) return invalid_argument("begins after the end of the file");
+  const TypeLayout layout = layout_of(tensor.type);
+  if (layout.block_bytes == 0) return {};  // refused when it is used
+  if (tensor.shape.back() % layout.block != 0) return invalid_argument("has broken blocks");
+  const auto size =
+      static_cast<uint64_t>(tensor.element_count() / layout.block * layout.block_bytes);
+  if (size > data.size() - offset) {
+    return invalid_argument(str_cat("needs ", size, " bytes; the file has ", data.size() - offset,
+                                    " from its beginning on"));
+  }
+  tensor.bytes = data.substr(offset, size);
+  return {};
+}
+
 }  // namespace
 
 int64_t GgufTensor::element_count() const {
@@ -283,9 +327,8 @@ int64_t GgufTensor::element_count() const {
 Result<std::vector<float>> dequantize(uint32_t type, std::string_view bytes, int64_t count) {
   const TypeLayout layout = layout_of(type);
   if (layout.block_bytes == 0) {
-    return invalid_argument(str_cat("element type ", type,
-                                    " is not supported; F32, F16, BF16, Q8_0, "
-                                    "Q4_0 and Q4_1 are"));
+    return invalid_argument(str_cat("the element type ", type_name(type),
+                                    " is not supported; F32, F16, BF16, Q8_0, Q4_0 and Q4_1 are"));
   }
   if (count % layout.block != 0 ||
       static_cast<int64_t>(bytes.size()) != count / layout.block * layout.block_bytes) {
@@ -318,15 +361,8 @@ Result<GgufFile> GgufFile::open(const std::filesystem::path& path) {
   if (!cursor.ok() || tensor_count > kMaxTensors || key_count > kMaxKeys) {
     return refuse(str_cat("it claims ", tensor_count, " tensors and ", key_count, " keys"));
   }
-  for (uint64_t i = 0; i < key_count; ++i) {
-    const std::string key(cursor.read_text());
-    Result<GgufValue> value = read_value(cursor);
-    if (!value.ok()) return refuse(str_cat("key ", quote(key), ": ", value.error().message));
-    if (!cursor.ok()) return refuse("it is cut off in its metadata");
-    if (!file.metadata_.emplace(key, std::move(*value)).second) {
-      return refuse(str_cat("the key ", quote(key), " occurs twice"));
-    }
-  }
+  Status read = read_metadata(cursor, key_count, file.metadata_);
+  if (!read.ok()) return refuse(read.error().message);
   std::vector<std::pair<GgufTensor, uint64_t>> tensors;
   for (uint64_t i = 0; i < tensor_count; ++i) {
     uint64_t offset = 0;
@@ -341,24 +377,12 @@ Result<GgufFile> GgufFile::open(const std::filesystem::path& path) {
   }
   const auto align = static_cast<uint64_t>(alignment);
   const uint64_t data_begin = (cursor.place() + align - 1) / align * align;
+  const std::string_view data = bytes.substr(std::min<uint64_t>(data_begin, bytes.size()));
   for (auto& [tensor, offset] : tensors) {
-    const TypeLayout layout = layout_of(tensor.type);
     const std::string what = str_cat("tensor ", quote(tensor.name));
     if (offset % align != 0) return refuse(str_cat(what, " is not aligned"));
-    if (data_begin > bytes.size() || offset > bytes.size() - data_begin) {
-      return refuse(str_cat(what, " begins after the end of the file"));
-    }
-    if (layout.block_bytes != 0) {  // other types are refused when they are used
-      if (tensor.shape.back() % layout.block != 0)
-        return refuse(str_cat(what, " has broken blocks"));
-      const auto size =
-          static_cast<uint64_t>(tensor.element_count() / layout.block * layout.block_bytes);
-      if (size > bytes.size() - data_begin - offset) {
-        return refuse(str_cat(what, " needs ", size, " bytes; the file has ",
-                              bytes.size() - data_begin - offset, " after its beginning"));
-      }
-      tensor.bytes = bytes.substr(data_begin + offset, size);
-    }
+    read = place_tensor(data, offset, tensor);
+    if (!read.ok()) return refuse(str_cat(what, " ", read.error().message));
     const std::string name = tensor.name;
     if (!file.tensors_.emplace(name, std::move(tensor)).second) {
       return refuse(str_cat(what, " occurs twice"));

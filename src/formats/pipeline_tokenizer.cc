@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 #include "base/strings.h"
 #include "formats/unicode.h"
@@ -24,31 +25,72 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
 std::string decode_byte_level(const std::vector<std::string>& tokens) {
   std::string bytes;
   for (const std::string& token : tokens) {
+    std::string decoded;
     for (const char32_t point : code_points(token)) {
       const int byte = byte_of_alphabet(point);
-      if (byte >= 0) {
-        bytes += static_cast<char>(byte);
-      } else {
-        append_utf8(bytes, point);  // an added token in plain text
+      if (byte < 0) {  // an added token in plain text
+        decoded = token;
+        break;
       }
+      decoded += static_cast<char>(byte);
     }
+    bytes += decoded;
   }
   return replace_invalid_utf8(bytes);
 }
 
-std::string decode_sentence_piece(const std::vector<std::string>& tokens) {
-  std::string bytes;
-  for (const std::string& token : tokens) {
-    unsigned int byte = 0;
-    if (token.size() == 6 && token.starts_with("<0x") && token.back() == '>' &&
-        std::from_chars(token.data() + 3, token.data() + 5, byte, 16).ptr == token.data() + 5) {
-      bytes += static_cast<char>(byte);
-    } else {
-      bytes += replace_all(token, kMetaspace, " ");
+// The byte that "<0xNN>" stands for, or -1.
+int byte_of_token(std::string_view token) {
+  unsigned int byte = 0;
+  const bool shaped = token.size() == 6 && token.starts_with("<0x") && token.back() == '>';
+  if (!shaped) return -1;
+  const char* end = token.data() + 5;
+  return std::from_chars(token.data() + 3, end, byte, 16).ptr == end ? static_cast<int>(byte) : -1;
+}
+
+std::string decode_sentence_piece(const std::vector<std::string>& tokens, bool strips_first_space) {
+  std::string text;
+  std::string bytes;  // of the neighbouring byte tokens
+  const auto flush = [&] {
+    if (is_utf8(bytes)) {
+      text += bytes;
+    } else {  // the reference replaces every byte of a run that is not UTF-8
+      for (size_t i = 0; i < bytes.size(); ++i) append_utf8(text, 0xFFFD);
     }
+    bytes.clear();
+  };
+  for (const std::string& token : tokens) {
+    if (const int byte = byte_of_token(token); byte >= 0) {
+      bytes += static_cast<char>(byte);
+      continue;
+    }
+    flush();
+    text += replace_all(token, kMetaspace, " ");
   }
-  std::string text = replace_invalid_utf8(bytes);
-  if (text.starts_with(' ')) text.erase(0, 1);  // the dummy prefix
+  flush();
+  if (strips_first_space && text.starts_with(' ')) text.erase(0, 1);
+  return text;
+}
+
+std::string decode_word_piece(const std::vector<std::string>& tokens, bool cleans_up) {
+  // BERT's clean-up, token by token as in the reference library.
+  static const std::vector<std::pair<std::string, std::string>> kCleanup = {
+      {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
+      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
+      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+  std::string text;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    std::string token = tokens[i];
+    if (i > 0 && token.starts_with("##")) {
+      token.erase(0, 2);
+    } else if (i > 0) {
+      token.insert(0, " ");
+    }
+    if (cleans_up) {
+      for (const auto& [from, to] : kCleanup) token = replace_all(std::move(token), from, to);
+    }
+    text += token;
+  }
   return text;
 }
 
@@ -82,12 +124,12 @@ class PipelineTokenizer : public Tokenizer {
         ++place;
         continue;
       }
-      CANDOR_RETURN_IF_ERROR(encode_plain(text.substr(begin, place - begin), ids));
+      CANDOR_RETURN_IF_ERROR(encode_plain(text.substr(begin, place - begin), begin == 0, ids));
       ids.push_back(token->id);
       place += token->content.size();
       begin = place;
     }
-    CANDOR_RETURN_IF_ERROR(encode_plain(text.substr(begin), ids));
+    CANDOR_RETURN_IF_ERROR(encode_plain(text.substr(begin), begin == 0, ids));
     if (options.add_special_tokens) {
       ids.insert(ids.end(), parts_.suffix.begin(), parts_.suffix.end());
     }
@@ -110,9 +152,11 @@ class PipelineTokenizer : public Tokenizer {
       case TokenizerParts::Decoding::kByteLevel:
         return decode_byte_level(tokens);
       case TokenizerParts::Decoding::kSentencePiece:
-        return decode_sentence_piece(tokens);
+        return decode_sentence_piece(tokens, parts_.strips_first_space);
       case TokenizerParts::Decoding::kWordPiece:
-        return join_word_pieces(tokens);
+        return decode_word_piece(tokens, parts_.cleans_up_spaces);
+      case TokenizerParts::Decoding::kSpaced:
+        return join(tokens, " ");
     }
     return std::string();
   }
@@ -139,16 +183,16 @@ class PipelineTokenizer : public Tokenizer {
     return nullptr;
   }
 
-  Status encode_plain(std::string_view text, std::vector<int32_t>& ids) const {
+  Status encode_plain(std::string_view text, bool at_start, std::vector<int32_t>& ids) const {
     if (text.empty()) return {};
     std::string normal(text);
     for (const auto& normalizer : parts_.normalizers) normal = normalizer(std::move(normal));
     std::vector<std::string> pieces = {std::move(normal)};
     for (const auto& splitter : parts_.splitters) {
       std::vector<std::string> finer;
-      for (const std::string& piece : pieces) {
-        CANDOR_TRY(std::vector<std::string> parts, splitter(piece));
-        for (std::string& part : parts) finer.push_back(std::move(part));
+      for (size_t i = 0; i < pieces.size(); ++i) {
+        CANDOR_TRY(std::vector<std::string> parts, splitter(pieces[i], at_start && i == 0));
+        std::move(parts.begin(), parts.end(), std::back_inserter(finer));
       }
       pieces = std::move(finer);
     }
@@ -195,23 +239,6 @@ void WordPiece::encode(std::string_view word, std::vector<int32_t>& ids) const {
     begin = end + 1;
   }
   ids.insert(ids.end(), pieces.begin(), pieces.end());
-}
-
-std::string join_word_pieces(const std::vector<std::string>& tokens) {
-  std::string text;
-  for (const std::string& token : tokens) {
-    if (token.starts_with("##")) {
-      text += token.substr(2);
-    } else {
-      text += (text.empty() ? "" : " ") + token;
-    }
-  }
-  const std::vector<std::pair<std::string, std::string>> cleanup = {
-      {" .", "."},   {" ?", "?"},     {" !", "!"},    {" ,", ","},
-      {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},  {" do not", " don't"},
-      {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
-  for (const auto& [from, to] : cleanup) text = replace_all(std::move(text), from, to);
-  return text;
 }
 
 }  // namespace candor

@@ -23,15 +23,24 @@ struct TokenizerParts {
     bool special = true;
   };
   using Normalizer = std::function<std::string(std::string)>;
-  using Splitter = std::function<Result<std::vector<std::string>>(const std::string&)>;
+  // `at_start`: the piece begins where the whole text begins.
+  using Splitter =
+      std::function<Result<std::vector<std::string>>(const std::string& piece, bool at_start)>;
   using Encoder = std::function<Status(std::string_view piece, std::vector<int32_t>& ids)>;
-  enum class Decoding { kByteLevel, kSentencePiece, kWordPiece };
+  enum class Decoding {
+    kByteLevel,      // GPT-2's alphabet back to bytes
+    kSentencePiece,  // U+2581 to spaces, <0xNN> to bytes
+    kWordPiece,      // "##" joins, anything else follows a space
+    kSpaced,         // a space between tokens
+  };
 
   std::vector<AddedToken> added;
   std::vector<Normalizer> normalizers;
   std::vector<Splitter> splitters;
   Encoder encode;
   Decoding decoding = Decoding::kByteLevel;
+  bool strips_first_space = false;  // kSentencePiece: the dummy prefix
+  bool cleans_up_spaces = true;     // kWordPiece: BERT's clean-up
   std::vector<std::string> tokens;  // by id
   std::vector<int32_t> prefix;      // with add_special_tokens
   std::vector<int32_t> suffix;
@@ -49,8 +58,5 @@ struct WordPiece {
   size_t longest_word = 100;  // in characters; longer words are unknown
   void encode(std::string_view word, std::vector<int32_t>& ids) const;
 };
-
-// Inverse of the "##" convention with BERT's clean-up of spaces.
-[[nodiscard]] std::string join_word_pieces(const std::vector<std::string>& tokens);
 
 }  // namespace candor

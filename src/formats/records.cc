@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 #include <set>
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "formats/unicode.h"
 
 namespace candor {
 
@@ -30,7 +32,7 @@ const Json* field_at(const Json& record, const std::string& path) {
   return place;
 }
 
-std::string text_of(const Json& value) {
+std::optional<std::string> text_of(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (value.is_number() || value.is_boolean()) return value.dump();
   // A chat: what its last turn says.
@@ -38,7 +40,7 @@ std::string text_of(const Json& value) {
       value.back().contains("content") && value.back()["content"].is_string()) {
     return value.back()["content"].get<std::string>();
   }
-  return "";
+  return std::nullopt;
 }
 
 struct Row {
@@ -63,7 +65,13 @@ Result<std::vector<Row>> rows_of_jsonl(const LabelledTextSource& source) {
         return invalid_argument(str_cat(row.where, ": has no field ", quote(*field), " (it has ",
                                         join(names, ", "), ")", did_you_mean(*field, names)));
       }
-      *out = text_of(*value);
+      const std::optional<std::string> found = text_of(*value);
+      if (!found.has_value()) {
+        return invalid_argument(str_cat(row.where, ": ", *field, ": found ",
+                                        value->dump().substr(0, 60),
+                                        "; expected a text, a number or a chat"));
+      }
+      *out = *found;
     }
     rows.push_back(std::move(row));
   }
@@ -84,7 +92,7 @@ Result<std::vector<Row>> rows_of_csv(const LabelledTextSource& source) {
   std::vector<Row> rows;
   for (size_t i = 0; i < table.rows.size(); ++i) {
     rows.push_back({std::move(table.rows[i][text]), std::move(table.rows[i][label]),
-                    str_cat(source.path.string(), ": record ", i + 1)});
+                    str_cat(source.path.string(), ":", table.lines[i])});
   }
   return rows;
 }
@@ -116,65 +124,118 @@ Result<std::vector<Json>> parse_jsonl(std::string_view bytes, const std::string&
   return records;
 }
 
+namespace {
+
+// Reads CSV one byte at a time; a row ends at a line break outside quotes.
+class CsvReader {
+ public:
+  CsvReader(std::string_view bytes, const std::string& source) : bytes_(bytes), source_(source) {
+    if (bytes_.starts_with("\xef\xbb\xbf")) bytes_.remove_prefix(3);  // a byte-order mark
+  }
+
+  Result<CsvTable> run() {
+    for (; place_ < bytes_.size(); ++place_) {
+      if (bytes_[place_] == '\n') ++line_;
+      CANDOR_RETURN_IF_ERROR(state_ == State::kQuoted ? quoted() : plain());
+    }
+    if (state_ == State::kQuoted) return refuse("a quote is never closed");
+    if (!row_.empty() || !cell_.empty() || state_ == State::kClosed) {
+      CANDOR_RETURN_IF_ERROR(end_row());
+    }
+    if (table_.header.empty()) {
+      return invalid_argument(str_cat(source_, ": is empty; expected a header line"));
+    }
+    return std::move(table_);
+  }
+
+ private:
+  enum class State { kPlain, kQuoted, kClosed };  // kClosed: after a cell's closing quote
+
+  [[nodiscard]] Error refuse(std::string_view why) const {
+    return invalid_argument(str_cat(source_, ":", row_line_, ": ", why));
+  }
+  Status quoted() {
+    const char c = bytes_[place_];
+    if (c != '"') {
+      cell_ += c;
+    } else if (bytes_.substr(place_ + 1).starts_with('"')) {
+      cell_ += c;
+      ++place_;
+    } else {
+      state_ = State::kClosed;
+    }
+    return {};
+  }
+  Status plain() {
+    const char c = bytes_[place_];
+    if (c == '\n') return end_line();
+    if (c == ',') {
+      end_cell();
+    } else if (c == '\r' && bytes_.substr(place_ + 1).starts_with('\n')) {
+      // part of the line break
+    } else if (state_ == State::kClosed) {
+      return refuse(str_cat("found ", quote(bytes_.substr(place_, 1)),
+                            " after a closing quote; expected a comma or a line break"));
+    } else if (c == '"' && cell_.empty()) {
+      state_ = State::kQuoted;
+    } else {
+      cell_ += c;
+    }
+    return {};
+  }
+  void end_cell() {
+    row_.push_back(std::move(cell_));
+    cell_.clear();
+    state_ = State::kPlain;
+  }
+  Status end_line() {
+    const bool blank = row_.empty() && cell_.empty() && state_ == State::kPlain;
+    if (!blank) CANDOR_RETURN_IF_ERROR(end_row());
+    row_line_ = line_;
+    return {};
+  }
+  Status end_row() {
+    end_cell();
+    for (const std::string& cell : row_) {
+      if (!is_utf8(cell)) return refuse(str_cat("found ", quote(cell), ", which is not UTF-8"));
+    }
+    if (table_.header.empty()) {
+      table_.header = std::move(row_);
+      for (auto name = table_.header.begin(); name != table_.header.end(); ++name) {
+        if (std::find(table_.header.begin(), name, *name) != name) {
+          return refuse(str_cat("the column ", quote(*name), " occurs twice"));
+        }
+      }
+    } else if (row_.size() != table_.header.size()) {
+      return refuse(str_cat("has ", row_.size(), " cells; the header has ", table_.header.size()));
+    } else {
+      table_.rows.push_back(std::move(row_));
+      table_.lines.push_back(row_line_);
+    }
+    row_.clear();
+    return {};
+  }
+
+  std::string_view bytes_;
+  const std::string& source_;
+  size_t place_ = 0;
+  size_t line_ = 1;
+  size_t row_line_ = 1;
+  State state_ = State::kPlain;
+  std::string cell_;
+  std::vector<std::string> row_;
+  CsvTable table_;
+};
+
+}  // namespace
+
+Result<CsvTable> parse_csv(std::string_view bytes, const std::string& source) {
+  return CsvReader(bytes, source).run();
+}
+
 Result<CsvTable> read_csv(const std::filesystem::path& path) {
   CANDOR_TRY(const std::string bytes, read_file(path, kMaxRecordBytes));
-  CsvTable table;
-  std::vector<std::string> row;
-  std::string cell;
-  bool in_quotes = false;
-  bool was_quoted = false;
-  size_t line = 1;
-  size_t row_line = 1;
-  const auto end_row = [&]() -> Status {
-    row.push_back(std::move(cell));
-    cell.clear();
-    was_quoted = false;
-    if (table.header.empty()) {
-      table.header = std::move(row);
-    } else if (row.size() != table.header.size()) {
-      return invalid_argument(str_cat(path.string(), ":", row_line, ": has ", row.size(),
-                                      " cells; the header has ", table.header.size()));
-    } else {
-      table.rows.push_back(std::move(row));
-    }
-    row.clear();
-    row_line = line;
-    return {};
-  };
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    const char c = bytes[i];
-    if (c == '\n') ++line;
-    if (in_quotes) {
-      if (c == '"' && i + 1 < bytes.size() && bytes[i + 1] == '"') {
-        cell += '"';
-        ++i;
-      } else if (c == '"') {
-        in_quotes = false;
-      } else {
-        cell += c;
-      }
-    } else if (c == '"' && cell.empty() && !was_quoted) {
-      in_quotes = true;
-      was_quoted = true;
-    } else if (c == ',') {
-      row.push_back(std::move(cell));
-      cell.clear();
-      was_quoted = false;
-    } else if (c == '\n') {
-      if (cell.ends_with('\r')) cell.pop_back();
-      const bool blank = row.empty() && cell.empty() && !was_quoted;
-      if (!blank) CANDOR_RETURN_IF_ERROR(end_row());
-      row_line = line;
-    } else {
-      cell += c;
-    }
-  }
-  if (in_quotes)
-    return invalid_argument(str_cat(path.string(), ":", row_line, ": a quote is never closed"));
-  if (!row.empty() || !cell.empty() || was_quoted) CANDOR_RETURN_IF_ERROR(end_row());
-  if (table.header.empty())
-    return invalid_argument(str_cat(path.string(), ": is empty; expected a header line"));
-  return table;
+  return parse_csv(bytes, path.string());
 }
 
 Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& source) {
@@ -187,6 +248,7 @@ Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& 
   std::vector<LabelledText> texts;
   std::set<std::string> negatives;
   for (Row& row : rows) {
+    if (row.label.empty()) return invalid_argument(str_cat(row.where, ": the label is empty"));
     const bool positive =
         std::ranges::find(source.positive_values, row.label) != source.positive_values.end();
     if (!positive) negatives.insert(row.label);

@@ -30,16 +30,21 @@ Result<std::vector<Json>> read_jsonl(const std::filesystem::path& path);
 // The same of bytes that are there already; `source` names them in errors.
 Result<std::vector<Json>> parse_jsonl(std::string_view bytes, const std::string& source);
 
-// RFC 4180 CSV with a header line: quoted fields, doubled quotes, line breaks inside quotes.
+// RFC 4180 CSV with a header line: quoted fields, doubled quotes, line breaks inside quotes. UTF-8;
+// blank lines are skipped. Errors: a row of another length, a column named twice, text after a
+// closing quote, a quote that is never closed.
 struct CsvTable {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;
+  std::vector<size_t> lines;  // where each row begins
 };
 Result<CsvTable> read_csv(const std::filesystem::path& path);
+Result<CsvTable> parse_csv(std::string_view bytes, const std::string& source);
 
-// Labelled texts in file order. Errors: a missing field (with the fields there are), a label that
-// is neither of two values, no record at all. A nested field is written "a.b", an array index
-// "a.0.b"; a chat array (objects with "content") yields the content of its last turn.
+// Labelled texts in file order; a text may be empty. Errors: a missing field (with the fields there
+// are), an empty label or one that is neither of two values, no record at all. A nested field is
+// written "a.b", an array index "a.0.b"; a chat array (objects with "content") yields the content
+// of its last turn.
 Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& source);
 
 }  // namespace candor

@@ -23,12 +23,10 @@ Result<TokenizerParts> parts_of(const std::shared_ptr<sp::SentencePieceProcessor
       parts.added.push_back({parts.tokens.back(), id, true});
     }
   }
-  if (processor->bos_id() >= 0) {
-    parts.bos = processor->bos_id();
-    parts.prefix = {processor->bos_id()};
-  }
+  if (processor->bos_id() >= 0) parts.bos = processor->bos_id();
   if (processor->eos_id() >= 0) parts.eos = processor->eos_id();
   parts.decoding = TokenizerParts::Decoding::kSentencePiece;
+  parts.strips_first_space = true;
   parts.encode = [processor](std::string_view piece, std::vector<int32_t>& ids) -> Status {
     std::vector<int> out;
     const sp::util::Status status = processor->Encode({piece.data(), piece.size()}, &out);
@@ -41,16 +39,14 @@ Result<TokenizerParts> parts_of(const std::shared_ptr<sp::SentencePieceProcessor
 
 }  // namespace
 
-Result<std::shared_ptr<const Tokenizer>> tokenizer_from_sentencepiece(
-    const std::filesystem::path& path) {
+Result<TokenizerParts> parts_from_sentencepiece(const std::filesystem::path& path) {
   CANDOR_TRY(const std::string bytes, read_file(path));
   auto processor = std::make_shared<sp::SentencePieceProcessor>();
   const sp::util::Status status = processor->LoadFromSerializedProto(bytes);
   if (!status.ok() || processor->GetPieceSize() == 0) {
     return invalid_argument(str_cat(path.string(), ": not a SentencePiece model"));
   }
-  CANDOR_TRY(TokenizerParts parts, parts_of(processor));
-  return make_pipeline_tokenizer(std::move(parts));
+  return parts_of(processor);
 }
 
 }  // namespace candor

@@ -10,7 +10,7 @@ namespace candor {
 // Where tests find the real data and models; empty when it is not there, and the test says so.
 inline std::filesystem::path shared_data(const std::string& name) {
   const char* root = std::getenv("CANDOR_SHARED_DATA");
-  const std::filesystem::path path =
+  std::filesystem::path path =
       (root != nullptr ? std::filesystem::path(root)
                        : std::filesystem::path(CANDOR_SOURCE_DIR) / ".." / "shared" / "data") /
       name;
@@ -22,7 +22,7 @@ inline std::filesystem::path model_package(const std::string& name) {
   const std::filesystem::path lib = std::filesystem::path(CANDOR_SOURCE_DIR) / ".venv" / "lib";
   if (!std::filesystem::exists(lib)) return {};
   for (const auto& entry : std::filesystem::directory_iterator(lib)) {
-    const std::filesystem::path path = entry.path() / "site-packages" / name;
+    std::filesystem::path path = entry.path() / "site-packages" / name;
     if (std::filesystem::exists(path)) return path;
   }
   return {};

@@ -1,12 +1,12 @@
 // tokenizer.json of Hugging Face's tokenizers library. Every component that is not supported is an
 // error by name: a tokenizer that is nearly right gives nearly right money.
 #include <algorithm>
-#include <set>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/pipeline_tokenizer.h"
+#include "formats/tokenizer_components.h"
 #include "formats/tokenizer_readers.h"
 #include "formats/unicode.h"
 
@@ -14,152 +14,9 @@ namespace candor {
 
 namespace {
 
-constexpr int64_t kLargestVocabulary = 1 << 22;
+constexpr int64_t kLargestVocabulary = 1 << 20;
 
-std::string type_of(const Json& component) {
-  if (component.is_object() && component.contains("type") && component["type"].is_string()) {
-    return component["type"].get<std::string>();
-  }
-  return component.is_null() ? "null" : "?";
-}
-
-bool flag(const Json& component, const char* key, bool fallback) {
-  return component.contains(key) && component[key].is_boolean() ? component[key].get<bool>()
-                                                                : fallback;
-}
-
-std::string text(const Json& component, const char* key) {
-  return component.contains(key) && component[key].is_string() ? component[key].get<std::string>()
-                                                               : "";
-}
-
-Error not_supported(std::string_view what, const std::string& type) {
-  return invalid_argument(str_cat(what, ": ", quote(type), " is not supported"));
-}
-
-const Json& list(const Json& component, const char* key) {
-  static const Json kEmpty = Json::array();
-  return component.contains(key) && component[key].is_array() ? component[key] : kEmpty;
-}
-
-Status add_normalizer(const Json& component, TokenizerParts& parts) {
-  const std::string type = type_of(component);
-  if (type == "null") return {};
-  if (type == "Sequence") {
-    for (const Json& child : list(component, "normalizers")) {
-      CANDOR_RETURN_IF_ERROR(add_normalizer(child, parts));
-    }
-    return {};
-  }
-  if (type == "NFC") {
-    parts.normalizers.emplace_back([](const std::string& s) { return to_nfc(s); });
-    return {};
-  }
-  if (type == "Prepend") {
-    const std::string prefix = text(component, "prepend");
-    parts.normalizers.emplace_back(
-        [prefix](const std::string& s) { return s.empty() ? s : prefix + s; });
-    return {};
-  }
-  if (type == "Replace" && component.contains("pattern") && component["pattern"].is_object() &&
-      component["pattern"].contains("String")) {
-    const std::string from = text(component["pattern"], "String");
-    const std::string to = text(component, "content");
-    if (from.empty()) return not_supported("normalizer", "Replace of nothing");
-    parts.normalizers.emplace_back([from, to](std::string s) {
-      for (size_t at = 0; (at = s.find(from, at)) != std::string::npos; at += to.size()) {
-        s.replace(at, from.size(), to);
-      }
-      return s;
-    });
-    return {};
-  }
-  if (type == "BertNormalizer") {
-    BertNormalizer options;
-    options.clean_text = flag(component, "clean_text", true);
-    options.handle_chinese_chars = flag(component, "handle_chinese_chars", true);
-    options.lowercase = flag(component, "lowercase", true);
-    options.strip_accents = flag(component, "strip_accents", options.lowercase);
-    parts.normalizers.emplace_back(
-        [options](const std::string& s) { return bert_normalize(s, options); });
-    return {};
-  }
-  return not_supported("normalizer", type);
-}
-
-Status add_regex(const std::string& pattern, TokenizerParts& parts) {
-  CANDOR_TRY(const RegexSplitter splitter, RegexSplitter::compile(pattern));
-  parts.splitters.emplace_back(
-      [splitter](const std::string& s) -> Result<std::vector<std::string>> {
-        CANDOR_TRY(const std::vector<std::string_view> pieces, splitter.split(s));
-        return std::vector<std::string>(pieces.begin(), pieces.end());
-      });
-  return {};
-}
-
-Status add_pre_tokenizer(const Json& component, TokenizerParts& parts) {
-  const std::string type = type_of(component);
-  if (type == "null") return {};
-  if (type == "Sequence") {
-    for (const Json& child : list(component, "pretokenizers")) {
-      CANDOR_RETURN_IF_ERROR(add_pre_tokenizer(child, parts));
-    }
-    return {};
-  }
-  if (type == "ByteLevel") {
-    if (flag(component, "add_prefix_space", true)) {
-      return not_supported("pre_tokenizer", "ByteLevel with add_prefix_space");
-    }
-    if (flag(component, "use_regex", true)) CANDOR_RETURN_IF_ERROR(add_regex(kGpt2Pattern, parts));
-    parts.splitters.emplace_back([](const std::string& s) -> Result<std::vector<std::string>> {
-      return std::vector<std::string>{bytes_to_alphabet(s)};
-    });
-    return {};
-  }
-  if (type == "Digits" && flag(component, "individual_digits", false))
-    return add_regex("\\p{N}", parts);
-  if (type == "Split" && text(component, "behavior") == "Isolated" &&
-      !flag(component, "invert", false) && component.contains("pattern") &&
-      component["pattern"].is_object() && component["pattern"].contains("Regex")) {
-    return add_regex(text(component["pattern"], "Regex"), parts);
-  }
-  if (type == "BertPreTokenizer") {
-    parts.splitters.emplace_back(
-        [](const std::string& s) -> Result<std::vector<std::string>> { return bert_words(s); });
-    return {};
-  }
-  return not_supported("pre_tokenizer", type);
-}
-
-// The special tokens around a single sequence.
-Status add_post_processor(const Json& component, TokenizerParts& parts) {
-  const std::string type = type_of(component);
-  if (type == "null" || type == "ByteLevel") return {};
-  if (type == "Sequence") {
-    for (const Json& child : list(component, "processors")) {
-      CANDOR_RETURN_IF_ERROR(add_post_processor(child, parts));
-    }
-    return {};
-  }
-  if (type != "TemplateProcessing") return not_supported("post_processor", type);
-  bool before = true;
-  for (const Json& item : list(component, "single")) {
-    if (!item.is_object()) return not_supported("post_processor", "TemplateProcessing");
-    if (item.contains("Sequence")) {
-      before = false;
-      continue;
-    }
-    const std::string name = item.contains("SpecialToken") && item["SpecialToken"].is_object()
-                                 ? text(item["SpecialToken"], "id")
-                                 : "";
-    const auto found = std::ranges::find(parts.added, name, &TokenizerParts::AddedToken::content);
-    if (found == parts.added.end()) {
-      return invalid_argument(str_cat("post_processor: ", quote(name), " is not an added token"));
-    }
-    (before ? parts.prefix : parts.suffix).push_back(found->id);
-  }
-  return {};
-}
+using namespace json_component;
 
 Result<std::unordered_map<std::string, int32_t>> read_vocabulary(const Json& model,
                                                                  TokenizerParts& parts) {
@@ -176,7 +33,12 @@ Result<std::unordered_map<std::string, int32_t>> read_vocabulary(const Json& mod
     vocabulary.emplace(item.key(), id);
     if (static_cast<size_t>(id) >= parts.tokens.size())
       parts.tokens.resize(static_cast<size_t>(id) + 1);
-    parts.tokens[static_cast<size_t>(id)] = item.key();
+    std::string& token = parts.tokens[static_cast<size_t>(id)];
+    if (!token.empty()) {
+      return invalid_argument(str_cat("model.vocab: ", quote(token), " and ", quote(item.key()),
+                                      " have the same id ", id));
+    }
+    token = item.key();
   }
   return vocabulary;
 }
@@ -200,6 +62,30 @@ Result<std::vector<std::pair<std::string, std::string>>> read_merges(const Json&
   return merges;
 }
 
+// A field that is not known could change what the model does.
+Status check_model_fields(const Json& model) {
+  static const std::vector<std::string> kFlags = {"fuse_unk", "byte_fallback", "ignore_merges"};
+  static const std::vector<std::string> kOthers = {"type",
+                                                   "vocab",
+                                                   "merges",
+                                                   "dropout",
+                                                   "unk_token",
+                                                   "continuing_subword_prefix",
+                                                   "end_of_word_suffix",
+                                                   "max_input_chars_per_word"};
+  for (const auto& item : model.items()) {
+    const bool is_flag = std::ranges::find(kFlags, item.key()) != kFlags.end();
+    if (is_flag && !item.value().is_boolean()) {
+      return invalid_argument(str_cat("model.", item.key(), ": found ", item.value().dump(),
+                                      "; expected true or false"));
+    }
+    if (!is_flag && std::ranges::find(kOthers, item.key()) == kOthers.end()) {
+      return not_supported("model", str_cat(type_of(model), " with ", item.key()));
+    }
+  }
+  return {};
+}
+
 Status add_bpe(const Json& model, TokenizerParts& parts) {
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (!text(model, key).empty()) return not_supported("model", str_cat("BPE with ", key));
@@ -218,12 +104,11 @@ Status add_bpe(const Json& model, TokenizerParts& parts) {
       return invalid_argument("model.unk_token: is not in the vocabulary");
     options.unknown_id = found->second;
   }
-  parts.decoding = options.byte_fallback ? TokenizerParts::Decoding::kSentencePiece
-                                         : TokenizerParts::Decoding::kByteLevel;
   CANDOR_TRY(Bpe bpe, Bpe::from_merges(std::move(vocabulary), merges, options));
   auto shared = std::make_shared<const Bpe>(std::move(bpe));
-  parts.encode = [shared](std::string_view piece, std::vector<int32_t>& ids) {
-    return shared->encode(piece, ids);
+  parts.encode = [shared](std::string_view piece, std::vector<int32_t>& ids) -> Status {
+    shared->encode(piece, ids);
+    return {};
   };
   return {};
 }
@@ -241,7 +126,6 @@ Status add_word_piece(const Json& model, TokenizerParts& parts) {
   if (unknown == word_piece->vocabulary.end())
     return invalid_argument("model.unk_token: is not in the vocabulary");
   word_piece->unknown_id = unknown->second;
-  parts.decoding = TokenizerParts::Decoding::kWordPiece;
   parts.encode = [word_piece](std::string_view piece, std::vector<int32_t>& ids) -> Status {
     word_piece->encode(piece, ids);
     return {};
@@ -267,7 +151,12 @@ Status add_added_tokens(const Json& json, TokenizerParts& parts) {
     parts.added.push_back({content, id, flag(entry, "special", false)});
     if (static_cast<size_t>(id) >= parts.tokens.size())
       parts.tokens.resize(static_cast<size_t>(id) + 1);
-    parts.tokens[static_cast<size_t>(id)] = content;
+    std::string& token = parts.tokens[static_cast<size_t>(id)];
+    if (!token.empty() && token != content) {
+      return invalid_argument(
+          str_cat("added_tokens: ", quote(content), " has the id ", id, " of ", quote(token)));
+    }
+    token = content;
   }
   return {};
 }
@@ -284,6 +173,7 @@ Result<TokenizerParts> read_parts(const Json& json) {
   TokenizerParts parts;
   CANDOR_RETURN_IF_ERROR(add_normalizer(component(json, "normalizer"), parts));
   CANDOR_RETURN_IF_ERROR(add_pre_tokenizer(component(json, "pre_tokenizer"), parts));
+  CANDOR_RETURN_IF_ERROR(check_model_fields(json["model"]));
   const std::string type = type_of(json["model"]);
   // Old files leave the model's type out; its merges tell.
   if (type == "BPE" || (type == "?" && json["model"].contains("merges"))) {
@@ -295,6 +185,7 @@ Result<TokenizerParts> read_parts(const Json& json) {
   }
   CANDOR_RETURN_IF_ERROR(add_added_tokens(json, parts));
   CANDOR_RETURN_IF_ERROR(add_post_processor(component(json, "post_processor"), parts));
+  CANDOR_RETURN_IF_ERROR(add_decoder(component(json, "decoder"), parts));
   return parts;
 }
 
@@ -304,37 +195,6 @@ Result<TokenizerParts> parts_from_tokenizer_json(const std::filesystem::path& pa
   CANDOR_TRY(const Json json, read_json_file(path.string()));
   Result<TokenizerParts> parts = read_parts(json);
   if (!parts.ok()) return invalid_argument(str_cat(path.string(), ": ", parts.error().message));
-  return parts;
-}
-
-Result<TokenizerParts> parts_from_vocab_txt(const std::filesystem::path& path) {
-  CANDOR_TRY(const std::string bytes, read_file(path));
-  TokenizerParts parts;
-  auto word_piece = std::make_shared<WordPiece>();
-  for (std::string& line : split(bytes, '\n')) {
-    if (line.ends_with('\r')) line.pop_back();
-    if (line.empty()) continue;
-    word_piece->vocabulary.emplace(line, static_cast<int32_t>(parts.tokens.size()));
-    parts.tokens.push_back(std::move(line));
-  }
-  for (const char* name : {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"}) {
-    const auto found = word_piece->vocabulary.find(name);
-    if (found == word_piece->vocabulary.end()) {
-      return invalid_argument(str_cat(path.string(), ": has no ", name, "; not a BERT vocabulary"));
-    }
-    parts.added.push_back({name, found->second, true});
-  }
-  word_piece->unknown_id = parts.added[1].id;
-  parts.prefix = {parts.added[2].id};
-  parts.suffix = {parts.added[3].id};
-  parts.normalizers.emplace_back([](const std::string& s) { return bert_normalize(s, {}); });
-  parts.splitters.emplace_back(
-      [](const std::string& s) -> Result<std::vector<std::string>> { return bert_words(s); });
-  parts.decoding = TokenizerParts::Decoding::kWordPiece;
-  parts.encode = [word_piece](std::string_view piece, std::vector<int32_t>& ids) -> Status {
-    word_piece->encode(piece, ids);
-    return {};
-  };
   return parts;
 }
 

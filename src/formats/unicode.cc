@@ -7,7 +7,7 @@
 #include <unicode/utf8.h>
 
 #include <array>
-#include <map>
+#include <cctype>
 
 #include "base/check.h"
 
@@ -53,34 +53,32 @@ void append_utf8(std::string& out, char32_t code_point) {
 
 namespace {
 
-std::string normalize_with(const icu::Normalizer2* normalizer, UErrorCode& code,
-                           std::string_view text) {
-  CANDOR_CHECK(U_SUCCESS(code), "ICU has its normalisation data");
-  const icu::UnicodeString normal =
-      normalizer->normalize(icu::UnicodeString::fromUTF8(
-                                icu::StringPiece(text.data(), static_cast<int32_t>(text.size()))),
-                            code);
-  std::string out;
-  normal.toUTF8String(out);
-  return out;
-}
-
-std::string to_nfd(std::string_view text) {
-  UErrorCode code = U_ZERO_ERROR;
-  return normalize_with(icu::Normalizer2::getNFDInstance(code), code, text);
+const icu::Normalizer2* normalizer_of(NormalForm form, UErrorCode& code) {
+  switch (form) {
+    case NormalForm::kC:
+      return icu::Normalizer2::getNFCInstance(code);
+    case NormalForm::kD:
+      return icu::Normalizer2::getNFDInstance(code);
+    case NormalForm::kKC:
+      return icu::Normalizer2::getNFKCInstance(code);
+    case NormalForm::kKD:
+      return icu::Normalizer2::getNFKDInstance(code);
+  }
+  return nullptr;
 }
 
 // GPT-2's alphabet: printable Latin-1 stands for itself, the others for 256, 257, ...
 struct Alphabet {
   std::array<char32_t, 256> point{};
-  std::map<char32_t, int> byte;
+  std::array<int16_t, 512> byte{};
   Alphabet() {
+    byte.fill(-1);
     char32_t next = 256;
     for (int b = 0; b < 256; ++b) {
       const bool printable =
           (b >= '!' && b <= '~') || (b >= 0xa1 && b <= 0xac) || (b >= 0xae && b <= 0xff);
       point[static_cast<size_t>(b)] = printable ? static_cast<char32_t>(b) : next++;
-      byte[point[static_cast<size_t>(b)]] = b;
+      byte[point[static_cast<size_t>(b)]] = static_cast<int16_t>(b);
     }
   }
 };
@@ -92,16 +90,24 @@ const Alphabet& alphabet() {
 
 bool is_space(UChar32 c) { return u_hasBinaryProperty(c, UCHAR_WHITE_SPACE) != 0; }
 
+// Whether the character's category is in `mask` and was so in Unicode 8: the tables of the
+// reference library's BERT are that old, and later characters count as unassigned there.
+bool has_category(UChar32 c, uint32_t mask) {
+  if ((U_GET_GC_MASK(c) & mask) == 0) return false;
+  UVersionInfo age = {};
+  u_charAge(c, age);
+  return age[0] <= 8;
+}
+
 bool is_control(UChar32 c) {
   if (c == '\t' || c == '\n' || c == '\r') return false;
-  return (U_GET_GC_MASK(c) & U_GC_C_MASK) != 0;
+  // Unassigned code points stay, as in the reference library.
+  return has_category(c, U_GC_CC_MASK | U_GC_CF_MASK | U_GC_CO_MASK);
 }
 
 bool is_punctuation(UChar32 c) {
-  if (c < 128)
-    return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
-           (c >= 123 && c <= 126);
-  return (U_GET_GC_MASK(c) & U_GC_P_MASK) != 0;
+  if (c < 128) return std::ispunct(c) != 0;
+  return has_category(c, U_GC_P_MASK);
 }
 
 // The blocks that BERT's reference code lists.
@@ -121,9 +127,31 @@ void append_lower(std::string& out, UChar32 c) {
 
 }  // namespace
 
-std::string to_nfc(std::string_view text) {
+std::string to_normal_form(std::string_view text, NormalForm form) {
   UErrorCode code = U_ZERO_ERROR;
-  return normalize_with(icu::Normalizer2::getNFCInstance(code), code, text);
+  const icu::Normalizer2* normalizer = normalizer_of(form, code);
+  CANDOR_CHECK(U_SUCCESS(code), "ICU has its normalisation data");
+  const icu::StringPiece piece(text.data(), static_cast<int32_t>(text.size()));
+  const icu::UnicodeString normal =
+      normalizer->normalize(icu::UnicodeString::fromUTF8(piece), code);
+  CANDOR_CHECK(U_SUCCESS(code), "normalisation only fails without memory");
+  std::string out;
+  normal.toUTF8String(out);
+  return out;
+}
+
+std::string to_lower(std::string_view text) {
+  std::string out;
+  for (const char32_t point : code_points(text)) append_lower(out, static_cast<UChar32>(point));
+  return out;
+}
+
+std::string without_marks(std::string_view text) {
+  std::string out;
+  for (const char32_t point : code_points(text)) {
+    if ((U_GET_GC_MASK(static_cast<UChar32>(point)) & U_GC_M_MASK) == 0) append_utf8(out, point);
+  }
+  return out;
 }
 
 std::string bytes_to_alphabet(std::string_view bytes) {
@@ -134,8 +162,7 @@ std::string bytes_to_alphabet(std::string_view bytes) {
 }
 
 int byte_of_alphabet(char32_t code_point) {
-  const auto found = alphabet().byte.find(code_point);
-  return found == alphabet().byte.end() ? -1 : found->second;
+  return code_point < alphabet().byte.size() ? alphabet().byte[code_point] : -1;
 }
 
 std::string bert_normalize(std::string_view text, const BertNormalizer& options) {
@@ -155,9 +182,10 @@ std::string bert_normalize(std::string_view text, const BertNormalizer& options)
     if (spaced) cleaned += ' ';
   }
   std::string out;
-  for (const char32_t point : code_points(options.strip_accents ? to_nfd(cleaned) : cleaned)) {
+  for (const char32_t point :
+       code_points(options.strip_accents ? to_normal_form(cleaned, NormalForm::kD) : cleaned)) {
     const auto c = static_cast<UChar32>(point);
-    if (options.strip_accents && u_charType(c) == U_NON_SPACING_MARK) continue;
+    if (options.strip_accents && has_category(c, U_GC_MN_MASK)) continue;
     if (options.lowercase) {
       append_lower(out, c);
     } else {

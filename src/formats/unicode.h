@@ -17,8 +17,13 @@ namespace candor {
 [[nodiscard]] std::vector<char32_t> code_points(std::string_view text);
 void append_utf8(std::string& out, char32_t code_point);
 
-// Unicode normal form C.
-[[nodiscard]] std::string to_nfc(std::string_view text);
+enum class NormalForm { kC, kD, kKC, kKD };
+[[nodiscard]] std::string to_normal_form(std::string_view text, NormalForm form);
+
+// Lower case, one code point at a time (no rule for the final sigma), as the reference library.
+[[nodiscard]] std::string to_lower(std::string_view text);
+// Without combining marks.
+[[nodiscard]] std::string without_marks(std::string_view text);
 
 // The byte-level alphabet of GPT-2: every byte as one printable code point.
 [[nodiscard]] std::string bytes_to_alphabet(std::string_view bytes);
