@@ -8,8 +8,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/interrupt.h"
 #include "base/cpu.h"
+#include "base/interrupt.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/safetensors.h"
@@ -221,8 +221,7 @@ Result<TextEncoder> TextEncoder::load(const fs::path& folder, int threads) {
     CANDOR_TRY(EncoderLayer weights, read_layer(reader, config, str_cat("encoder.layer.", layer)));
     impl->layers.push_back(std::move(weights));
   }
-  impl->threads =
-      threads > 0 ? threads : core_count();
+  impl->threads = threads > 0 ? threads : core_count();
   return TextEncoder(std::move(impl));
 }
 
