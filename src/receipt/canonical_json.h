@@ -8,8 +8,8 @@
 
 namespace candor {
 
-// The one byte string of a JSON value: keys sorted by their UTF-8 bytes, no spaces, no floats, UTF-8 as it
-// is, only what JSON must escape escaped. Digests and signatures are taken over it.
+// The one byte string of a JSON value: keys sorted by their UTF-8 bytes, no spaces, no floats,
+// UTF-8 as it is, only what JSON must escape escaped. Digests and signatures are taken over it.
 // Errors: kInvalidArgument, with the path, when the value holds a float or text that is not UTF-8.
 Result<std::string> canonical_json(const Json& value);
 
