@@ -11,7 +11,7 @@ mapfile -t changed < <(git diff --name-only --diff-filter=d "$base" -- 'src/*.cc
 if ! echo '#include <omp.h>' | clang -fopenmp -fsyntax-only -x c++ - 2>/dev/null; then
   mapfile -t skipped < <(grep -lE '<(omp\.h|ATen/|torch/)' "${changed[@]}" /dev/null || true)
   [ ${#skipped[@]} -eq 0 ] || echo "tidy: skipped without libomp-dev: ${skipped[*]}"
-  mapfile -t changed < <(printf '%s\n' "${changed[@]}" | grep -vxFf <(printf '%s\n' "${skipped[@]:-none}") || true)
+  mapfile -t changed < <(printf '%s\n' "${changed[@]}" | grep -vxFf <(printf '%s\n' "${skipped[@]:-none}") | grep . || true)
 fi
 [ ${#changed[@]} -gt 0 ] || { echo "tidy: nothing changed"; exit 0; }
 [ -f build/full/compile_commands.json ] || cmake --preset full >/dev/null
