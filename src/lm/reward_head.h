@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -33,8 +34,8 @@ Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::spa
 struct Judgement {
   int64_t count = 0;
   double positive_share = 0;
-  double accuracy = 0;  // at 1/2
-  double auc = 0;       // ties count one half
+  double accuracy = 0;        // at 1/2
+  std::optional<double> auc;  // ties count one half; none where all labels are of one class
   double log_loss = 0;
   double calibration_error = 0;  // expected calibration error, 10 equal-width bins
 };
@@ -49,7 +50,9 @@ struct CalibrationBin {
 [[nodiscard]] std::vector<CalibrationBin> calibration_bins(std::span<const double> probabilities,
                                                            std::span<const int> labels);
 
-// Area under the ROC curve of a score, ties one half; O(N log N). NaN-free input required.
-[[nodiscard]] double area_under_roc(std::span<const double> scores, std::span<const int> labels);
+// Area under the ROC curve of a score, ties one half; none where one class is missing. O(N log N).
+// NaN-free input required.
+[[nodiscard]] std::optional<double> area_under_roc(std::span<const double> scores,
+                                                   std::span<const int> labels);
 
 }  // namespace candor

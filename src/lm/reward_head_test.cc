@@ -82,7 +82,7 @@ TEST(Judge, AucByEveryPair) {
         ++pairs;
       }
     }
-    EXPECT_NEAR(area_under_roc(scores, labels), wins / pairs, 1e-12);
+    EXPECT_NEAR(area_under_roc(scores, labels).value(), wins / pairs, 1e-12);
   }
 }
 
@@ -91,10 +91,12 @@ TEST(Judge, Figures) {
       judge(std::vector<double>{0.9, 0.8, 0.3, 0.6}, std::vector<int>{1, 1, 0, 0});
   EXPECT_EQ(out.count, 4);
   EXPECT_NEAR(out.accuracy, 0.75, 1e-15);
-  EXPECT_NEAR(out.auc, 1.0, 1e-15);
+  EXPECT_NEAR(out.auc.value(), 1.0, 1e-15);
   EXPECT_NEAR(out.log_loss, -(std::log(.9) + std::log(.8) + std::log(.7) + std::log(.4)) / 4,
               1e-12);
   EXPECT_NEAR(out.calibration_error, (0.1 + 0.2 + 0.3 + 0.6) / 4, 1e-12);
+  // One class alone has no curve.
+  EXPECT_FALSE(judge(std::vector<double>{0.9, 0.2}, std::vector<int>{1, 1}).auc.has_value());
 }
 
 }  // namespace

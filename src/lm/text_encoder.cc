@@ -235,10 +235,15 @@ Result<std::vector<float>> TextEncoder::embed(std::span<const std::string> texts
   static constexpr size_t kBatchTokens = 4096;
   at::set_num_threads(impl_->threads);
   std::vector<std::vector<int32_t>> token_ids;
-  for (const std::string& text : texts) {
-    CANDOR_TRY(std::vector<int32_t> ids,
-               impl_->tokenizer->encode(
-                   text, {.add_special_tokens = true, .parse_special_tokens = false}));
+  for (size_t i = 0; i < texts.size(); ++i) {
+    // Where a text spells "[SEP]", the reference reads the token; here it stays text, so a reply
+    // cannot steer its own reward.
+    Result<std::vector<int32_t>> encoded = impl_->tokenizer->encode(
+        texts[i], {.add_special_tokens = true, .parse_special_tokens = false});
+    if (!encoded.ok()) {
+      return Error{encoded.error().code, str_cat("text ", i + 1, ": ", encoded.error().message)};
+    }
+    std::vector<int32_t> ids = std::move(encoded).value();
     const auto limit = static_cast<size_t>(impl_->max_tokens);
     if (ids.size() > limit) {  // as the reference cuts: the closing token stays
       const int32_t last = ids.back();

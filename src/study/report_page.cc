@@ -52,7 +52,7 @@ Result<RunFiles> read_run(const fs::path& folder) {
 }
 
 std::string shown(const Json& value, int digits = 4) {
-  return format_short(value.get<double>(), digits);
+  return value.is_null() ? "-" : format_short(value.get<double>(), digits);
 }
 
 std::string interval(const Json& value) {

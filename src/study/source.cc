@@ -108,11 +108,18 @@ Result<fs::path> resolve_package(std::string_view text) {
   if (equals != std::string::npos && requirement.substr(equals + 2) != package.version) {
     return invalid_argument(str_cat("the package ", quote(name), " is installed in version ",
                                     package.version, "; ", requirement.substr(equals + 2),
-                                    " is asked for"));
+                                    " is asked for (name the installed version, or change "
+                                    "models.txt and run `make setup`)"));
   }
   CANDOR_TRY(const std::vector<std::string> paths, recorded_paths(package));
   if (slash == std::string_view::npos) return the_model_of(name, package, paths);
   const std::string inside(text.substr(slash + 1));
+  // A RECORD may list "../../../bin/x": no source reaches outside site-packages.
+  const fs::path steps(inside);
+  if (std::any_of(steps.begin(), steps.end(), [](const fs::path& step) { return step == ".."; })) {
+    return invalid_argument(
+        str_cat("found ", quote(inside), "; a path inside the package without \"..\" is allowed"));
+  }
   const bool known = std::ranges::any_of(paths, [&](const std::string& path) {
     return path == inside || path.starts_with(inside + "/");
   });

@@ -13,7 +13,7 @@ Result<std::string> prompt_text(const LanguageModel& model, const Json& record,
     }
     return record["prompt"].get<std::string>();
   }
-  if (!record.is_object() || !record.contains("messages") || !record["messages"].is_array()) {
+  if (!record.is_object() || !record.contains("messages")) {
     return invalid_argument(str_cat(where, ": expected an object with \"prompt\" or \"messages\""));
   }
   CANDOR_TRY(const std::vector<ChatMessage> messages, chat_messages(record["messages"], where));
@@ -25,6 +25,10 @@ Result<std::string> prompt_text(const LanguageModel& model, const Json& record,
 }
 
 Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::string& where) {
+  if (!json.is_array() || json.empty()) {
+    return invalid_argument(str_cat(where, ": $.messages: found ", json.dump().substr(0, 60),
+                                    "; expected a list of {\"role\", \"content\"}, one or more"));
+  }
   std::vector<ChatMessage> messages;
   for (size_t i = 0; i < json.size(); ++i) {
     JsonReader in(json[i], where, str_cat("$.messages[", i, "]"));

@@ -19,6 +19,7 @@ namespace candor {
 Result<std::string> prompt_text(const LanguageModel& model, const Json& record,
                                 const std::string& where);
 
+// Errors: not a list of {"role", "content"}, or an empty one.
 Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::string& where);
 
 struct SampleOptions {

@@ -64,7 +64,7 @@ std::vector<float> length_features(const std::vector<LabelledText>& texts) {
 
 Json judgement_json(const Judgement& judgement) {
   return {{"count", judgement.count},       {"positive_share", judgement.positive_share},
-          {"accuracy", judgement.accuracy}, {"auc", judgement.auc},
+          {"accuracy", judgement.accuracy}, {"auc", judgement.auc ? Json(*judgement.auc) : Json()},
           {"log_loss", judgement.log_loss}, {"calibration_error", judgement.calibration_error}};
 }
 

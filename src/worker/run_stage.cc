@@ -1,5 +1,6 @@
+#include <algorithm>
+#include <array>
 #include <cstdio>
-#include <exception>
 #include <new>
 
 #include "base/crash_point.h"
@@ -65,15 +66,27 @@ Status write_artifact(const StageRequest& request, const std::string& name,
   return {};
 }
 
+Error error_of_exception(const std::exception& exception, std::string_view what) {
+  // LibTorch throws one class for everything on a CPU; only its words tell memory apart. Its text
+  // goes on with a stack trace, which helps nobody who reads an error.
+  static constexpr std::array<std::string_view, 3> kMemoryWords = {
+      "can't allocate memory", "not enough memory", "out of memory"};
+  const std::string text = split(exception.what(), '\n')[0];
+  const bool memory = dynamic_cast<const std::bad_alloc*>(&exception) != nullptr ||
+                      std::ranges::any_of(kMemoryWords, [&](std::string_view words) {
+                        return text.find(words) != std::string::npos;
+                      });
+  if (memory) return resource_error(str_cat(what, ": not enough memory (", text, ")"));
+  return Error{ErrorCode::kInternal, str_cat(what, ": ", text)};
+}
+
 Status run_stage(const std::filesystem::path& request_file) {
   CANDOR_TRY(const StageRequest request, read_request(request_file));
   crash_point(str_cat("stage.", request.kind, ".begin"));
   try {
     CANDOR_RETURN_IF_ERROR(dispatch(request));
-  } catch (const std::bad_alloc&) {
-    return resource_error(str_cat("stage ", request.kind, ": not enough memory"));
-  } catch (const std::exception& error) {
-    return Error{ErrorCode::kInternal, str_cat("stage ", request.kind, ": ", error.what())};
+  } catch (const std::exception& exception) {
+    return error_of_exception(exception, str_cat("stage ", request.kind));
   }
   crash_point(str_cat("stage.", request.kind, ".end"));
   print_line({{"done", true}});

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <map>
 
 #include "base/file.h"
 #include "base/strings.h"
@@ -23,21 +25,74 @@ int64_t word_count(std::string_view text) {
   return words;
 }
 
-// The mean valence of a reply's known words, mapped from the lexicon's range to [0, 1]; a reply
-// with no known word gets the middle.
+using Lexicon = std::map<std::string, double, std::less<>>;  // lower-case word -> valence
+
+std::string lower_case(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    out += static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  }
+  return out;
+}
+
+// {"word": valence, ...}
+Result<Lexicon> lexicon_of_json(std::string_view bytes, const std::string& where) {
+  CANDOR_TRY(const Json json, parse_json(bytes, where));
+  if (!json.is_object())
+    return invalid_argument(str_cat(where, ": expected an object of word to valence"));
+  Lexicon lexicon;
+  for (const auto& item : json.items()) {
+    if (!item.value().is_number()) {
+      return invalid_argument(str_cat(where, ": $.", item.key(), ": found ",
+                                      item.value().dump().substr(0, 60), "; expected a number"));
+    }
+    if (!lexicon.emplace(lower_case(item.key()), item.value().get<double>()).second) {
+      return invalid_argument(
+          str_cat(where, ": $.", item.key(), ": the word is there in another case"));
+    }
+  }
+  return lexicon;
+}
+
+// VADER's text form: a line per word, "word TAB valence", further columns unread. A word that is
+// listed twice counts as last listed, as VADER reads it.
+Result<Lexicon> lexicon_of_text(std::string_view bytes, const std::string& where) {
+  Lexicon lexicon;
+  const std::vector<std::string> lines = split(bytes, '\n');
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (trim(lines[i]).empty()) continue;
+    const std::vector<std::string> columns = split(lines[i], '\t');
+    const std::string_view number = columns.size() > 1 ? trim(columns[1]) : std::string_view();
+    double valence = 0;
+    const auto parsed = std::from_chars(number.data(), number.data() + number.size(), valence);
+    if (parsed.ec != std::errc() || parsed.ptr != number.data() + number.size() ||
+        !std::isfinite(valence)) {
+      return invalid_argument(str_cat(where, ":", i + 1, ": found ", quote(lines[i]),
+                                      "; expected a word, a tab and its valence"));
+    }
+    lexicon[lower_case(columns[0])] = valence;
+  }
+  return lexicon;
+}
+
+Result<Lexicon> read_lexicon(const std::filesystem::path& file) {
+  CANDOR_TRY(const std::string bytes, read_file(file));
+  const std::string where = file.string();
+  CANDOR_TRY(Lexicon lexicon, file.extension() == ".txt" ? lexicon_of_text(bytes, where)
+                                                         : lexicon_of_json(bytes, where));
+  if (lexicon.empty()) return invalid_argument(str_cat(where, ": holds no word"));
+  return lexicon;
+}
+
+// The mean valence of a reply's known words, mapped from [-m, m] to [0, 1], m the lexicon's largest
+// magnitude; a reply with no known word, so an empty one too, gets the middle. Words are runs of
+// ASCII letters, apostrophes and hyphens in any case: entries of other shapes (phrases, emoticons)
+// never match.
 Result<std::vector<double>> lexicon_scores(const std::filesystem::path& file,
                                            const std::vector<std::string>& texts) {
-  CANDOR_TRY(const Json lexicon, read_json_file(file.string()));
-  if (!lexicon.is_object() || lexicon.empty()) {
-    return invalid_argument(str_cat(file.string(), ": expected an object of word to valence"));
-  }
+  CANDOR_TRY(const Lexicon lexicon, read_lexicon(file));
   double largest = 0;
-  for (const auto& item : lexicon.items()) {
-    if (!item.value().is_number()) {
-      return invalid_argument(str_cat(file.string(), ": $.", item.key(), ": expected a number"));
-    }
-    largest = std::max(largest, std::abs(item.value().get<double>()));
-  }
+  for (const auto& [word, valence] : lexicon) largest = std::max(largest, std::abs(valence));
   if (!(largest > 0)) return invalid_argument(str_cat(file.string(), ": every valence is 0"));
   std::vector<double> scores;
   for (const std::string& text : texts) {
@@ -49,8 +104,8 @@ Result<std::vector<double>> lexicon_scores(const std::filesystem::path& file,
       const bool part = std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '\'' || c == '-';
       if (part) word += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
       if (!part && !word.empty()) {
-        if (lexicon.contains(word)) {
-          sum += lexicon[word].get<double>();
+        if (const auto found = lexicon.find(word); found != lexicon.end()) {
+          sum += found->second;
           ++known;
         }
         word.clear();
@@ -85,6 +140,7 @@ Result<std::vector<double>> head_scores(const StageRequest& request, JsonReader&
 // 1 / (1 + words / scale): 1 for an empty reply, one half at `scale` words.
 std::vector<double> brevity_scores(double scale_words, const std::vector<std::string>& texts) {
   std::vector<double> scores;
+  scores.reserve(texts.size());
   for (const std::string& text : texts) {
     scores.push_back(1 / (1 + static_cast<double>(word_count(text)) / scale_words));
   }

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/progress.h"
@@ -30,6 +32,10 @@ Status write_artifact(const StageRequest& request, const std::string& name, std:
 Status run_reward_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_bank_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_score_stage(const StageRequest& request, const ProgressSink& progress);
+
+// What a foreign exception (LibTorch's, the standard library's) means, on one line: kResource where
+// memory ran out, else kInternal. `what` names the work that was under way.
+[[nodiscard]] Error error_of_exception(const std::exception& exception, std::string_view what);
 
 // Reads a stage/1 file, runs the stage, prints progress as JSON lines on stdout. The one place
 // where LibTorch's exceptions end.
