@@ -34,6 +34,13 @@ Status check_shape(Game& game) {
     return invalid_argument(
         str_cat("divergence.lambda: found ", lambda, "; expected a finite number above 0"));
   }
+  const double order = game.divergence.alpha;
+  const bool usable = std::isfinite(order) && order != 0 && order != 1;
+  if (game.divergence.kind == DivergenceKind::kAlpha && !usable) {
+    return invalid_argument(str_cat("divergence.alpha: found ", order,
+                                    "; expected a finite number other than 0 and 1 (these limits "
+                                    "are reverse_kl and kl)"));
+  }
   return {};
 }
 

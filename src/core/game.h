@@ -6,16 +6,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "core/divergence.h"
 
 namespace candor {
-
-// Which f-divergence, and how strong (MATH 2). `regularization` is the paper's strength, `lambda`
-// in files; it is part of f.
-enum class DivergenceKind { kKl, kChi2 };
-struct Divergence {
-  DivergenceKind kind = DivergenceKind::kKl;
-  double regularization = 1.0;  // > 0
-};
 
 // How a reported reward is scaled before anything else (Sec. 2).
 enum class Normalization {

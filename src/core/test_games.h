@@ -13,6 +13,7 @@ namespace candor {
 struct RandomGameOptions {
   uint64_t seed = 0;
   DivergenceKind kind = DivergenceKind::kKl;
+  double alpha = 1.5;  // of kAlpha
   size_t most_groups = 5;
   size_t most_outcomes = 12;
   size_t blocks = 1;
@@ -23,6 +24,7 @@ inline Game random_game(const RandomGameOptions& options) {
   RandomStream random({.seed = options.seed, .stream = 99});
   Game game;
   game.divergence.kind = options.kind;
+  game.divergence.alpha = options.alpha;
   game.divergence.regularization =
       options.regularization > 0 ? options.regularization
                                  : std::exp(std::log(0.05) + random.uniform() * std::log(400));

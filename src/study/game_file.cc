@@ -5,9 +5,9 @@
 #include <filesystem>
 
 #include "base/strings.h"
-#include "core/divergence.h"
 #include "formats/npy.h"
 #include "formats/safetensors.h"
+#include "study/divergence_spec.h"
 
 namespace candor {
 
@@ -46,29 +46,6 @@ std::vector<double> read_array(JsonReader& in, const std::string& key) {
     return {};
   }
   return in.numbers(key);
-}
-
-Divergence read_divergence(JsonReader& in) {
-  static const std::vector<std::string> kSupported = {"kl", "chi2"};
-  static const std::vector<std::string> kPlanned = {"reverse_kl", "js",    "hellinger",
-                                                    "jeffreys",   "alpha", "tv"};
-  JsonReader divergence = in.object("divergence");
-  Divergence out;
-  std::string name = divergence.text("name");
-  if (std::ranges::find(kPlanned, name) != kPlanned.end()) {
-    divergence.fail("name", str_cat("found ", quote(name),
-                                    ", which is not supported yet; \"kl\" and "
-                                    "\"chi2\" are"));
-  } else {
-    name = divergence.choice("name", kSupported);
-  }
-  out.kind = name == "chi2" ? DivergenceKind::kChi2 : DivergenceKind::kKl;
-  out.regularization = divergence.number("lambda", 0.0);
-  if (divergence.ok() && !(out.regularization > 0)) {
-    divergence.fail("lambda", "found 0; expected a number above 0");
-  }
-  in.adopt(divergence.finish());
-  return out;
 }
 
 std::vector<size_t> read_blocks(JsonReader& in, size_t outcomes) {
@@ -144,9 +121,7 @@ Json game_json(const Game& game) {
     blocks.push_back(game.block_begin[block + 1] - game.block_begin[block]);
   }
   Json out = {{"candor", "game/1"},
-              {"divergence",
-               {{"name", divergence_name(game.divergence.kind)},
-                {"lambda", game.divergence.regularization}}},
+              {"divergence", divergence_json(game.divergence)},
               {"normalization", kNormalizations[static_cast<size_t>(game.normalization)]},
               {"initial", game.initial},
               {"groups", std::move(groups)},

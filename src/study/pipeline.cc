@@ -242,6 +242,9 @@ Json Pipeline::seal(const std::string& bank_digest, const std::string& reference
                {"unit_price", format_double(study.unit_price)},
                {"currency", study.currency},
                {"max_size", study.max_size}};
+  if (study.divergence.kind == DivergenceKind::kAlpha) {
+    seal["alpha"] = format_double(study.divergence.alpha);
+  }
   seal["digest"] = digest_of(canonical_json(seal).value());
   return seal;
 }

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/strings.h"
+#include "study/divergence_spec.h"
 #include "study/yaml_file.h"
 
 namespace candor {
@@ -71,15 +72,6 @@ void read_model(JsonReader& in, Study& study) {
   study.model = model.text("source");
   study.dtype = model.choice_or("dtype", study.dtype, kDtypes);
   in.adopt(model.finish());
-}
-
-void read_divergence(JsonReader& in, Study& study) {
-  static const std::vector<std::string> kNames = {"kl", "chi2"};
-  JsonReader divergence = in.object("divergence");
-  study.divergence.kind =
-      divergence.choice("name", kNames) == "kl" ? DivergenceKind::kKl : DivergenceKind::kChi2;
-  study.divergence.regularization = divergence.number("lambda", 1e-9, 1e9);
-  in.adopt(divergence.finish());
 }
 
 void read_bank(JsonReader& in, Study& study) {
@@ -162,9 +154,7 @@ Json resolve(const Study& study) {
           {"level", "sampled"},
           {"model", {{"source", study.model}, {"dtype", study.dtype}}},
           {"prompts", study.prompts},
-          {"divergence",
-           {{"name", study.divergence.kind == DivergenceKind::kKl ? "kl" : "chi2"},
-            {"lambda", study.divergence.regularization}}},
+          {"divergence", divergence_json(study.divergence)},
           {"normalization", study.normalization},
           {"bank",
            {{"samples", bank.samples},
@@ -204,7 +194,7 @@ Result<Study> load_study(const std::string& path) {
   if (study.name.find('/') != std::string::npos) in.fail("name", "must not hold a slash");
   read_model(in, study);
   study.prompts = in.text("prompts");
-  read_divergence(in, study);
+  study.divergence = read_divergence(in);
   study.normalization = in.choice_or("normalization", study.normalization, kNormalizations);
   read_bank(in, study);
   study.max_size = in.integer_or("max_size", study.max_size, 1, study.max_size);
