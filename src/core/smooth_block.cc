@@ -161,23 +161,29 @@ Others others_of(const Pair<Law>& pair, bool dominant) {
   for (size_t x = 0; x < m; ++x) {
     out[x] = direct[x] - pair.ratios[x];
     close[x] = direct[x] < 2 * pair.ratios[x] && pair.ratios[x] < 2 * direct[x];
+    // So near the pole that the rounding of a stake outweighs it, subtracting ratios is better.
+    static constexpr double kNearPole = 1e-3;
+    if (close[x] && pair.law.has_pole()) {
+      close[x] = pair.law.depth(pair.ratios[x]) > kNearPole * std::abs(pair.stakes[x]);
+    }
     if (!close[x]) far_mass.add(pair.without.initial[x] * (direct[x] + pair.ratios[x]));
   }
   // With much mass far apart the payment is no small difference; and the rounding of that mass
   // would be poured into d.
   static constexpr double kMuch = 0.01;
   if (dominant || far_mass.value() > kMuch) return others;
-  double shift = 0;  // d
+  // First d = f'(r_q) - f'(r_p) + stake, averaged over the close ones by p0/f'', then Newton.
   Sum guess;
   Sum weight;
-  for (size_t x = 0; x < m; ++x) {  // d - stake = f'(r_q) - f'(r_p), averaged over the close ones
+  for (size_t x = 0; x < m; ++x) {
     if (!close[x]) continue;
-    const double w = pair.without.initial[x];
+    const double w = pair.without.initial[x] / pair.law.curvature(pair.ratios[x]);
     weight.add(w);
     guess.add(w * (pair.stakes[x] + pair.law.depth(pair.ratios[x]) - pair.law.depth(direct[x])));
   }
-  shift = guess.value() / weight.value();
-  for (int step = 0; step < 4; ++step) {
+  if (!(weight.value() > 0)) return others;
+  double shift = guess.value() / weight.value();
+  for (int step = 0; step < 3; ++step) {
     Sum excess;
     Sum slope;
     for (size_t x = 0; x < m; ++x) {
