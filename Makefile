@@ -29,7 +29,7 @@ core:
 	@tools/setup.sh core
 	@cmake --preset core >/dev/null
 	@cmake --build build/core
-	@$(CTEST) --test-dir build/core -LE model
+	@$(CTEST) --test-dir build/core -LE "model|slow"
 
 parity: setup
 	@tools/make_goldens.sh

@@ -93,6 +93,7 @@ class PowerLaw {
     return std::pow(relative, 1 / (1 - order_));
   }
   [[nodiscard]] double curvature(double ratio) const {
+    if (order_ == 2) return strength_;
     return strength_ * std::pow(ratio, order_ - 2);
   }
   [[nodiscard]] double conjugate_at(double ratio) const {

@@ -1,11 +1,10 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <numeric>
 #include <variant>
 
 #include "core/block_parts.h"
 #include "core/divergence_law.h"
+#include "core/dual_search.h"
 #include "core/sum.h"
 
 namespace candor {
@@ -75,50 +74,19 @@ std::vector<double> ratios_at(const Law& law, const Problem& problem, double low
   return at_low;
 }
 
-// The v with mass 1. Newton in (log v, log mass) where there is a pole and in (v, log mass) where
-// there is none, always inside a bracket that every evaluation narrows: unsafeguarded it diverges
-// (MATH 3). The first bracket is mu in [max(s_max - f'(1/p0_top), s_min), s_max - f'(1)], f'(1) =
-// 0.
+// The v with mass 1.
 template <typename Law>
 Root solve_dual(const Law& law, const Problem& problem, double strength) {
-  const double widest = std::ranges::max(problem.drops);
-  double high = law.top();
-  double low = high - widest;
-  const double by_top = law.depth(1 / problem.top_mass);
-  if (std::isfinite(by_top)) low = std::max(low, by_top);
-  low = std::min(low, high);
-  static constexpr int kMostReads = 200;
-  double v = law.has_pole() ? low : std::midpoint(low, high);
-  Root root{.depth = v, .ratios = {}, .reads = 0};
-  static constexpr double kSmall = 1e-14;  // of log mass
-  double best = std::numeric_limits<double>::infinity();
-  while (root.reads < kMostReads) {
-    const Mass mass = mass_at(law, problem, v);
+  DualSearch search(
+      dual_bracket(law, std::ranges::max(problem.drops), problem.top_mass, strength));
+  Root root;
+  while (!search.done()) {
+    const Mass mass = mass_at(law, problem, search.depth());
+    search.tell(mass.value, mass.steepness);
     ++root.reads;
-    const double log_mass = std::log(mass.value);
-    if (std::abs(log_mass) < best) {
-      best = std::abs(log_mass);
-      root.depth = v;
-    }
-    (log_mass > 0 ? low : high) = v;
-    const double slope = mass.steepness / mass.value;
-    double next = law.has_pole() ? v * std::exp(log_mass / (v * slope)) : v + log_mass / slope;
-    const double scale = law.has_pole() ? std::abs(v) : std::max(std::abs(v), strength);
-    const double least = 2 * std::numeric_limits<double>::epsilon() * scale;
-    // Rounding decides from here on.
-    const bool settled = std::abs(next - v) <= least && best <= kSmall;
-    if (best == 0 || settled || high - low <= least / 4) break;
-    if (!(next > low && next < high) || std::abs(next - v) <= least) {
-      const bool by_ratio = law.has_pole() && low > 0 && high > 2 * low;
-      next = by_ratio ? std::sqrt(low) * std::sqrt(high) : std::midpoint(low, high);
-    }
-    if (next == v) break;
-    v = next;
   }
-  const bool between =
-      best > kSmall && high - low < 1e-9 * std::max(std::abs(root.depth), strength);
-  root.ratios = between ? ratios_at(law, problem, low, high)
-                        : ratios_at(law, problem, root.depth, root.depth);
+  root.depth = search.best_depth();
+  root.ratios = ratios_at(law, problem, search.low(), search.high());
   return root;
 }
 

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace candor {
+
+// The search for the dual variable of one SW-Max problem, driven from outside: the caller evaluates
+// the mass sum p0 r at `depth()`, the depth v of the top outcome (divergence_law.h), and tells it.
+// So all problems of a game advance together in one read of the rewards.
+//
+// Newton in (log v, log mass) where there is a pole and in (v, log mass) where there is none,
+// always inside a bracket that every evaluation narrows: unsafeguarded it diverges (MATH 3).
+// Source   MATH 3; [ours].
+class DualSearch {
+ public:
+  // REQUIRES: low <= root <= high; `start` between them; strength > 0 sets where rounding begins.
+  struct Options {
+    double low = 0;
+    double high = 0;
+    double start = 0;
+    bool has_pole = false;
+    double strength = 1;
+  };
+  explicit DualSearch(const Options& options)
+      : options_(options), depth_(options.start), best_depth_(options.start) {}
+
+  [[nodiscard]] double depth() const { return depth_; }  // evaluate here next
+  [[nodiscard]] bool done() const { return done_; }
+  [[nodiscard]] double best_depth() const { return best_depth_; }
+  // |log mass| at best_depth().
+  [[nodiscard]] double residual() const { return residual_; }
+  // Two depths a rounding apart between which the mass jumps over 1, or best_depth() twice.
+  [[nodiscard]] double low() const { return jumps() ? options_.low : best_depth_; }
+  [[nodiscard]] double high() const { return jumps() ? options_.high : best_depth_; }
+
+  // `steepness` is minus the derivative of the mass, sum p0 / f''.
+  void tell(double mass, double steepness) {
+    const double log_mass = std::log(mass);
+    if (std::abs(log_mass) < residual_) {
+      residual_ = std::abs(log_mass);
+      best_depth_ = depth_;
+    }
+    (log_mass > 0 ? options_.low : options_.high) = depth_;
+    const double slope = steepness / mass;
+    double next = options_.has_pole ? depth_ * std::exp(log_mass / (depth_ * slope))
+                                    : depth_ + log_mass / slope;
+    const double least = 2 * std::numeric_limits<double>::epsilon() * scale(depth_);
+    const bool settled = std::abs(next - depth_) <= least && residual_ <= kSmall;
+    if (residual_ == 0 || settled || options_.high - options_.low <= least / 4 ||
+        ++evaluations_ >= kMostEvaluations) {
+      done_ = true;
+      return;
+    }
+    const bool inside = next > options_.low && next < options_.high;
+    if (!inside || std::abs(next - depth_) <= least) next = middle();
+    done_ = next == depth_;
+    depth_ = next;
+  }
+
+ private:
+  static constexpr double kSmall = 1e-14;  // of log mass
+  static constexpr int kMostEvaluations = 200;
+
+  [[nodiscard]] double scale(double depth) const {
+    return options_.has_pole ? std::abs(depth) : std::max(std::abs(depth), options_.strength);
+  }
+  [[nodiscard]] double middle() const {
+    const bool by_ratio = options_.has_pole && options_.low > 0 && options_.high > 2 * options_.low;
+    return by_ratio ? std::sqrt(options_.low) * std::sqrt(options_.high)
+                    : std::midpoint(options_.low, options_.high);
+  }
+  [[nodiscard]] bool jumps() const {
+    const double width = std::max(std::abs(best_depth_), options_.strength);
+    return residual_ > kSmall && options_.high - options_.low < 1e-9 * width;
+  }
+
+  Options options_;
+  double depth_;
+  double best_depth_;
+  double residual_ = std::numeric_limits<double>::infinity();
+  int evaluations_ = 0;
+  bool done_ = false;
+};
+
+// The bracket of MATH 3: mu in [max(s_max - f'(1/p0_top), s_min), s_max - f'(1)], f'(1) = 0.
+// `range` is max s - min s, `top_mass` a lower bound of p0 of the best outcomes.
+template <typename Law>
+DualSearch::Options dual_bracket(const Law& law, double range, double top_mass, double strength) {
+  DualSearch::Options options{.low = law.top() - range,
+                              .high = law.top(),
+                              .start = 0,
+                              .has_pole = law.has_pole(),
+                              .strength = strength};
+  const double by_top = law.depth(1 / top_mass);
+  if (std::isfinite(by_top)) options.low = std::max(options.low, by_top);
+  options.low = std::min(options.low, options.high);
+  options.start = law.has_pole() ? options.low : std::midpoint(options.low, options.high);
+  return options;
+}
+
+}  // namespace candor
