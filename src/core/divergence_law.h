@@ -176,6 +176,22 @@ class JeffreysLaw {
   double strength_;
 };
 
+// Ratios below this have lost digits, or all of them; their slopes have not.
+inline constexpr double kRatioUnderflow = 1e-280;
+
+// f(to) - f(from) - t (to - from), where t = top - depth_from is the slope that `from` solves: it
+// lies below f'(0) where `from` is clipped, and tells more than `from` where that underflows.
+// `d` = to - from, given accurately. >= 0.
+template <typename Law>
+double bregman_at_depth(const Law& law, double to, double from, double d, double depth_from) {
+  if (from > kRatioUnderflow) return law.bregman(to, from, d);
+  if (to == 0) return 0;
+  if (std::isfinite(law.zero_depth())) {
+    return law.bregman(to, 0, to) + std::max(0.0, depth_from - law.zero_depth()) * to;
+  }
+  return law.bregman(to, 1, to - 1) - law.bregman(0, 1, -1) + (depth_from - law.top()) * to;
+}
+
 using DivergenceLaw = std::variant<PowerLaw, JensenShannonLaw, JeffreysLaw>;
 
 // REQUIRES: not tv, which has no strictly convex generator.

@@ -23,6 +23,9 @@ class DualSearch {
     double start = 0;
     bool has_pole = false;
     double strength = 1;
+    // Below this |log mass| the Newton step is taken and not evaluated: it squares the residual,
+    // and a caller who prices at that depth sees the mass there anyway. 0: evaluate until rounding.
+    double trusted_residual = 0;
   };
   explicit DualSearch(const Options& options)
       : options_(options), depth_(options.start), best_depth_(options.start) {}
@@ -54,6 +57,11 @@ class DualSearch {
       done_ = true;
       return;
     }
+    if (residual_ < options_.trusted_residual && next > options_.low && next < options_.high) {
+      best_depth_ = depth_ = next;
+      done_ = true;
+      return;
+    }
     const bool inside = next > options_.low && next < options_.high;
     if (!inside || std::abs(next - depth_) <= least) next = middle();
     done_ = next == depth_;
@@ -74,7 +82,8 @@ class DualSearch {
   }
   [[nodiscard]] bool jumps() const {
     const double width = std::max(std::abs(best_depth_), options_.strength);
-    return residual_ > kSmall && options_.high - options_.low < 1e-9 * width;
+    return residual_ > std::max(kSmall, options_.trusted_residual) &&
+           options_.high - options_.low < 1e-9 * width;
   }
 
   Options options_;

@@ -77,8 +77,7 @@ std::vector<double> ratios_at(const Law& law, const Problem& problem, double low
 // The v with mass 1.
 template <typename Law>
 Root solve_dual(const Law& law, const Problem& problem, double strength) {
-  DualSearch search(
-      dual_bracket(law, std::ranges::max(problem.drops), problem.top_mass, strength));
+  DualSearch search(dual_bracket(law, std::ranges::max(problem.drops), problem.top_mass, strength));
   Root root;
   while (!search.done()) {
     const Mass mass = mass_at(law, problem, search.depth());
@@ -172,19 +171,6 @@ Others others_of(const Pair<Law>& pair, bool dominant) {
   return others;
 }
 
-// f(r) - f(0) - t r for the slope t = top - depth of an outcome that q leaves without mass: t is
-// below f'(0), or so low that r_q is 0 in double precision.
-template <typename Law>
-double above_zero(const Law& law, double ratio, double depth) {
-  if (std::isfinite(law.zero_depth())) {
-    return law.bregman(ratio, 0, ratio) + std::max(0.0, depth - law.zero_depth()) * ratio;
-  }
-  return law.bregman(ratio, 1, ratio - 1) - law.bregman(0, 1, -1) + (depth - law.top()) * ratio;
-}
-
-// Ratios below this have lost digits, or all of them; their slopes have not.
-constexpr double kUnderflow = 1e-280;
-
 // p_i = ASW_{-i}(q) - ASW_{-i}(p) [ours]: with s_{-i} = f'(r_q) + mu_q where r_q > 0,
 //   p_i = sum p0 [ f(r_p) - f(r_q) - f'(r_q)(r_p - r_q) ] + sum_{r_q = 0} p0 r_p (f'(0) - s_{-i} +
 //   mu_q),
@@ -194,14 +180,9 @@ double payment_of(const Pair<Law>& pair, bool dominant) {
   const Others others = others_of(pair, dominant);
   Sum sum;
   for (size_t x = 0; x < others.ratios.size(); ++x) {
-    const double to = pair.ratios[x];
-    const double from = others.ratios[x];
-    const double mass = pair.without.initial[x];
-    if (from > kUnderflow) {
-      sum.add(mass * pair.law.bregman(to, from, -others.differences[x]));
-    } else if (to > 0) {
-      sum.add(mass * above_zero(pair.law, to, pair.other.depth + pair.without.drops[x]));
-    }
+    const double depth = pair.other.depth + pair.without.drops[x];
+    sum.add(pair.without.initial[x] * bregman_at_depth(pair.law, pair.ratios[x], others.ratios[x],
+                                                       -others.differences[x], depth));
   }
   return sum.value();
 }

@@ -1,0 +1,190 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "base/parallel.h"
+#include "core/stream_parts.h"
+#include "core/sum.h"
+
+namespace candor {
+
+namespace {
+
+double stake_range(const StreamGroup& group) {
+  return group.group_size * group.scale * (group.top - group.low);
+}
+
+constexpr double kLog2 = 0.6931471805599453;
+
+// A sum times a power of two that follows its largest term.
+struct ScaledSum {
+  double exponent = -std::numeric_limits<double>::infinity();
+  Sum sum;
+
+  void add(double term, double term_exponent) {
+    if (term_exponent > exponent) {
+      const double shrink = std::exp2(std::max(-2000.0, exponent - term_exponent));
+      Sum scaled;
+      scaled.add(std::isfinite(exponent) ? sum.value() * shrink : 0.0);
+      sum = scaled;
+      exponent = term_exponent;
+    }
+    sum.add(term * std::exp2(std::max(-2000.0, term_exponent - exponent)));
+  }
+  [[nodiscard]] double value() const { return sum.value(); }
+};
+
+// What one segment adds, around its own centres.
+struct KlSegment {
+  ScaledSum mass;
+  std::vector<double> centre;                  // [n], raw reward
+  std::vector<ScaledSum> lean, curve, others;  // [n]
+};
+
+stream::KlRates kl_rates(const StreamGame& game) {
+  // Where a stake spans more than this many units of L, e^-y can overflow against e^s; its
+  // leave-one-out problem is then summed by itself.
+  static constexpr double kWide = 300;
+  stream::KlRates rates;
+  for (const StreamGroup& group : game.groups) {
+    const double unit = group.group_size * group.scale / game.divergence.regularization;
+    rates.rate.push_back(unit / kLog2);
+    rates.top.push_back(group.top);
+    rates.centre.push_back(group.top);
+    rates.wide.push_back(unit * (group.top - group.low) > kWide);
+  }
+  return rates;
+}
+
+KlSegment kl_segment(const StreamGame& game, const stream::KlRates& shared, size_t index) {
+  const size_t n = game.groups.size();
+  stream::KlRates rates = shared;
+  stream::KlSums sums{.lean = std::vector<double>(n),
+                      .curve = std::vector<double>(n),
+                      .other_exponent = std::vector<double>(n),
+                      .others = std::vector<double>(n)};
+  KlSegment out{.mass = {},
+                .centre = {},
+                .lean = std::vector<ScaledSum>(n),
+                .curve = std::vector<ScaledSum>(n),
+                .others = std::vector<ScaledSum>(n)};
+  ChunkReader reader(game, index);
+  while (reader.next()) {
+    if (out.centre.empty()) {
+      // The pilot centre: the first chunk's own mean reward under p*.
+      stream::kl_chunk(reader.view(), rates, sums);
+      for (size_t i = 0; i < n; ++i) {
+        const double shift =
+            rates.rate[i] > 0 ? sums.lean[i] / (sums.mass * kLog2 * rates.rate[i]) : 0;
+        rates.centre[i] += std::isfinite(shift) ? shift : 0;
+      }
+      out.centre = rates.centre;
+    }
+    stream::kl_chunk(reader.view(), rates, sums);
+    out.mass.add(sums.mass, sums.exponent);
+    for (size_t i = 0; i < n; ++i) {
+      out.lean[i].add(sums.lean[i], sums.exponent);
+      out.curve[i].add(sums.curve[i], sums.exponent);
+      if (rates.wide[i]) out.others[i].add(sums.others[i], sums.other_exponent[i]);
+    }
+  }
+  return out;
+}
+
+// The payment p_i = L log E_{p*}[exp(-y)], y centred on v_i, from segments centred elsewhere: with
+// delta = R (v - c), R = w/L,
+//   E phi(y - delta) = e^delta E phi(y) + (e^delta - 1 - delta) - (e^delta - 1) E y       [ours]
+struct KlPayment {
+  double mean = 0;  // v_i of one agent, raw reward
+  double payment = 0;
+  double condition = 0;  // by how much the terms of the sum exceed it
+};
+
+KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& total, size_t group,
+                     double unit, double strength) {
+  const double origin = segments[0].centre[group];
+  Sum shift;
+  for (const KlSegment& segment : segments) {
+    const double scale = std::exp2(std::max(-2000.0, segment.mass.exponent - total.exponent));
+    shift.add(scale * segment.mass.value() * (segment.centre[group] - origin));
+    shift.add(scale * segment.lean[group].value() / unit);
+  }
+  KlPayment out{.mean = origin + shift.value() / total.value()};
+  Sum curve;
+  double magnitude = 0;
+  for (const KlSegment& segment : segments) {
+    const double scale = std::exp2(std::max(-2000.0, segment.mass.exponent - total.exponent));
+    const double delta = unit * (out.mean - segment.centre[group]);
+    const std::array<double, 3> terms = {
+        std::exp(delta) * segment.curve[group].value(),
+        (std::abs(delta) < 1e-4 ? delta * delta * (0.5 + delta / 6) : std::expm1(delta) - delta) *
+            segment.mass.value(),
+        -std::expm1(delta) * segment.lean[group].value()};
+    for (const double term : terms) {
+      curve.add(scale * term);
+      magnitude += std::abs(scale * term);
+    }
+  }
+  const double excess = std::max(0.0, curve.value() / total.value());
+  out.payment = strength * std::log1p(excess);
+  out.condition = magnitude / total.value() / (1 + excess);
+  return out;
+}
+
+}  // namespace
+
+Solution solve_kl_stream(const StreamGame& game, int threads) {
+  const double strength = game.divergence.regularization;
+  const stream::KlRates rates = kl_rates(game);
+  std::vector<KlSegment> segments(segment_count(game));
+  parallel_for(segments.size(), threads,
+               [&](size_t index) { segments[index] = kl_segment(game, rates, index); });
+  ScaledSum total;
+  for (const KlSegment& segment : segments) {
+    total.add(segment.mass.value(), segment.mass.exponent);
+  }
+  Solution out = outcomes_of(game);
+  const double log_mass =
+      total.exponent * kLog2 + std::log(total.value()) + std::log(game.initial_scale);
+  Sum tops;
+  for (const StreamGroup& group : game.groups) {
+    tops.add(group.group_size * group.scale * group.top);
+  }
+  out.welfare = tops.value() + strength * log_mass;
+  static constexpr double kRounding = 32 * std::numeric_limits<double>::epsilon();
+  double spread = 0;
+  for (const StreamGroup& group : game.groups) spread += stake_range(group);
+  Sum valuations;
+  for (size_t i = 0; i < game.groups.size(); ++i) {
+    const StreamGroup& group = game.groups[i];
+    const double worth = group.group_size * group.scale;
+    const KlPayment found = kl_payment(segments, total, i, worth / strength, strength);
+    GroupOutcome& outcome = out.groups[i];
+    outcome.valuation = worth * found.mean;
+    valuations.add(outcome.valuation);
+    outcome.payment = group.top > group.low ? found.payment : 0;
+    outcome.payment_error =
+        kRounding * (strength * found.condition + outcome.payment * (1 + spread / strength));
+    if (rates.wide[i]) {
+      ScaledSum others;
+      for (const KlSegment& segment : segments) {
+        others.add(segment.others[i].value(), segment.others[i].exponent);
+      }
+      // ASW*_{-i} - ASW_{-i}(p*), both measured from the other groups' tops.
+      const double without =
+          others.exponent * kLog2 + std::log(others.value()) + std::log(game.initial_scale);
+      outcome.payment =
+          std::max(0.0, strength * (without - log_mass) + worth * (found.mean - group.top));
+      outcome.payment_error = kRounding * (strength + spread);
+    }
+    outcome.utility = outcome.valuation - outcome.payment;
+    outcome.welfare_without = out.welfare - outcome.valuation + outcome.payment;
+  }
+  out.divergence = std::max(0.0, valuations.value() - out.welfare);
+  out.gap = kRounding * (spread + strength);
+  out.reads = 1;
+  return out;
+}
+
+}  // namespace candor

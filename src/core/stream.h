@@ -1,0 +1,61 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/divergence.h"
+#include "core/game.h"
+#include "core/solution.h"
+
+namespace candor {
+
+// Numbers that lie in memory or in a mapped file; exactly one pointer is set. Not owned.
+struct Column {
+  const double* f64 = nullptr;
+  const float* f32 = nullptr;
+  size_t size = 0;
+
+  [[nodiscard]] double at(size_t index) const {
+    return f64 != nullptr ? f64[index] : static_cast<double>(f32[index]);
+  }
+};
+
+struct StreamGroup {
+  std::string name;
+  double group_size = 1;
+  Column reward;     // [m], as reported
+  double scale = 1;  // times this it is normalised
+  double low = 0;    // least and greatest reported reward
+  double top = 1;
+};
+
+// One game over a single block that is too large to copy: its columns are streamed in pieces and
+// nothing of size m is allocated.
+struct StreamGame {
+  Divergence divergence;
+  Column initial;            // [m], > 0
+  double initial_scale = 1;  // times this it sums to 1
+  double initial_low = 0;    // the least of it, scaled
+  std::vector<StreamGroup> groups;
+
+  [[nodiscard]] size_t outcome_count() const { return initial.size; }
+};
+
+// Checks the columns and finds what normalises them. One read.
+// Errors   as make_game, naming the group and the outcome.
+// Threads  all cores for 0; the result does not depend on their number.
+Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization, int threads = 0);
+
+// solve() for a streamed game: welfare, divergence, valuations and payments of all groups; the
+// allocation is left empty.
+//
+// Source   Sun et al. 2025, Def 3.1 and p^AFF (Sec. 3); MATH 3 for the formulas.
+// Cost     reads of the rewards, in Solution::reads: KL one; chi2 one while no outcome loses its
+//          mass in any of the n+1 problems. Otherwise one read to measure the game, one a Newton
+//          step of all n+1 problems together (they start from a sample's solution), one to price.
+// Errors   kInvalidArgument for tv, and where double precision does not suffice.
+// Threads  as make_stream_game. Equal bits for any number of threads on one instruction set.
+Result<Solution> solve_stream(const StreamGame& game, int threads = 0);
+
+}  // namespace candor

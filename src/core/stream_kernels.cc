@@ -1,0 +1,283 @@
+#include "core/stream_kernels.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/stream_kernels.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace candor::stream::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::ScalableTag<double>;
+using V = hn::Vec<D>;
+
+HWY_INLINE V load(D d, const double* from) { return hn::LoadU(d, from); }
+HWY_INLINE V load(D d, const float* from) {
+  return hn::PromoteTo(d, hn::LoadU(hn::Rebind<float, D>(), from));
+}
+
+// Calls body(pointer) with the column's own type.
+template <typename Body>
+HWY_INLINE void with_type(const ChunkColumn& column, const Body& body) {
+  if (column.f64 != nullptr) {
+    body(column.f64);
+  } else {
+    body(column.f32);
+  }
+}
+
+constexpr double kLog2 = 0.6931471805599453;
+
+// 2^n for whole n; 0 below the normal range, so that products underflow instead of wrapping.
+HWY_INLINE V power_of_two(D d, V n) {
+  const hn::RebindToSigned<D> di;
+  const V bounded = hn::Min(hn::Max(n, hn::Set(d, -1023.0)), hn::Set(d, 1023.0));
+  const auto bits = hn::ShiftLeft<52>(hn::Add(hn::ConvertTo(di, bounded), hn::Set(di, 1023)));
+  return hn::BitCast(d, bits);
+}
+
+// e^r - 1 - r for |r| <= log(2)/2: r^2/2 + ... + r^14/14!, 1e-18 of it left out.
+HWY_INLINE V second_order(D d, V r) {
+  static constexpr std::array<double, 13> kInverseFactorial = {
+      1.0 / 2,         1.0 / 6,          1.0 / 24,         1.0 / 120,     1.0 / 720,
+      1.0 / 5040,      1.0 / 40320,      1.0 / 362880,     1.0 / 3628800, 1.0 / 39916800,
+      1.0 / 479001600, 1.0 / 6227020800, 1.0 / 87178291200};
+  // Two interleaved Horner chains in r^2 halve the latency.
+  const V r2 = hn::Mul(r, r);
+  V even = hn::Set(d, kInverseFactorial[12]);
+  V odd = hn::Set(d, kInverseFactorial[11]);
+  for (int k = 10; k >= 2; k -= 2) {
+    even = hn::MulAdd(even, r2, hn::Set(d, kInverseFactorial[static_cast<size_t>(k)]));
+    odd = hn::MulAdd(odd, r2, hn::Set(d, kInverseFactorial[static_cast<size_t>(k) - 1]));
+  }
+  even = hn::MulAdd(even, r2, hn::Set(d, kInverseFactorial[0]));
+  return hn::Mul(r2, hn::MulAdd(odd, r, even));
+}
+
+// 2^z.
+HWY_INLINE V exp2_of(D d, V z) {
+  const V n = hn::Round(z);
+  const V r = hn::Mul(hn::Sub(z, n), hn::Set(d, kLog2));
+  return hn::Mul(power_of_two(d, n), hn::Add(hn::Set(d, 1.0), hn::Add(r, second_order(d, r))));
+}
+
+// e^-y - 1 + y with y = y2 log 2: with -y2 = n + f the three terms 2^n q(r), (2^n - 1)(1 + r) and
+// -n log 2 cancel nothing; at n = 0 only q is left.
+HWY_INLINE V phi_of(D d, V y2) {
+  const V one = hn::Set(d, 1.0);
+  const V z = hn::Neg(y2);
+  const V n = hn::Round(z);
+  const V r = hn::Mul(hn::Sub(z, n), hn::Set(d, kLog2));
+  const V scale = power_of_two(d, n);
+  const V rest = hn::NegMulAdd(n, hn::Set(d, kLog2), hn::Mul(hn::Sub(scale, one), hn::Add(one, r)));
+  return hn::MulAdd(scale, second_order(d, r), rest);
+}
+
+// z = sum_i rate_i (r_i - offset_i) over the chunk.
+HWY_INLINE void add_up(D d, const std::vector<ChunkColumn>& rewards,
+                       const std::vector<double>& rate, const std::vector<double>& offset,
+                       double* HWY_RESTRICT z) {
+  std::fill(z, z + kChunk, 0.0);
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    const V a = hn::Set(d, rate[i]);
+    const V from = hn::Set(d, offset[i]);
+    with_type(rewards[i], [&](const auto* reward) {
+      for (size_t x = 0; x < kChunk; x += hn::Lanes(d)) {
+        const V r = hn::Sub(load(d, reward + x), from);
+        hn::Store(hn::MulAdd(a, r, hn::Load(d, z + x)), d, z + x);
+      }
+    });
+  }
+}
+
+HWY_INLINE double ceiling(D d, const double* HWY_RESTRICT z) {
+  V high = hn::Load(d, z);
+  for (size_t x = hn::Lanes(d); x < kChunk; x += hn::Lanes(d)) {
+    high = hn::Max(high, hn::Load(d, z + x));
+  }
+  return std::ceil(hn::GetLane(hn::MaxOfLanes(d, high)));
+}
+
+void KlChunk(const ChunkView& chunk, const KlRates& rates, KlSums& out) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  HWY_ALIGN double z[kChunk];
+  HWY_ALIGN double weight[kChunk];
+  HWY_ALIGN double z_others[kChunk];
+  add_up(d, chunk.rewards, rates.rate, rates.top, z);
+  out.exponent = ceiling(d, z);
+  V mass = hn::Zero(d);
+  with_type(chunk.initial, [&](const auto* initial) {
+    const V shift = hn::Set(d, out.exponent);
+    for (size_t x = 0; x < kChunk; x += lanes) {
+      const V e = hn::Mul(load(d, initial + x), exp2_of(d, hn::Sub(hn::Load(d, z + x), shift)));
+      hn::Store(e, d, weight + x);
+      mass = hn::Add(mass, e);
+    }
+  });
+  out.mass = hn::GetLane(hn::SumOfLanes(d, mass));
+  for (size_t i = 0; i < chunk.rewards.size(); ++i) {
+    const V a = hn::Set(d, rates.rate[i]);
+    const V centre = hn::Set(d, rates.centre[i]);
+    V lean = hn::Zero(d);
+    V curve = hn::Zero(d);
+    const bool wide = rates.wide[i];
+    with_type(chunk.rewards[i], [&](const auto* reward) {
+      for (size_t x = 0; x < kChunk; x += lanes) {
+        const V e = hn::Load(d, weight + x);
+        const V y2 = hn::Mul(a, hn::Sub(load(d, reward + x), centre));
+        lean = hn::MulAdd(e, y2, lean);
+        if (!wide) curve = hn::MulAdd(e, phi_of(d, y2), curve);
+      }
+    });
+    out.lean[i] = kLog2 * hn::GetLane(hn::SumOfLanes(d, lean));
+    out.curve[i] = hn::GetLane(hn::SumOfLanes(d, curve));
+    if (!wide) continue;
+    const V top = hn::Set(d, rates.top[i]);
+    with_type(chunk.rewards[i], [&](const auto* reward) {
+      for (size_t x = 0; x < kChunk; x += lanes) {
+        const V own = hn::Sub(load(d, reward + x), top);
+        hn::Store(hn::NegMulAdd(a, own, hn::Load(d, z + x)), d, z_others + x);
+      }
+    });
+    out.other_exponent[i] = ceiling(d, z_others);
+    V others = hn::Zero(d);
+    with_type(chunk.initial, [&](const auto* initial) {
+      const V shift = hn::Set(d, out.other_exponent[i]);
+      for (size_t x = 0; x < kChunk; x += lanes) {
+        const V e = exp2_of(d, hn::Sub(hn::Load(d, z_others + x), shift));
+        others = hn::MulAdd(load(d, initial + x), e, others);
+      }
+    });
+    out.others[i] = hn::GetLane(hn::SumOfLanes(d, others));
+  }
+}
+
+void MomentsChunk(const ChunkView& chunk, size_t count, const MomentRates& rates, Moments& out) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  HWY_ALIGN double s[kChunk];
+  HWY_ALIGN double p[kChunk];
+  add_up(d, chunk.rewards, rates.rate, rates.centre, s);
+  with_type(chunk.initial, [&](const auto* initial) {
+    V mass = hn::Zero(d);
+    V mean = hn::Zero(d);
+    V square = hn::Zero(d);
+    for (size_t x = 0; x < kChunk; x += lanes) {
+      const V p0 = load(d, initial + x);
+      hn::Store(p0, d, p + x);
+      const V value = hn::Load(d, s + x);
+      const V weighted = hn::Mul(p0, value);
+      mass = hn::Add(mass, p0);
+      mean = hn::Add(mean, weighted);
+      square = hn::MulAdd(weighted, value, square);
+    }
+    out.mass = hn::GetLane(hn::SumOfLanes(d, mass));
+    out.mean = hn::GetLane(hn::SumOfLanes(d, mean));
+    out.square = hn::GetLane(hn::SumOfLanes(d, square));
+  });
+  // Padding repeats the first outcome in s, so that it changes no minimum or maximum.
+  std::fill(s + count, s + kChunk, s[0]);
+  const auto range = [&](const double* values, double& low, double& high) {
+    V least = hn::Load(d, values);
+    V most = least;
+    for (size_t x = lanes; x < kChunk; x += lanes) {
+      least = hn::Min(least, hn::Load(d, values + x));
+      most = hn::Max(most, hn::Load(d, values + x));
+    }
+    low = hn::GetLane(hn::MinOfLanes(d, least));
+    high = hn::GetLane(hn::MaxOfLanes(d, most));
+  };
+  range(s, out.low, out.high);
+  HWY_ALIGN double others[kChunk];
+  for (size_t i = 0; i < chunk.rewards.size(); ++i) {
+    const V a = hn::Set(d, rates.rate[i]);
+    const V centre = hn::Set(d, rates.centre[i]);
+    V mean = hn::Zero(d);
+    V square = hn::Zero(d);
+    V cross = hn::Zero(d);
+    with_type(chunk.rewards[i], [&](const auto* reward) {
+      for (size_t x = 0; x < kChunk; x += lanes) {
+        const V own = hn::Sub(load(d, reward + x), centre);
+        const V value = hn::Load(d, s + x);
+        const V weighted = hn::Mul(hn::Load(d, p + x), own);
+        mean = hn::Add(mean, weighted);
+        square = hn::MulAdd(weighted, own, square);
+        cross = hn::MulAdd(weighted, value, cross);
+        hn::Store(hn::NegMulAdd(a, own, value), d, others + x);
+      }
+    });
+    out.own_mean[i] = hn::GetLane(hn::SumOfLanes(d, mean));
+    out.own_square[i] = hn::GetLane(hn::SumOfLanes(d, square));
+    out.cross[i] = hn::GetLane(hn::SumOfLanes(d, cross));
+    std::fill(others + count, others + kChunk, others[0]);
+    range(others, out.others_low[i], out.others_high[i]);
+  }
+}
+
+ColumnStatistics Statistics(const ChunkColumn& column, size_t count) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  ColumnStatistics out;
+  out.low = std::numeric_limits<double>::infinity();
+  out.high = -out.low;
+  with_type(column, [&](const auto* values) {
+    V sum = hn::Zero(d);
+    V low = hn::Set(d, out.low);
+    V high = hn::Set(d, out.high);
+    V poison = hn::Zero(d);  // NaN once a value is not finite
+    size_t x = 0;
+    for (; x + lanes <= count; x += lanes) {
+      const V value = load(d, values + x);
+      sum = hn::Add(sum, value);
+      low = hn::Min(low, value);
+      high = hn::Max(high, value);
+      poison = hn::MulAdd(value, hn::Zero(d), poison);
+    }
+    double rest = 0;
+    double rest_poison = hn::GetLane(hn::SumOfLanes(d, poison));
+    out.low = hn::GetLane(hn::MinOfLanes(d, low));
+    out.high = hn::GetLane(hn::MaxOfLanes(d, high));
+    for (; x < count; ++x) {
+      const auto value = static_cast<double>(values[x]);
+      rest += value;
+      rest_poison += value * 0.0;
+      out.low = std::min(out.low, value);
+      out.high = std::max(out.high, value);
+    }
+    out.sum = hn::GetLane(hn::SumOfLanes(d, sum)) + rest;
+    out.finite = rest_poison == 0;
+  });
+  return out;
+}
+
+}  // namespace candor::stream::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace candor::stream {
+
+HWY_EXPORT(KlChunk);
+HWY_EXPORT(MomentsChunk);
+HWY_EXPORT(Statistics);
+
+void kl_chunk(const ChunkView& chunk, const KlRates& rates, KlSums& out) {
+  HWY_DYNAMIC_DISPATCH(KlChunk)(chunk, rates, out);
+}
+
+void moments_chunk(const ChunkView& chunk, size_t count, const MomentRates& rates, Moments& out) {
+  HWY_DYNAMIC_DISPATCH(MomentsChunk)(chunk, count, rates, out);
+}
+
+ColumnStatistics column_statistics(const ChunkColumn& column, size_t count) {
+  return HWY_DYNAMIC_DISPATCH(Statistics)(column, count);
+}
+
+}  // namespace candor::stream
+#endif
