@@ -27,25 +27,38 @@ void print_solution(const Solution& solution) {
                     format_short(group.utility, 8)});
   }
   print_table(rows);
-  std::printf("\nwelfare %s, of which divergence -%s; duality gap %s\n",
+  std::printf("\nwelfare %s, of which divergence %s; duality gap %s\n",
               format_short(solution.welfare, 10).c_str(),
-              format_short(solution.divergence, 6).c_str(), format_short(solution.gap, 3).c_str());
+              format_short(solution.divergence == 0 ? 0 : -solution.divergence, 6).c_str(),
+              format_short(solution.gap, 3).c_str());
   if (solution.winner.has_value()) std::printf("winner: candidate %zu\n", *solution.winner);
   std::printf("Units: reward x agents. A group's utility is its valuation minus its payment.\n");
 }
 
-CommandResult run_solve(const SolveOptions& solve_options, const CommonOptions& options) {
-  CANDOR_TRY(const Game game, load_game(solve_options.game));
-  const Result<Solution> solution = solve(game);
-  if (!solution.ok()) {
-    return invalid_argument(str_cat(solve_options.game, ": ", solution.error().message));
+Result<Solution> in_file(const std::string& file, Result<Solution> solution) {
+  if (solution.ok()) return solution;
+  return Error{solution.error().code, str_cat(file, ": ", solution.error().message)};
+}
+
+// Large games in files are streamed; everything else is loaded.
+Result<Solution> solve_file(const SolveOptions& solve_options, int threads) {
+  if (!solve_options.allocation) {
+    CANDOR_TRY(const std::optional<MappedGame> mapped, map_game(solve_options.game, threads));
+    if (mapped.has_value()) return in_file(solve_options.game, solve_stream(mapped->game, threads));
   }
+  CANDOR_TRY(const Game game, load_game(solve_options.game));
+  return in_file(solve_options.game, solve(game));
+}
+
+CommandResult run_solve(const SolveOptions& solve_options, const CommonOptions& options) {
+  CANDOR_TRY(const Solution solution, solve_file(solve_options, options.threads));
   if (options.json()) {
     const bool with_allocation =
-        solve_options.allocation || solution->allocation.size() <= kLongestPrintedAllocation;
-    std::printf("%s", to_text(solution_json(*solution, with_allocation)).c_str());
+        solve_options.allocation ||
+        (!solution.allocation.empty() && solution.allocation.size() <= kLongestPrintedAllocation);
+    std::printf("%s", to_text(solution_json(solution, with_allocation)).c_str());
   } else {
-    print_solution(*solution);
+    print_solution(solution);
   }
   return 0;
 }
@@ -54,11 +67,13 @@ CommandResult run_solve(const SolveOptions& solve_options, const CommonOptions& 
 
 void add_solve_command(CLI::App& app, CommonOptions& options) {
   auto own = std::make_shared<SolveOptions>();
-  CLI::App* command =
-      add_command(app,
-                  {"solve", "The SW-Max model of a game, with every payment and a duality gap",
-                   "candor solve catalog/sun2025/fig1_shape.json"},
-                  options, [own, &options] { return run_solve(*own, options); });
+  CLI::App* command = add_command(
+      app,
+      {"solve",
+       "The SW-Max model of a game, with every payment and a duality gap; arrays in files of "
+       "65536 outcomes or more are streamed, never copied",
+       "candor solve catalog/sun2025/fig1_shape.json"},
+      options, [own, &options] { return run_solve(*own, options); });
   command->add_option("GAME", own->game, "A game/1 file")->required();
   command->add_flag("--allocation", own->allocation, "Print the allocation however long it is");
 }

@@ -112,6 +112,11 @@ Result<std::vector<double>> NpyFile::doubles(int64_t row) const {
   return invalid_argument(str_cat(path_, ": holds ", dtype_, "; expected <f4 or <f8"));
 }
 
+Result<NumberRow> NpyFile::number_row(int64_t row) const {
+  CANDOR_TRY(const std::string_view bytes, row_bytes(row));
+  return candor::number_row(bytes, dtype_ == "<f8", dtype_ == "<f4");
+}
+
 Result<std::vector<int64_t>> NpyFile::integers(int64_t row) const {
   if (dtype_ != "<i8")
     return invalid_argument(str_cat(path_, ": holds ", dtype_, "; expected <i8"));

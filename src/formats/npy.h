@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "formats/number_row.h"
 
 namespace candor {
 
@@ -24,6 +25,8 @@ class NpyFile {
 
   // Row `row` (0 for one dimension) as doubles. Errors: row out of range; <i8 holds no doubles.
   [[nodiscard]] Result<std::vector<double>> doubles(int64_t row = 0) const;
+  // Row `row` without a copy. Errors: row out of range.
+  [[nodiscard]] Result<NumberRow> number_row(int64_t row = 0) const;
   // Row `row` as integers. Errors: row out of range; not <i8.
   [[nodiscard]] Result<std::vector<int64_t>> integers(int64_t row = 0) const;
 

@@ -177,8 +177,7 @@ Result<std::vector<double>> SafeTensors::doubles(const std::string& name) const 
   return to_doubles(*tensor, str_cat(path_, ": tensor ", quote(name)));
 }
 
-Result<std::vector<double>> SafeTensors::doubles_of_row(const std::string& name,
-                                                        int64_t row) const {
+Result<SafeTensor> SafeTensors::row_of(const std::string& name, int64_t row) const {
   CANDOR_TRY(const SafeTensor* tensor, find(name));
   const std::string where = str_cat(path_, ": tensor ", quote(name));
   const std::vector<int64_t>& shape = tensor->shape;
@@ -194,7 +193,18 @@ Result<std::vector<double>> SafeTensors::doubles_of_row(const std::string& name,
   SafeTensor part{.dtype = tensor->dtype, .shape = {shape.back()}, .bytes = {}};
   const auto size = static_cast<size_t>(shape.back() * dtype_size(tensor->dtype));
   part.bytes = tensor->bytes.substr(static_cast<size_t>(row) * size, size);
-  return to_doubles(part, where);
+  return part;
+}
+
+Result<std::vector<double>> SafeTensors::doubles_of_row(const std::string& name,
+                                                        int64_t row) const {
+  CANDOR_TRY(const SafeTensor part, row_of(name, row));
+  return to_doubles(part, str_cat(path_, ": tensor ", quote(name)));
+}
+
+Result<NumberRow> SafeTensors::number_row(const std::string& name, int64_t row) const {
+  CANDOR_TRY(const SafeTensor part, row_of(name, row));
+  return candor::number_row(part.bytes, part.dtype == "F64", part.dtype == "F32");
 }
 
 std::string safetensors_bytes(const std::vector<NamedDoubles>& tensors) {

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/result.h"
+#include "formats/number_row.h"
 
 namespace candor {
 
@@ -36,9 +37,12 @@ class SafeTensors {
   // Errors: as doubles; no such row.
   [[nodiscard]] Result<std::vector<double>> doubles_of_row(const std::string& name,
                                                            int64_t row) const;
+  // The same row without a copy.
+  [[nodiscard]] Result<NumberRow> number_row(const std::string& name, int64_t row) const;
   [[nodiscard]] Result<const SafeTensor*> find(const std::string& name) const;
 
  private:
+  [[nodiscard]] Result<SafeTensor> row_of(const std::string& name, int64_t row) const;
   Status add_file(const std::filesystem::path& file);
   std::vector<MappedFile> files_;
   std::string path_;

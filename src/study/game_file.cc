@@ -3,6 +3,7 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <memory>
 
 #include "base/strings.h"
 #include "formats/npy.h"
@@ -15,25 +16,49 @@ namespace {
 
 const std::vector<std::string> kNormalizations = {"max", "sum", "none"};
 
-Result<std::vector<double>> array_from_file(const Json& reference, const std::string& source,
-                                            const std::string& path) {
+// {"file", "tensor"?, "row"?} opened: one of the two files is set.
+struct ArrayFile {
+  std::shared_ptr<NpyFile> npy;
+  std::shared_ptr<SafeTensors> tensors;
+  std::string tensor;
+  int64_t row = 0;
+
+  [[nodiscard]] Result<std::vector<double>> doubles() const {
+    return npy != nullptr ? npy->doubles(row) : tensors->doubles_of_row(tensor, row);
+  }
+  [[nodiscard]] Result<NumberRow> number_row() const {
+    return npy != nullptr ? npy->number_row(row) : tensors->number_row(tensor, row);
+  }
+};
+
+Result<ArrayFile> open_array(const Json& reference, const std::string& source,
+                             const std::string& path) {
   JsonReader in(reference, source, path);
   const std::string name = in.text("file");
-  const int64_t row = in.integer_or("row", 0, 0, int64_t{1} << 40);
-  const std::string tensor = in.text_or("tensor", "");
+  ArrayFile out;
+  out.row = in.integer_or("row", 0, 0, int64_t{1} << 40);
+  out.tensor = in.text_or("tensor", "");
   CANDOR_RETURN_IF_ERROR(in.finish());
   const std::filesystem::path file = std::filesystem::path(source).parent_path() / name;
   if (file.extension() == ".npy") {
-    if (!tensor.empty()) return in.error_at("tensor", "a .npy file has no named tensors");
-    CANDOR_TRY(const NpyFile npy, NpyFile::open(file));
-    return npy.doubles(row);
+    if (!out.tensor.empty()) return in.error_at("tensor", "a .npy file has no named tensors");
+    CANDOR_TRY(NpyFile npy, NpyFile::open(file));
+    out.npy = std::make_shared<NpyFile>(std::move(npy));
+    return out;
   }
   if (file.extension() != ".safetensors") {
     return in.error_at("file", str_cat("found ", quote(name), "; expected *.npy or *.safetensors"));
   }
-  if (tensor.empty()) return in.error_at("tensor", "is missing");
-  CANDOR_TRY(const SafeTensors tensors, SafeTensors::open(file));
-  return tensors.doubles_of_row(tensor, row);
+  if (out.tensor.empty()) return in.error_at("tensor", "is missing");
+  CANDOR_TRY(SafeTensors tensors, SafeTensors::open(file));
+  out.tensors = std::make_shared<SafeTensors>(std::move(tensors));
+  return out;
+}
+
+Result<std::vector<double>> array_from_file(const Json& reference, const std::string& source,
+                                            const std::string& path) {
+  CANDOR_TRY(const ArrayFile file, open_array(reference, source, path));
+  return file.doubles();
 }
 
 // An array of numbers, inline or in a file.
@@ -46,6 +71,12 @@ std::vector<double> read_array(JsonReader& in, const std::string& key) {
     return {};
   }
   return in.numbers(key);
+}
+
+Normalization read_normalization(JsonReader& in) {
+  const std::string name = in.choice("normalization", kNormalizations);
+  if (name == "max") return Normalization::kMax;
+  return name == "sum" ? Normalization::kSum : Normalization::kNone;
 }
 
 std::vector<size_t> read_blocks(JsonReader& in, size_t outcomes) {
@@ -74,10 +105,7 @@ Result<Game> load_game(const std::string& path) {
   static const std::vector<std::string> kKind = {"game/1"};
   in.choice("candor", kKind);
   game.divergence = read_divergence(in);
-  const std::string normalization = in.choice("normalization", kNormalizations);
-  game.normalization = normalization == "max"   ? Normalization::kMax
-                       : normalization == "sum" ? Normalization::kSum
-                                                : Normalization::kNone;
+  game.normalization = read_normalization(in);
   game.initial = read_array(in, "initial");
   game.max_size = in.integer_or("max_size", game.max_size, 1, game.max_size);
   for (JsonReader& group : in.objects("groups")) {
@@ -107,6 +135,68 @@ Result<Game> load_game(const std::string& path) {
   Result<Game> made = make_game(std::move(game));
   if (!made.ok()) return invalid_argument(str_cat(path, ": $.", made.error().message));
   return made;
+}
+
+namespace {
+
+// A streamed game's column, or nothing where the array must be converted.
+Result<std::optional<Column>> open_column(const Json& reference, const std::string& source,
+                                          const std::string& path, MappedGame& out) {
+  CANDOR_TRY(const ArrayFile file, open_array(reference, source, path));
+  CANDOR_TRY(const NumberRow row, file.number_row());
+  if (!row.in_place()) return std::optional<Column>();
+  if (file.npy != nullptr) out.files.emplace_back(file.npy);
+  if (file.tensors != nullptr) out.files.emplace_back(file.tensors);
+  return std::optional<Column>({.f64 = row.f64, .f32 = row.f32, .size = row.size});
+}
+
+// Whether nothing in the game asks for more than a streamed solution can give.
+bool streamable(const Json& json) {
+  if (!json.is_object() || json.contains("candidates") || json.contains("blocks")) return false;
+  const auto in_file = [](const Json& owner, const char* key) {
+    return owner.is_object() && owner.contains(key) && owner[key].is_object();
+  };
+  const auto& groups = json.find("groups");
+  return in_file(json, "initial") && groups != json.end() && groups->is_array() &&
+         std::ranges::all_of(*groups, [&](const Json& group) { return in_file(group, "reward"); });
+}
+
+}  // namespace
+
+Result<std::optional<MappedGame>> map_game(const std::string& path, int threads) {
+  CANDOR_TRY(const Json json, read_json_file(path));
+  if (!streamable(json)) return std::optional<MappedGame>();
+  JsonReader in(json, path);
+  MappedGame out;
+  static const std::vector<std::string> kKind = {"game/1"};
+  in.choice("candor", kKind);
+  out.game.divergence = read_divergence(in);
+  const Normalization normalization = read_normalization(in);
+  const int64_t max_size = in.integer_or("max_size", Game().max_size, 1, Game().max_size);
+  const Json& initial = in.any("initial");
+  std::vector<std::pair<std::string, const Json*>> rewards;
+  for (JsonReader& fields : in.objects("groups")) {
+    StreamGroup group;
+    group.name = fields.text("name");
+    group.group_size = static_cast<double>(fields.integer("size", 1, max_size));
+    rewards.emplace_back(str_cat(fields.path(), ".reward"), &fields.any("reward"));
+    in.adopt(fields.finish());
+    out.game.groups.push_back(std::move(group));
+  }
+  CANDOR_RETURN_IF_ERROR(in.finish());
+  if (out.game.divergence.kind == DivergenceKind::kTv) return std::optional<MappedGame>();
+  CANDOR_TRY(const auto first, open_column(initial, path, "$.initial", out));
+  if (!first.has_value() || first->size < kSmallestStreamed) return std::optional<MappedGame>();
+  out.game.initial = *first;
+  for (size_t i = 0; i < rewards.size(); ++i) {
+    CANDOR_TRY(const auto column, open_column(*rewards[i].second, path, rewards[i].first, out));
+    if (!column.has_value()) return std::optional<MappedGame>();
+    out.game.groups[i].reward = *column;
+  }
+  Result<StreamGame> made = make_stream_game(std::move(out.game), normalization, threads);
+  if (!made.ok()) return invalid_argument(str_cat(path, ": $.", made.error().message));
+  out.game = std::move(made).value();
+  return std::optional<MappedGame>(std::move(out));
 }
 
 Json game_json(const Game& game) {

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
 #include "core/game.h"
+#include "core/stream.h"
 
 namespace candor {
 
@@ -13,6 +17,21 @@ namespace candor {
 // game file. Returns the game in normal form (make_game).
 // Errors: kInvalidArgument with file and JSON path.
 Result<Game> load_game(const std::string& path);
+
+// A game whose arrays stay in their mapped files.
+struct MappedGame {
+  StreamGame game;
+  std::vector<std::shared_ptr<const void>> files;  // keep the columns valid
+};
+
+// From this many outcomes on a game is streamed where it can be.
+inline constexpr size_t kSmallestStreamed = size_t{1} << 16;
+
+// The game of a game/1 file without copying its arrays, checked and normalised as load_game does.
+// Nothing where it must be loaded: an array inline, of another type than f32 or f64 or not aligned;
+// candidates, blocks, tv; fewer than kSmallestStreamed outcomes.
+// Errors: as load_game.
+Result<std::optional<MappedGame>> map_game(const std::string& path, int threads);
 
 // The game/1 object of a game, rewards inline. `normalization` is written as given in the game, so
 // a reader normalises again: harmless, because normalised rewards stay as they are.

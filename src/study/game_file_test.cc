@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/solution.h"
 #include "formats/npy.h"
 #include "formats/safetensors.h"
 
@@ -28,6 +29,10 @@ class GameFileTest : public testing::Test {
   [[nodiscard]] Result<Game> load(const std::string& text) const {
     write("game.json", text);
     return load_game((folder_ / "game.json").string());
+  }
+  [[nodiscard]] Result<std::optional<MappedGame>> map_game_of(const std::string& text) const {
+    write("game.json", text);
+    return map_game((folder_ / "game.json").string(), 1);
   }
   fs::path folder_;
 };
@@ -153,6 +158,51 @@ TEST_F(GameFileTest, RefusesWithTheReason) {
     EXPECT_NE(game.error().message.find(folder_.string()), std::string::npos)
         << game.error().message;
   }
+}
+
+// A large game in files is solved from the mapping, and agrees with the loaded one.
+TEST_F(GameFileTest, MapsLargeGames) {
+  std::vector<double> initial;
+  std::vector<double> reward;
+  for (size_t x = 0; x < kSmallestStreamed + 100; ++x) {
+    initial.push_back(1 + static_cast<double>(x % 7));
+    reward.push_back(static_cast<double>(x % 13) / 13);
+  }
+  write("p0.npy", npy_bytes(initial));
+  write("r.npy", npy_bytes(reward));
+  write("r.safetensors", safetensors_bytes({{"r", reward}}));
+  const std::string text =
+      R"({"candor":"game/1","divergence":{"name":"kl","lambda":2},)"
+      R"("normalization":"max","initial":{"file":"p0.npy"},"groups":[)"
+      R"({"name":"a","size":3,"reward":{"file":"r.npy"}},)"
+      R"({"name":"b","size":2,"reward":{"file":"r.safetensors","tensor":"r"}}]})";
+  const Result<Game> loaded = load(text);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  const std::string file = (folder_ / "game.json").string();
+  const Result<std::optional<MappedGame>> mapped = map_game(file, 2);
+  ASSERT_TRUE(mapped.ok()) << mapped.error().message;
+  ASSERT_TRUE(mapped->has_value());
+  const Solution streamed = solve_stream((*mapped)->game).value();
+  const Solution solved = solve(*loaded).value();
+  EXPECT_NEAR(streamed.welfare, solved.welfare, 1e-12 * solved.welfare);
+  for (size_t i = 0; i < solved.groups.size(); ++i) {
+    EXPECT_NEAR(streamed.groups[i].payment, solved.groups[i].payment, 1e-12);
+  }
+  // Inline arrays, a small game, tv: loaded.
+  EXPECT_FALSE(map_game_of(Parts{}.text())->has_value());
+  std::string tv = text;
+  tv.replace(tv.find("kl"), 2, "tv");
+  EXPECT_FALSE(map_game_of(tv)->has_value());
+  // Bad input: as when it is loaded.
+  reward[70'000 % reward.size()] = std::nan("");
+  write("r.npy", npy_bytes(reward));
+  const auto broken = map_game_of(text);
+  ASSERT_FALSE(broken.ok());
+  EXPECT_NE(broken.error().message.find("groups[0].reward["), std::string::npos)
+      << broken.error().message;
+  std::string misspelt = text;
+  misspelt.replace(misspelt.find("lambda"), 6, "lamda_");
+  EXPECT_FALSE(map_game_of(misspelt).ok());
 }
 
 }  // namespace
