@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "base/parallel.h"
@@ -17,6 +19,12 @@ double stake_range(const StreamGroup& group) {
 
 constexpr double kLog2 = 0.6931471805599453;
 
+// 2^n for whole n <= 0; 0 where that is no normal number.
+double power_of_two(double n) {
+  if (n < -1022) return 0;
+  return std::bit_cast<double>(static_cast<uint64_t>(static_cast<int64_t>(n) + 1023) << 52);
+}
+
 // A sum times a power of two that follows its largest term.
 struct ScaledSum {
   double exponent = -std::numeric_limits<double>::infinity();
@@ -24,13 +32,12 @@ struct ScaledSum {
 
   void add(double term, double term_exponent) {
     if (term_exponent > exponent) {
-      const double shrink = std::exp2(std::max(-2000.0, exponent - term_exponent));
       Sum scaled;
-      scaled.add(std::isfinite(exponent) ? sum.value() * shrink : 0.0);
+      scaled.add(sum.value() * power_of_two(exponent - term_exponent));
       sum = scaled;
       exponent = term_exponent;
     }
-    sum.add(term * std::exp2(std::max(-2000.0, term_exponent - exponent)));
+    sum.add(term * power_of_two(term_exponent - exponent));
   }
   [[nodiscard]] double value() const { return sum.value(); }
 };
@@ -106,7 +113,7 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
   const double origin = segments[0].centre[group];
   Sum shift;
   for (const KlSegment& segment : segments) {
-    const double scale = std::exp2(std::max(-2000.0, segment.mass.exponent - total.exponent));
+    const double scale = power_of_two(segment.mass.exponent - total.exponent);
     shift.add(scale * segment.mass.value() * (segment.centre[group] - origin));
     shift.add(scale * segment.lean[group].value() / unit);
   }
@@ -114,7 +121,7 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
   Sum curve;
   double magnitude = 0;
   for (const KlSegment& segment : segments) {
-    const double scale = std::exp2(std::max(-2000.0, segment.mass.exponent - total.exponent));
+    const double scale = power_of_two(segment.mass.exponent - total.exponent);
     const double delta = unit * (out.mean - segment.centre[group]);
     const std::array<double, 3> terms = {
         std::exp(delta) * segment.curve[group].value(),

@@ -144,7 +144,7 @@ GameMoments moments_of(const StreamGame& game, int threads) {
     stream::Moments chunk = MomentSums::empty_moments(n);
     ChunkReader reader(game, index);
     while (reader.next()) {
-      stream::moments_chunk(reader.view(), reader.count(), out.rates, chunk);
+      stream::moments_chunk(reader.view(), out.rates, chunk);
       sums.add(chunk);
     }
     parts[index] = sums.value();

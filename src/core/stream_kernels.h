@@ -7,7 +7,7 @@ namespace candor::stream {
 
 // The vectorised inner loops of stream.cc, over one chunk of outcomes; compiled for several
 // instruction sets, the best one is chosen at run time.
-inline constexpr size_t kChunk = 512;  // outcomes; what a chunk touches stays in the L1 cache
+inline constexpr size_t kChunk = 256;  // outcomes; what a chunk touches stays in the L1 cache
 
 // A column's part of one chunk; exactly one pointer is set, to kChunk readable numbers.
 struct ChunkColumn {
@@ -38,7 +38,7 @@ struct KlSums {
 void kl_chunk(const ChunkView& chunk, const KlRates& rates, KlSums& out);
 
 // Moments over a chunk: with d_i = r_i - centre_i and s = sum_i rate_i d_i, s_{-i} = s - rate_i
-// d_i, `count` outcomes of it real. Minima and maxima ignore the padding.
+// d_i. Padding repeats an outcome, so it changes no minimum or maximum.
 struct MomentRates {
   std::vector<double> rate, centre;  // [n]
 };
@@ -48,7 +48,7 @@ struct Moments {
   std::vector<double> own_mean, own_square, cross;  // [n]: p0 d, p0 d^2, p0 s d
   std::vector<double> others_low, others_high;      // [n]: of s_{-i}
 };
-void moments_chunk(const ChunkView& chunk, size_t count, const MomentRates& rates, Moments& out);
+void moments_chunk(const ChunkView& chunk, const MomentRates& rates, Moments& out);
 
 // Sum, least and greatest number of `count` numbers, and whether all are finite.
 struct ColumnStatistics {
