@@ -27,7 +27,7 @@ namespace candor::bench::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The sum of `count` doubles.
-double ReadPart(const double* values, size_t count) {
+double read_part(const double* values, size_t count) {
   const hn::ScalableTag<double> d;
   const size_t lanes = hn::Lanes(d);
   auto a = hn::Zero(d);
@@ -44,7 +44,7 @@ double ReadPart(const double* values, size_t count) {
 }
 
 // The sum of exp over a hot buffer, `count` times in all.
-double ExpPart(const double* buffer, size_t size, size_t count) {
+double exp_part(const double* buffer, size_t size, size_t count) {
   const hn::ScalableTag<double> d;
   const size_t lanes = hn::Lanes(d);
   auto a = hn::Zero(d);
@@ -62,8 +62,8 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace candor::bench {
-HWY_EXPORT(ReadPart);
-HWY_EXPORT(ExpPart);
+HWY_EXPORT(read_part);
+HWY_EXPORT(exp_part);
 
 namespace {
 
@@ -86,7 +86,7 @@ void read_column(const Column& column) {
   std::vector<double> sums(parts);
   parallel_for(parts, 0, [&](size_t i) {
     sums[i] =
-        HWY_DYNAMIC_DISPATCH(ReadPart)(values + i * kPart, std::min(kPart, count - i * kPart));
+        HWY_DYNAMIC_DISPATCH(read_part)(values + i * kPart, std::min(kPart, count - i * kPart));
   });
   for (const double sum : sums) sink = sink + sum;
 }
@@ -98,7 +98,7 @@ void exponentials(size_t count) {
   const size_t parts = 64;
   std::vector<double> sums(parts);
   parallel_for(parts, 0, [&](size_t i) {
-    sums[i] = HWY_DYNAMIC_DISPATCH(ExpPart)(buffer.data(), kHot, count / parts);
+    sums[i] = HWY_DYNAMIC_DISPATCH(exp_part)(buffer.data(), kHot, count / parts);
   });
   for (const double sum : sums) sink = sink + sum;
 }

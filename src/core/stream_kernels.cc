@@ -108,7 +108,7 @@ HWY_INLINE double ceiling(D d, const double* HWY_RESTRICT z) {
   return std::ceil(hn::GetLane(hn::MaxOfLanes(d, high)));
 }
 
-void KlChunk(const ChunkView& chunk, const KlRates& rates, KlSums& out) {
+void kl_chunk_kernel(const ChunkView& chunk, const KlRates& rates, KlSums& out) {
   const D d;
   const size_t lanes = hn::Lanes(d);
   HWY_ALIGN double z[kChunk];
@@ -164,7 +164,7 @@ void KlChunk(const ChunkView& chunk, const KlRates& rates, KlSums& out) {
   }
 }
 
-void MomentsChunk(const ChunkView& chunk, const MomentRates& rates, Moments& out) {
+void moments_chunk_kernel(const ChunkView& chunk, const MomentRates& rates, Moments& out) {
   const D d;
   const size_t lanes = hn::Lanes(d);
   HWY_ALIGN double s[kChunk];
@@ -222,7 +222,7 @@ void MomentsChunk(const ChunkView& chunk, const MomentRates& rates, Moments& out
   }
 }
 
-ColumnStatistics Statistics(const ChunkColumn& column, size_t count) {
+ColumnStatistics statistics_kernel(const ChunkColumn& column, size_t count) {
   const D d;
   const size_t lanes = hn::Lanes(d);
   ColumnStatistics out;
@@ -264,20 +264,20 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace candor::stream {
 
-HWY_EXPORT(KlChunk);
-HWY_EXPORT(MomentsChunk);
-HWY_EXPORT(Statistics);
+HWY_EXPORT(kl_chunk_kernel);
+HWY_EXPORT(moments_chunk_kernel);
+HWY_EXPORT(statistics_kernel);
 
 void kl_chunk(const ChunkView& chunk, const KlRates& rates, KlSums& out) {
-  HWY_DYNAMIC_DISPATCH(KlChunk)(chunk, rates, out);
+  HWY_DYNAMIC_DISPATCH(kl_chunk_kernel)(chunk, rates, out);
 }
 
 void moments_chunk(const ChunkView& chunk, const MomentRates& rates, Moments& out) {
-  HWY_DYNAMIC_DISPATCH(MomentsChunk)(chunk, rates, out);
+  HWY_DYNAMIC_DISPATCH(moments_chunk_kernel)(chunk, rates, out);
 }
 
 ColumnStatistics column_statistics(const ChunkColumn& column, size_t count) {
-  return HWY_DYNAMIC_DISPATCH(Statistics)(column, count);
+  return HWY_DYNAMIC_DISPATCH(statistics_kernel)(column, count);
 }
 
 }  // namespace candor::stream
