@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "base/strings.h"
 #include "core/best_response.h"
+#include "core/divergence.h"
 #include "core/solution.h"
 #include "core/sweep.h"
 
@@ -194,6 +195,84 @@ void try_theorem_3_2(const Game& game, LieSearch& search) {
   }
 }
 
+// What Thm E.2 builds on: sensitivity(x) = p0(x)/f''(r(x)) at the truthful model, 0 where an
+// outcome has lost its mass, and t(z) = sum_x (rm_i(z) - rm_i(x)) sensitivity(x) over z's block,
+// whose sign is the sign of the derivative of v_i in the reported rm_i(z).
+struct RewardSlope {
+  std::vector<double> sensitivity;  // [m]
+  std::vector<double> t;            // [m]
+};
+
+RewardSlope reward_slope(const Game& game, const std::vector<double>& reward,
+                         const std::vector<double>& model) {
+  RewardSlope out{.sensitivity = std::vector<double>(reward.size()),
+                  .t = std::vector<double>(reward.size())};
+  for (size_t block = 0; block < game.block_count(); ++block) {
+    const size_t begin = game.block_begin[block];
+    const size_t end = game.block_begin[block + 1];
+    double mass = 0;
+    double mean = 0;
+    for (size_t x = begin; x < end; ++x) {
+      const double ratio = model[x] / game.initial[x];
+      if (!(ratio > 0)) continue;
+      out.sensitivity[x] = game.initial[x] / generator_curvature(game.divergence, ratio);
+      mass += out.sensitivity[x];
+      mean += out.sensitivity[x] * reward[x];
+    }
+    for (size_t x = begin; x < end; ++x) out.t[x] = reward[x] * mass - mean;
+  }
+  return out;
+}
+
+// The outcome of largest |weight(x)| where `allowed`; m where there is none.
+template <typename Allowed>
+size_t strongest(const std::vector<double>& weight, const Allowed& allowed) {
+  size_t best = weight.size();
+  for (size_t x = 0; x < weight.size(); ++x) {
+    if (!allowed(x) || weight[x] == 0) continue;
+    if (best == weight.size() || std::abs(weight[x]) > std::abs(weight[best])) best = x;
+  }
+  return best;
+}
+
+// Thm E.2, for a group whose least reward is 0. Max normalisation: move one reward strictly between
+// 0 and 1 in the direction of t. Sum normalisation: from an outcome of t < 0 to the best one, or to
+// an outcome of t > 0 from a lesser one that answers less.
+void try_theorem_e_2(const Game& game, const std::vector<double>& model, LieSearch& search) {
+  const std::vector<double>& reward = search.truth().reward;
+  if (std::ranges::min(reward) > 0 || game.divergence.kind == DivergenceKind::kTv) return;
+  const RewardSlope slope = reward_slope(game, reward, model);
+  const size_t m = reward.size();
+  std::vector<double> effect(m);
+  for (size_t x = 0; x < m; ++x) effect[x] = slope.t[x] * slope.sensitivity[x];
+  const auto inner = [&](size_t x) { return reward[x] > 0 && reward[x] < 1; };
+  const auto move = [&](size_t up, size_t down, double most) {
+    for (const double share : {1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 0.99}) {
+      std::vector<double> lie = reward;
+      if (up < m) lie[up] += share * most;
+      if (down < m) lie[down] -= share * most;
+      search.try_report("theorem_e_2", std::move(lie), search.truth().group_size, share * most);
+    }
+  };
+  if (game.normalization != Normalization::kSum) {
+    const size_t x = strongest(effect, inner);
+    if (x == m) return;
+    if (slope.t[x] > 0) move(x, m, 1 - reward[x]);
+    if (slope.t[x] < 0) move(m, x, reward[x]);
+    return;
+  }
+  const auto best = static_cast<size_t>(std::ranges::max_element(reward) - reward.begin());
+  const size_t down = strongest(effect, [&](size_t x) { return inner(x) && slope.t[x] < 0; });
+  if (down < m) move(best, down, std::min(reward[down], 1 - reward[best]));
+  const size_t up = strongest(effect, [&](size_t x) { return inner(x) && slope.t[x] > 0; });
+  if (up == m) return;
+  const size_t from = strongest(reward, [&](size_t x) {
+    return x != up && reward[x] > 0 && reward[x] <= reward[up] &&
+           slope.sensitivity[x] < slope.sensitivity[up];
+  });
+  if (from < m) move(up, from, std::min(1 - reward[up], reward[from]));
+}
+
 // 1 above a cut of the true reward, 0 below: the shape of every best response without payments.
 void try_cuts(LieSearch& search) {
   std::vector<double> levels = search.truth().reward;
@@ -284,6 +363,7 @@ GroupAudit audit_group(const Game& game, size_t group, const AuditOptions& optio
   try_sizes(search);
   try_mixes(game, group, search);
   try_theorem_3_2(game, search);
+  if (game.candidates.empty()) try_theorem_e_2(game, truth.allocation, search);
   try_cuts(search);
   try_random(game, group, options, search);
   const bool exact = try_best_response(game, group, options, search);

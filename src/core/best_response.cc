@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "core/block_solver.h"
+#include "core/divergence.h"
 #include "core/sum.h"
 
 namespace candor {
@@ -103,9 +104,29 @@ double mean_reward_after(const Block& block, size_t group, double size,
   return mean.value();
 }
 
+// The sign of the derivative of v_i in the reported reward of `outcome`: that of rm_i(outcome) less
+// the p0/f''-weighted mean of rm_i (MATH 5, [ours]). 0 for tv, whose f has no curvature.
+double slope_sign(const Block& block, size_t group, double size, const std::vector<double>& report,
+                  size_t outcome) {
+  if (block.divergence.kind == DivergenceKind::kTv) return 0;
+  Block lied = block;
+  lied.rewards[group] = report;
+  lied.sizes[group] = size;
+  const BlockSolution solution = solve_block(lied);
+  Sum slope;
+  for (size_t x = 0; x < report.size(); ++x) {
+    const double ratio = solution.allocation[x] / block.initial[x];
+    if (!(ratio > 0)) continue;
+    slope.add((block.rewards[group][outcome] - block.rewards[group][x]) * block.initial[x] /
+              generator_curvature(block.divergence, ratio));
+  }
+  return slope.value();
+}
+
 BlockBest best_in_searched_block(const Block& block, size_t group, double size) {
   static constexpr size_t kEveryCut = 2048;
   static constexpr size_t kCuts = 256;
+  static constexpr size_t kEveryInterior = 64;
   const std::vector<size_t> order = by_reward_descending(block, group);
   const size_t m = order.size();
   const size_t stride = m <= kEveryCut ? 1 : m / kCuts;
@@ -121,7 +142,19 @@ BlockBest best_in_searched_block(const Block& block, size_t group, double size) 
     return mean;
   };
   for (size_t cut = 1; cut <= m; cut += stride) try_cut(cut, 0.0);
-  for (const size_t cut : {best_cut - 1, best_cut}) {
+  // A maximum inside (0, 1) of the outcome in between needs a slope that falls through 0 there. The
+  // condition can hold at several cuts (MATH 5), so of a block with every cut each is looked at.
+  const auto rises = [&](size_t cut, double fraction) {
+    return slope_sign(block, group, size, cut_report(order, cut, fraction), order[cut]) > 0;
+  };
+  std::vector<size_t> inside = {best_cut - 1, best_cut};
+  if (m <= kEveryInterior) {
+    inside.clear();
+    for (size_t cut = 1; cut < m; ++cut) {
+      if (rises(cut, 0.0) && !rises(cut, 1.0)) inside.push_back(cut);
+    }
+  }
+  for (const size_t cut : inside) {
     // Cut 0 with a fraction on the top outcome is cut 1 once it is normalised.
     if (cut == 0 || cut >= m) continue;
     double low = 0;

@@ -15,9 +15,10 @@ struct BestResponse {
 // report is 1 on its top outcomes and 0 on the rest, with at most one outcome in between (MATH 5).
 //
 // KL [ours]: v_i is linear-fractional in the report's exponentials, so the fraction is never
-// needed: every cut is tried, O(m log m). chi2: every cut of blocks up to 2,048 outcomes, 256 cuts
-// of larger ones, with a golden-section search for the outcome in between at the best cut; a lower
-// bound.
+// needed: every cut is tried, O(m log m). Other f: every cut of blocks up to 2,048 outcomes, 256
+// cuts of larger ones, with a golden-section search for the outcome in between: at every cut whose
+// slope changes sign there for blocks up to 64 outcomes (fixed points are not unique), at the best
+// cut of larger ones; a lower bound.
 //
 // Blocks: the constraint 0 <= rm' <= 1 is one per outcome and a 0/1 report with a 1 anywhere has
 // maximum 1, so under max normalisation the best lie is the best lie of each block by itself.
