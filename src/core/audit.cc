@@ -9,7 +9,7 @@
 #include "base/rng.h"
 #include "base/strings.h"
 #include "core/best_response.h"
-#include "core/divergence.h"
+#include "core/concave_rule.h"
 #include "core/solution.h"
 #include "core/sweep.h"
 
@@ -18,25 +18,6 @@ namespace candor {
 namespace {
 
 constexpr uint32_t kRandomReports = 0x6c696573;  // "lies"
-
-// Brings a reward >= 0 into the set of admissible reports; false where it cannot be (all zero).
-// Under `none` rewards are bounded by the largest the group has, or 1: an unbounded report is not a
-// type of any group that this mechanism knows.
-bool make_admissible(const Game& game, size_t group, std::vector<double>& reward) {
-  if (game.normalization == Normalization::kNone) {
-    const double bound = std::max(1.0, std::ranges::max(game.groups[group].reward));
-    for (double& value : reward) value = std::clamp(value, 0.0, bound);
-    return true;
-  }
-  double scale = 0;
-  for (double& value : reward) {
-    value = std::max(0.0, value);
-    scale = game.normalization == Normalization::kMax ? std::max(scale, value) : scale + value;
-  }
-  if (!(scale > 0)) return false;
-  for (double& value : reward) value /= scale;
-  return true;
-}
 
 // Tries lies of one group and keeps the best of each family and of all.
 class LieSearch {
@@ -195,9 +176,9 @@ void try_theorem_3_2(const Game& game, LieSearch& search) {
   }
 }
 
-// What Thm E.2 builds on: sensitivity(x) = p0(x)/f''(r(x)) at the truthful model, 0 where an
-// outcome has lost its mass, and t(z) = sum_x (rm_i(z) - rm_i(x)) sensitivity(x) over z's block,
-// whose sign is the sign of the derivative of v_i in the reported rm_i(z).
+// What Thm E.2 builds on: sensitivity(x) = p0(x)/f''(r(x)) at the truthful model, and t(z) = sum_x
+// (rm_i(z) - rm_i(x)) sensitivity(x) over z's block, whose sign is the sign of the derivative of
+// v_i in the reported rm_i(z).
 struct RewardSlope {
   std::vector<double> sensitivity;  // [m]
   std::vector<double> t;            // [m]
@@ -205,7 +186,7 @@ struct RewardSlope {
 
 RewardSlope reward_slope(const Game& game, const std::vector<double>& reward,
                          const std::vector<double>& model) {
-  RewardSlope out{.sensitivity = std::vector<double>(reward.size()),
+  RewardSlope out{.sensitivity = mass_sensitivity(game, model),
                   .t = std::vector<double>(reward.size())};
   for (size_t block = 0; block < game.block_count(); ++block) {
     const size_t begin = game.block_begin[block];
@@ -213,9 +194,6 @@ RewardSlope reward_slope(const Game& game, const std::vector<double>& reward,
     double mass = 0;
     double mean = 0;
     for (size_t x = begin; x < end; ++x) {
-      const double ratio = model[x] / game.initial[x];
-      if (!(ratio > 0)) continue;
-      out.sensitivity[x] = game.initial[x] / generator_curvature(game.divergence, ratio);
       mass += out.sensitivity[x];
       mean += out.sensitivity[x] * reward[x];
     }

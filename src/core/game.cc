@@ -140,4 +140,20 @@ Game with_report(const Game& game, size_t group, double group_size, std::vector<
   return changed;
 }
 
+bool make_admissible(const Game& game, size_t group, std::vector<double>& reward) {
+  if (game.normalization == Normalization::kNone) {
+    const double bound = std::max(1.0, std::ranges::max(game.groups[group].reward));
+    for (double& value : reward) value = std::clamp(value, 0.0, bound);
+    return true;
+  }
+  double scale = 0;
+  for (double& value : reward) {
+    value = std::max(0.0, value);
+    scale = game.normalization == Normalization::kMax ? std::max(scale, value) : scale + value;
+  }
+  if (!(scale > 0)) return false;
+  for (double& value : reward) value /= scale;
+  return true;
+}
+
 }  // namespace candor

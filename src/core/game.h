@@ -57,4 +57,10 @@ Result<Game> make_game(Game raw);
 [[nodiscard]] Game with_report(const Game& game, size_t group, double group_size,
                                std::vector<double> reward);
 
+// Brings a reward into the set of admissible reports of this game's normalisation: negative values
+// become 0, then it is rescaled; under `none` values are bounded by the largest that the group has,
+// or 1 (an unbounded report is not a type of any group that this mechanism knows). False where it
+// cannot be (all zero).
+[[nodiscard]] bool make_admissible(const Game& game, size_t group, std::vector<double>& reward);
+
 }  // namespace candor

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "core/rule.h"
+
+namespace candor {
+
+// The types that one group might have, each named for the reader, against fixed other reports.
+struct TypeSpace {
+  size_t group = 0;
+  std::vector<Report> types;  // N >= 1, admissible; the first one is the truth where there is one
+};
+
+// The truth, other sizes, the constant reward, the other groups' mean, vertices, small changes and
+// random rewards: enough to break every rule of rule.h that can be broken. N = `count` >= 1.
+[[nodiscard]] TypeSpace default_types(const Game& game, size_t group, size_t count, uint64_t seed);
+
+// What every type makes of every report (Sec. 3):
+//   value[t][s] = w_t v(psi(type s); rm_t), the group's valuation by type t of the model that the
+//   report of type s brings about.
+struct ReportValues {
+  std::vector<std::vector<double>> value;   // [N][N]
+  std::vector<std::vector<double>> models;  // [N][m]
+  double gap = 0;                           // the largest of the rule's own gaps
+};
+// Cost: N runs of the rule. Errors: those of the rule, naming the type.
+Result<ReportValues> report_values(const TrainingRule& rule, const Game& game,
+                                   const TypeSpace& space);
+
+// Whether payments exist that make truth dominant on these types (Def 3.4), by Rochet's cycle
+// monotonicity: with l(t', t) = value[t][t] - value[t][t'] on the edge t' -> t, payments exist iff
+// no cycle is negative, and then p(t) - p(t') <= V(t', t), the length of the shortest path.
+struct Implementability {
+  bool implementable = false;
+  double tolerance = 0;             // a cycle counts as negative below this times its length
+  std::vector<size_t> worst_cycle;  // the cycle of least mean length: t_0 -> t_1 -> ... -> t_0
+  double worst_cycle_length = 0;    // the sum of its edges
+  // Where implementable:
+  std::vector<double> payments;  // [N], p(t) with p(0) = 0: the largest ones
+  std::vector<double> low;       // [N], every implementing payment has p(t) - p(0) in [low, high]
+  std::vector<double> high;
+  double widest = 0;  // max over pairs of V(t,t') + V(t',t): 0 means unique up to a constant
+};
+
+// Source   Rochet 1987; Sun et al. 2025, Def 3.4 and App. E.
+// Cost     O(N^3); N <= 512.
+// `error` bounds what the rule's own solver may have added to a value.
+[[nodiscard]] Implementability check_implementable(const std::vector<std::vector<double>>& value,
+                                                   double error);
+
+// What the group gains at most by a lie among these types when nobody pays, and when everybody pays
+// the valuation that was reported.
+[[nodiscard]] double gain_without_payments(const std::vector<std::vector<double>>& value);
+[[nodiscard]] double gain_paying_report(const std::vector<std::vector<double>>& value);
+
+// The path of Thm 3.6's proof: rm -> rm* -> rm' in 2n edges and one change of size at the constant
+// reward rm*. Its forward and backward lengths enclose every payment difference:
+//   -backward <= p(to) - p(from) <= forward
+//   forward + backward = (w/n) <theta* - theta, rm* - rm> + (w'/n) <theta' - theta'*, rm' - rm*>
+// for ANY rule [ours], so the payments follow from the allocation alone as n grows.
+struct PaymentPath {
+  int steps = 0;       // n
+  double forward = 0;  // sum of l along the path
+  double backward = 0;
+  double predicted_width = 0;  // the right-hand side above
+};
+// Errors: those of the rule. REQUIRES: steps >= 1, both types admissible.
+Result<PaymentPath> payment_path(const TrainingRule& rule, const Game& game, size_t group,
+                                 const Report& from, const Report& to, int steps);
+
+// The constant reward of the game's normalisation: 1, or 1/m under sum normalisation.
+[[nodiscard]] std::vector<double> constant_reward(const Game& game);
+
+}  // namespace candor

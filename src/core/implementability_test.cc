@@ -1,0 +1,231 @@
+#include "core/implementability.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "core/continuity.h"
+#include "core/fee.h"
+#include "core/solution.h"
+#include "core/test_games.h"
+
+namespace candor {
+namespace {
+
+using Matrix = std::vector<std::vector<double>>;
+
+struct Study {
+  TypeSpace space;
+  ReportValues values;
+  Implementability answer;
+};
+
+Study study(const std::string& rule, const Game& game, size_t count, uint64_t seed = 1) {
+  Study out{.space = default_types(game, 0, count, seed), .values = {}, .answer = {}};
+  out.values = report_values(*make_training_rule(rule).value(), game, out.space).value();
+  out.answer = check_implementable(out.values.value, out.values.gap);
+  return out;
+}
+
+// Every incentive constraint, written out: p(t) - p(s) <= value[t][t] - value[t][s].
+double worst_violation(const Matrix& value, const std::vector<double>& payments) {
+  double worst = 0;
+  for (size_t t = 0; t < value.size(); ++t) {
+    for (size_t s = 0; s < value.size(); ++s) {
+      worst = std::max(worst, payments[t] - payments[s] - (value[t][t] - value[t][s]));
+    }
+  }
+  return worst;
+}
+
+double payment_of(const Game& game, const Report& type) {
+  return solve(with_report(game, 0, type.group_size, type.reward))->groups[0].payment;
+}
+
+TEST(Implementability, SwMaxHasPaymentsAndTheyEncloseTheAffineOnes) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    const Game game = random_game({.seed = seed, .kind = static_cast<DivergenceKind>(seed % 8)});
+    const Study found = study("sw_max", game, 16, seed);
+    ASSERT_TRUE(found.answer.implementable) << "seed " << seed;
+    EXPECT_LT(worst_violation(found.values.value, found.answer.payments), 1e-10);
+    const double base = payment_of(game, found.space.types[0]);
+    for (size_t t = 0; t < found.space.types.size(); ++t) {
+      const double difference = payment_of(game, found.space.types[t]) - base;
+      EXPECT_GE(difference, found.answer.low[t] - 1e-9) << "seed " << seed << " type " << t;
+      EXPECT_LE(difference, found.answer.high[t] + 1e-9) << "seed " << seed << " type " << t;
+    }
+  }
+}
+
+// A second route to "implementable": Bellman-Ford finds payments iff no cycle of any length is
+// negative; here every cycle of up to four types is looked at.
+double least_short_cycle(const Matrix& value) {
+  const size_t n = value.size();
+  const auto edge = [&](size_t s, size_t t) { return value[t][t] - value[t][s]; };
+  double least = 0;
+  for (size_t a = 0; a < n; ++a) {
+    for (size_t b = 0; b < n; ++b) {
+      least = std::min(least, edge(a, b) + edge(b, a));
+      for (size_t c = 0; c < n; ++c) {
+        least = std::min(least, edge(a, b) + edge(b, c) + edge(c, a));
+        for (size_t d = 0; d < n; ++d) {
+          least = std::min(least, edge(a, b) + edge(b, c) + edge(c, d) + edge(d, a));
+        }
+      }
+    }
+  }
+  return least;
+}
+
+TEST(Implementability, EgalitarianRulesAreCaughtWithAWitness) {
+  for (const char* rule : {"max_min", "nash", "median_of_optima", "mean_of_optima"}) {
+    int broken = 0;
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      Game game = random_game({.seed = seed, .most_groups = 4, .regularization = 0.3});
+      if (game.groups.size() < 2) continue;
+      const Study found = study(rule, game, 12, seed);
+      const double shortest = least_short_cycle(found.values.value);
+      if (found.answer.implementable) {
+        EXPECT_GT(shortest, -4 * found.answer.tolerance - 1e-13) << rule << " seed " << seed;
+        EXPECT_LT(worst_violation(found.values.value, found.answer.payments),
+                  1e-9 + 20 * found.answer.tolerance);
+        continue;
+      }
+      ++broken;
+      double length = 0;  // the witness, walked by hand
+      const std::vector<size_t>& cycle = found.answer.worst_cycle;
+      for (size_t i = 0; i < cycle.size(); ++i) {
+        const size_t s = cycle[i];
+        const size_t t = cycle[(i + 1) % cycle.size()];
+        length += found.values.value[t][t] - found.values.value[t][s];
+      }
+      EXPECT_DOUBLE_EQ(length, found.answer.worst_cycle_length);
+      EXPECT_LT(length, 0) << rule << " seed " << seed;
+    }
+    EXPECT_GT(broken, 0) << rule;
+  }
+}
+
+TEST(Implementability, ADictatorAnswersToNobody) {
+  const Game game = random_game({.seed = 12, .most_groups = 5});
+  ASSERT_GE(game.groups.size(), 2U);
+  const Study found = study("dictatorship:g1", game, 16);
+  EXPECT_TRUE(found.answer.implementable);
+  EXPECT_EQ(found.answer.widest, 0);  // the same model whatever group 0 says: one payment for all
+  EXPECT_EQ(gain_without_payments(found.values.value), 0);
+}
+
+TEST(Implementability, WithoutPaymentsOrPayingTheReportLyingGains) {
+  const Game game = random_game({.seed = 12, .most_groups = 5, .regularization = 0.5});
+  const Study found = study("sw_max", game, 24);
+  EXPECT_GT(gain_without_payments(found.values.value), 0.01);
+  EXPECT_GT(gain_paying_report(found.values.value), 0.01);
+}
+
+TEST(PaymentPath, ConvergesToTheAffinePaymentsLikeOneOverN) {
+  for (uint64_t seed = 1; seed <= 24; ++seed) {
+    Game raw = random_game({.seed = seed, .kind = static_cast<DivergenceKind>(seed % 8)});
+    raw.normalization = seed % 2 == 0 ? Normalization::kMax : Normalization::kSum;
+    const Game game = make_game(raw).value();
+    const auto rule = make_training_rule("sw_max").value();
+    const TypeSpace space = default_types(game, 0, 12, seed);
+    const Report& from = space.types[0];
+    const Report& to = space.types[10];
+    const double difference = payment_of(game, to) - payment_of(game, from);
+    double first = 0;
+    for (const int steps : {1, 4, 16, 64}) {
+      const PaymentPath path = payment_path(*rule, game, 0, from, to, steps).value();
+      const double width = path.forward + path.backward;
+      EXPECT_NEAR(width, path.predicted_width, 1e-11 * (1 + from.group_size)) << "seed " << seed;
+      EXPECT_LE(difference, path.forward + 1e-9) << "seed " << seed << " n " << steps;
+      EXPECT_GE(difference, -path.backward - 1e-9) << "seed " << seed << " n " << steps;
+      if (steps == 1) first = width;
+      EXPECT_NEAR(width, first / steps, 1e-10 * (1 + std::abs(first)));
+    }
+  }
+}
+
+// The width formula is about the allocation alone: it holds for rules without any payment.
+TEST(PaymentPath, WidthIsTheSameSumForEveryRule) {
+  const Game game = random_game({.seed = 12, .most_groups = 5});
+  const TypeSpace space = default_types(game, 0, 12, 1);
+  for (const std::string& name : training_rule_names()) {
+    const auto rule = make_training_rule(name).value();
+    const PaymentPath path =
+        payment_path(*rule, game, 0, space.types[0], space.types[9], 8).value();
+    EXPECT_NEAR(path.forward + path.backward, path.predicted_width, 1e-10) << name;
+  }
+}
+
+TEST(Continuity, ModuliHoldAndTheSharpOnesAreReached) {
+  for (const double strength : {0.2, 1.0, 5.0}) {
+    for (const double epsilon : {0.01, 0.1, 0.4}) {
+      const Divergence kl{.kind = DivergenceKind::kKl, .regularization = strength};
+      const Modulus modulus = continuity_modulus(kl, epsilon);
+      EXPECT_LE(modulus.paper, modulus.sharp);
+      EXPECT_LE(search_largest_shift(kl, modulus.sharp, 4000, 7), epsilon * (1 + 1e-12));
+      EXPECT_GT(search_largest_shift(kl, modulus.sharp, 4000, 7), 0.97 * epsilon);
+      const Divergence chi2{.kind = DivergenceKind::kChi2, .regularization = strength};
+      const double delta = continuity_modulus(chi2, epsilon).sharp;
+      EXPECT_LE(search_largest_shift(chi2, delta, 4000, 7), epsilon * (1 + 1e-12));
+      EXPECT_GT(search_largest_shift(chi2, delta, 4000, 7), 0.95 * epsilon);
+    }
+  }
+}
+
+TEST(Continuity, LemmaE1BoundsEveryMove) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    const auto kind = static_cast<DivergenceKind>(seed % 7);
+    const Game game = random_game({.seed = seed, .kind = kind});
+    const TypeSpace space = default_types(game, 0, 8, seed);
+    const auto rule = make_training_rule("sw_max").value();
+    const ReportValues values = report_values(*rule, game, space).value();
+    for (size_t t = 1; t < space.types.size(); ++t) {
+      double delta = 0;
+      for (size_t x = 0; x < game.outcome_count(); ++x) {
+        delta = std::max(delta, std::abs(space.types[0].group_size * space.types[0].reward[x] -
+                                         space.types[t].group_size * space.types[t].reward[x]));
+      }
+      EXPECT_LE(largest_shift(values.models[0], values.models[t]),
+                curvature_bound(game, values.models[0], values.models[t], delta) + 1e-12)
+          << divergence_names()[seed % 7] << " seed " << seed;
+    }
+  }
+}
+
+TEST(FeeRoom, IsTheClosedFormUnderKl) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    const Game game = random_game({.seed = seed});
+    const double strength = game.divergence.regularization;
+    std::vector<double> weights(game.groups.size(), 0.0);
+    for (size_t i = 1; i < weights.size(); ++i) weights[i] = game.groups[i].group_size;
+    double expected = 1e300;
+    for (const double p : weighted_optimum(game, weights)) {
+      expected = std::min(expected, strength * std::log1p(p * std::expm1(1 / strength)));
+    }
+    EXPECT_NEAR(fee_room(game, 0)->largest, expected, 1e-9 * (1 + expected)) << "seed " << seed;
+  }
+}
+
+TEST(FeeRoom, NoTypeHasLessAndTheTypeShownHasExactlyThat) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    Game raw = random_game({.seed = seed,
+                            .kind = static_cast<DivergenceKind>(seed % 7),
+                            .most_outcomes = 6,
+                            .blocks = 1 + seed % 2});
+    raw.normalization = seed % 3 == 0 ? Normalization::kSum : Normalization::kMax;
+    const Game game = make_game(raw).value();
+    const FeeRoom room = fee_room(game, 0).value();
+    EXPECT_LT(room.error, 1e-7) << "seed " << seed;
+    const auto utility = [&](const Report& type) {
+      return solve(with_report(game, 0, type.group_size, type.reward))->groups[0].utility;
+    };
+    EXPECT_NEAR(utility(room.type), room.largest, 1e-9);
+    for (const Report& type : default_types(game, 0, 60, seed).types) {
+      EXPECT_GE(utility(type), room.largest - room.error - 1e-9) << "seed " << seed;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace candor

@@ -1,0 +1,139 @@
+#include "core/lab.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "core/solution.h"
+
+namespace candor {
+
+namespace {
+
+constexpr int kShiftTrials = 2000;
+
+// p^AFF of every type, relative to the first one.
+Result<std::vector<double>> affine_payments(const Game& game, const TypeSpace& space) {
+  std::vector<double> payments;
+  for (const Report& type : space.types) {
+    CANDOR_TRY(const Solution solution,
+               solve(with_report(game, space.group, type.group_size, type.reward)));
+    payments.push_back(solution.groups[space.group].payment);
+  }
+  for (double& payment : payments) payment -= payments.front();
+  return payments;
+}
+
+double gain_under(const std::vector<std::vector<double>>& value,
+                  const std::vector<double>& payments) {
+  double gain = 0;
+  for (size_t t = 0; t < value.size(); ++t) {
+    for (size_t s = 0; s < value.size(); ++s) {
+      gain = std::max(gain, (value[t][s] - payments[s]) - (value[t][t] - payments[t]));
+    }
+  }
+  return gain;
+}
+
+Status add_paths(const TrainingRule& rule, const Game& game, const TypeSpace& space, size_t to,
+                 int largest_steps, RuleStudy& study) {
+  for (int steps = 1; steps <= largest_steps; steps *= 2) {
+    Result<PaymentPath> path =
+        payment_path(rule, game, space.group, space.types[0], space.types[to], steps);
+    if (!path.ok()) {
+      study.no_path = path.error().message;
+      return {};
+    }
+    study.paths.push_back(*path);
+  }
+  if (!study.affine.empty()) study.affine_difference = study.affine[to];
+  return {};
+}
+
+Result<RuleStudy> study_rule(const TrainingRule& rule, const Game& game, const TypeSpace& space,
+                             size_t path_to, const LabOptions& options) {
+  RuleStudy study{.rule = rule.name(), .incentives = {}};
+  CANDOR_TRY(const ReportValues values, report_values(rule, game, space));
+  study.incentives = check_implementable(values.value, values.gap);
+  for (const size_t type : study.incentives.worst_cycle) {
+    study.worst_cycle.push_back(space.types[type].name);
+  }
+  study.gain_zero = gain_without_payments(values.value);
+  study.gain_pay_report = gain_paying_report(values.value);
+  if (study.rule == "sw_max") {
+    CANDOR_TRY(study.affine, affine_payments(game, space));
+    study.gain_affine = gain_under(values.value, study.affine);
+  }
+  if (space.types.size() < 2) {
+    study.no_path = "there is one type alone";
+  } else {
+    CANDOR_RETURN_IF_ERROR(add_paths(rule, game, space, path_to, options.largest_steps, study));
+  }
+  return study;
+}
+
+void study_continuity(const Game& game, uint64_t seed, Laboratory& lab) {
+  const DivergenceKind kind = game.divergence.kind;
+  if (kind != DivergenceKind::kKl && kind != DivergenceKind::kChi2) return;
+  for (const double epsilon : {0.01, 0.05, 0.2}) {
+    const Modulus modulus = continuity_modulus(game.divergence, epsilon);
+    lab.moduli.push_back(
+        {epsilon, modulus,
+         search_largest_shift(game.divergence, modulus.sharp, kShiftTrials, seed)});
+  }
+}
+
+// The SW-Max models of all types against Lemma E.1.
+void study_lemma_e_1(const Game& game, Laboratory& lab) {
+  if (!game.candidates.empty() || game.divergence.kind == DivergenceKind::kTv) return;
+  const auto rule = make_training_rule("sw_max").value();
+  const Result<ReportValues> values = report_values(*rule, game, lab.space);
+  if (!values.ok()) return;
+  double most = 0;
+  for (size_t t = 1; t < lab.space.types.size(); ++t) {
+    const Report& left = lab.space.types[0];
+    const Report& right = lab.space.types[t];
+    double delta = 0;
+    for (size_t x = 0; x < left.reward.size(); ++x) {
+      delta = std::max(
+          delta, std::abs(left.group_size * left.reward[x] - right.group_size * right.reward[x]));
+    }
+    if (delta == 0) continue;
+    most = std::max(most, largest_shift(values->models[0], values->models[t]) /
+                              curvature_bound(game, values->models[0], values->models[t], delta));
+  }
+  lab.lemma_e_1 = most;
+}
+
+}  // namespace
+
+Result<Laboratory> run_laboratory(const Game& game, size_t group,
+                                  const std::vector<const TrainingRule*>& rules,
+                                  std::vector<Report> types, const LabOptions& options) {
+  CANDOR_CHECK(group < game.groups.size());
+  Laboratory lab;
+  lab.space = {.group = group, .types = std::move(types)};
+  if (lab.space.types.empty()) {
+    lab.space = default_types(game, group, options.type_count, options.seed);
+  }
+  const size_t path_to = lab.space.types.size() - 1;
+  lab.path_from = lab.space.types.front().name;
+  lab.path_to = lab.space.types[path_to].name;
+  for (size_t i = 0; i < rules.size(); ++i) {
+    if (options.progress) options.progress(i, rules.size());
+    CANDOR_TRY(RuleStudy study, study_rule(*rules[i], game, lab.space, path_to, options));
+    lab.rules.push_back(std::move(study));
+  }
+  if (options.progress) options.progress(rules.size(), rules.size());
+  study_continuity(game, options.seed, lab);
+  study_lemma_e_1(game, lab);
+  Result<FeeRoom> fee = fee_room(game, group);
+  if (fee.ok()) {
+    lab.fee = std::move(fee).value();
+  } else {
+    lab.no_fee = fee.error().message;
+  }
+  return lab;
+}
+
+}  // namespace candor

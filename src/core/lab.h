@@ -1,0 +1,60 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/continuity.h"
+#include "core/fee.h"
+#include "core/implementability.h"
+
+namespace candor {
+
+// One training rule through every check of the laboratory (MATH 6).
+struct RuleStudy {
+  std::string rule;
+  Implementability incentives;
+  std::vector<std::string> worst_cycle;  // the types' names
+  double gain_zero = 0;                  // the best lie among the types when nobody pays
+  double gain_pay_report = 0;            // ... when everybody pays what was reported
+  std::vector<double> affine;         // [N], p^AFF(t) - p^AFF(first type); sw_max alone, else empty
+  std::optional<double> gain_affine;  // the best lie among the types under p^AFF
+  std::vector<PaymentPath> paths;     // the 2n-step path for n = 1, 2, 4, ...
+  std::optional<double> affine_difference;  // p^AFF(to) - p^AFF(from), which the paths enclose
+  std::string no_path;                      // why there is none
+};
+
+struct LabOptions {
+  size_t type_count = 24;  // of default_types, where no types are given
+  int largest_steps = 64;  // of the path
+  uint64_t seed = 1;
+  std::function<void(size_t done, size_t total)> progress;
+};
+
+struct Laboratory {
+  TypeSpace space;
+  std::string path_from;  // the types that the path joins
+  std::string path_to;
+  std::vector<RuleStudy> rules;
+  // Condition 3.5, at a few epsilon; empty but for kl and chi2.
+  struct ModulusRow {
+    double epsilon = 0;
+    Modulus modulus;
+    double worst_found = 0;  // largest shift found at the sharp delta: near epsilon, never above
+  };
+  std::vector<ModulusRow> moduli;
+  // Lemma E.1 on every pair of types: the largest move of the model over its bound; <= 1.
+  std::optional<double> lemma_e_1;
+  std::optional<FeeRoom> fee;
+  std::string no_fee;  // why there is none
+};
+
+// Puts every rule through the checks, on `types` of one group or on default types when empty.
+// Rules that are tables take their rows' types: give those.
+// Errors: those of the rules. REQUIRES: group < n; at most 512 types.
+Result<Laboratory> run_laboratory(const Game& game, size_t group,
+                                  const std::vector<const TrainingRule*>& rules,
+                                  std::vector<Report> types, const LabOptions& options);
+
+}  // namespace candor
