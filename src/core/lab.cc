@@ -52,7 +52,8 @@ Status add_paths(const TrainingRule& rule, const Game& game, const TypeSpace& sp
 
 Result<RuleStudy> study_rule(const TrainingRule& rule, const Game& game, const TypeSpace& space,
                              size_t path_to, const LabOptions& options) {
-  RuleStudy study{.rule = rule.name(), .incentives = {}};
+  RuleStudy study;
+  study.rule = rule.name();
   CANDOR_TRY(const ReportValues values, report_values(rule, game, space));
   study.incentives = check_implementable(values.value, values.gap);
   for (const size_t type : study.incentives.worst_cycle) {

@@ -9,6 +9,8 @@ namespace {
 // A reward is printed with a best report up to this many outcomes; longer ones as their length.
 constexpr size_t kLongestPrintedReward = 10000;
 
+}  // namespace
+
 Json report_json(const Report& report) {
   Json out = {{"size", report.group_size}};
   if (report.group_size == std::floor(report.group_size)) {
@@ -22,8 +24,6 @@ Json report_json(const Report& report) {
   }
   return out;
 }
-
-}  // namespace
 
 std::string payment_rule_name(PaymentRule rule) {
   switch (rule) {

@@ -13,6 +13,9 @@ namespace candor {
 
 // The result formats of docs/formats.md.
 
+// {"size", "reward"} of a report; a long reward as its length.
+[[nodiscard]] Json report_json(const Report& report);
+
 // solution/1. `with_allocation` false writes null there.
 [[nodiscard]] Json solution_json(const Solution& solution, bool with_allocation);
 

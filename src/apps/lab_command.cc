@@ -1,0 +1,160 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+#include "apps/commands.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "core/lab.h"
+#include "study/game_file.h"
+#include "study/lab_files.h"
+#include "study/theory_page.h"
+
+namespace candor {
+
+namespace {
+
+struct LabCommandOptions {
+  std::vector<std::string> arguments;  // RULE... GAME
+  std::string group;
+  std::string types;
+  std::string report;
+  int64_t type_count = 24;
+  int steps = 64;
+};
+
+struct LoadedRules {
+  std::vector<std::unique_ptr<TrainingRule>> owned;
+  std::vector<Report> types;  // of a rule/1 file
+
+  [[nodiscard]] std::vector<const TrainingRule*> pointers() const {
+    std::vector<const TrainingRule*> out;
+    for (const auto& rule : owned) out.push_back(rule.get());
+    return out;
+  }
+};
+
+Result<LoadedRules> load_rules(const std::vector<std::string>& names, const Game& game,
+                               size_t group) {
+  LoadedRules out;
+  for (const std::string& name : names) {
+    if (!name.ends_with(".json")) {
+      Result<std::unique_ptr<TrainingRule>> rule = make_training_rule(name);
+      if (!rule.ok()) {
+        return usage_error(rule.error().message + "; or a rule/1 file (*.json)");
+      }
+      out.owned.push_back(std::move(rule).value());
+      continue;
+    }
+    CANDOR_TRY(LoadedRule loaded, load_rule(name, game, group));
+    if (names.size() > 1) {
+      return usage_error(str_cat(
+          name, ": a rule/1 file brings its own types; put it through the laboratory alone"));
+    }
+    out.types = std::move(loaded.types);
+    out.owned.push_back(std::move(loaded.rule));
+  }
+  return out;
+}
+
+Result<size_t> find_group(const Game& game, const std::string& name) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < game.groups.size(); ++i) {
+    if (name.empty() || game.groups[i].name == name) return i;
+    names.push_back(game.groups[i].name);
+  }
+  return usage_error(str_cat("--group: no group is named ", quote(name), "; there are ",
+                             join(names, ", "), did_you_mean(name, names)));
+}
+
+void print_lab(const Game& game, const Laboratory& lab) {
+  std::vector<std::vector<std::string>> rows = {{"rule", "implementable", "worst cycle",
+                                                 "unique within", "gain unpaid", "gain pay_report",
+                                                 "path width"}};
+  for (const RuleStudy& study : lab.rules) {
+    const Implementability& incentives = study.incentives;
+    const std::string width =
+        study.paths.empty()
+            ? "-"
+            : format_short(study.paths.back().forward + study.paths.back().backward, 4);
+    rows.push_back({study.rule, incentives.implementable ? "yes" : "no",
+                    format_short(incentives.worst_cycle_length, 4),
+                    incentives.implementable ? format_short(incentives.widest, 4) : "-",
+                    format_short(study.gain_zero, 4), format_short(study.gain_pay_report, 4),
+                    width});
+  }
+  std::printf("group %s, %zu types\n\n", game.groups[lab.space.group].name.c_str(),
+              lab.space.types.size());
+  print_table(rows);
+  for (const RuleStudy& study : lab.rules) {
+    if (study.incentives.implementable) continue;
+    std::printf("\n%s: no payments make truth dominant. Witness: %s -> %s, length %s\n",
+                study.rule.c_str(), join(study.worst_cycle, " -> ").c_str(),
+                study.worst_cycle.front().c_str(),
+                format_short(study.incentives.worst_cycle_length, 6).c_str());
+  }
+  if (lab.fee.has_value()) {
+    std::printf("\nThe largest fee that keeps every type of this group willing: %s\n",
+                format_short(lab.fee->largest, 6).c_str());
+  }
+}
+
+CommandResult run_lab(const LabCommandOptions& own, const CommonOptions& options) {
+  if (own.arguments.size() < 2) {
+    return usage_error("lab: expected RULE... GAME.json; found one argument alone");
+  }
+  const std::vector<std::string> names(own.arguments.begin(), own.arguments.end() - 1);
+  CANDOR_TRY(const Game game, load_game(own.arguments.back()));
+  CANDOR_TRY(const size_t group, find_group(game, own.group));
+  CANDOR_TRY(const LoadedRules rules, load_rules(names, game, group));
+  std::vector<Report> types = rules.types;
+  if (!own.types.empty()) {
+    CANDOR_TRY(types, load_types(own.types, game));
+  }
+  Progress progress(options.progress_mode(), "rules", names.size());
+  LabOptions lab_options{.type_count = static_cast<size_t>(own.type_count),
+                         .largest_steps = own.steps,
+                         .seed = options.seed,
+                         .progress = [&](size_t done, size_t) { progress.set(done); }};
+  CANDOR_TRY(const Laboratory lab,
+             run_laboratory(game, group, rules.pointers(), std::move(types), lab_options));
+  progress.finish();
+  if (!own.report.empty()) {
+    CANDOR_RETURN_IF_ERROR(write_file_atomically(own.report, lab_page(game, lab)));
+  }
+  if (options.json()) {
+    std::printf("%s", to_text(lab_json(game, lab)).c_str());
+  } else {
+    print_lab(game, lab);
+  }
+  const bool all = std::ranges::all_of(
+      lab.rules, [](const RuleStudy& study) { return study.incentives.implementable; });
+  return all ? 0 : 1;
+}
+
+}  // namespace
+
+void add_lab_command(CLI::App& app, CommonOptions& options) {
+  auto own = std::make_shared<LabCommandOptions>();
+  CLI::App* command = add_command(
+      app,
+      {"lab",
+       "Can payments make truth dominant under a training rule? Witness cycles, payments and their "
+       "uniqueness. Exit 1 when a rule is not implementable",
+       "candor lab sw_max max_min nash catalog/sun2025/fig1_shape.json --group \"group 1\""},
+      options, [own, &options] { return run_lab(*own, options); });
+  command
+      ->add_option("ARGUMENTS", own->arguments,
+                   str_cat("RULE... GAME: rules (", join(training_rule_names(), ", "),
+                           ", dictatorship:NAME, or one rule/1 file), then a game/1 file"))
+      ->required();
+  command->add_option("--group", own->group, "Whose types (default: the first group)");
+  command->add_option("--types", own->types, "A types/1 file (default: types made from the game)");
+  command->add_option("--type-count", own->type_count, "How many types to make (default 24)")
+      ->check(CLI::Range(2, 512));
+  command->add_option("--steps", own->steps, "Steps of the longest path (default 64)")
+      ->check(CLI::Range(1, 65536));
+  command->add_option("--report", own->report, "Write an HTML page with pictures");
+}
+
+}  // namespace candor

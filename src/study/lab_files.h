@@ -1,0 +1,27 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "core/lab.h"
+
+namespace candor {
+
+// The files of `candor lab` (docs/formats.md).
+
+// types/1: types of one group, rewards normalised as the game's. Errors: file and JSON path.
+Result<std::vector<Report>> load_types(const std::string& path, const Game& game);
+
+// rule/1: a rule known by what it chooses for some types of the group.
+struct LoadedRule {
+  std::unique_ptr<TrainingRule> rule;
+  std::vector<Report> types;  // the rows', normalised as the game's
+};
+Result<LoadedRule> load_rule(const std::string& path, const Game& game, size_t group);
+
+// lab/1
+[[nodiscard]] Json lab_json(const Game& game, const Laboratory& lab);
+
+}  // namespace candor
