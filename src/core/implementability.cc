@@ -150,7 +150,7 @@ Implementability check_implementable(const Matrix& value, double error) {
   const Matrix path = shortest_paths(edge);
   for (size_t t = 0; t < count; ++t) {
     out.high.push_back(path[0][t]);
-    out.low.push_back(-path[t][0]);
+    out.low.push_back(0.0 - path[t][0]);
     for (size_t s = 0; s < count; ++s) out.widest = std::max(out.widest, path[s][t] + path[t][s]);
   }
   out.payments = out.high;

@@ -6,6 +6,7 @@
 
 #include "core/continuity.h"
 #include "core/fee.h"
+#include "core/lab.h"
 #include "core/solution.h"
 #include "core/test_games.h"
 
@@ -120,6 +121,26 @@ TEST(Implementability, WithoutPaymentsOrPayingTheReportLyingGains) {
   const Study found = study("sw_max", game, 24);
   EXPECT_GT(gain_without_payments(found.values.value), 0.01);
   EXPECT_GT(gain_paying_report(found.values.value), 0.01);
+}
+
+TEST(Laboratory, AffinePaymentsLieInEveryInterval) {
+  const Game game = random_game({.seed = 12, .most_groups = 5, .regularization = 0.5});
+  const auto rule = make_training_rule("sw_max").value();
+  const Laboratory lab = run_laboratory(game, 0, {rule.get()}, {}, {}).value();
+  const RuleStudy& study = lab.rules.at(0);
+  ASSERT_EQ(study.affine.size(), lab.space.types.size());
+  for (size_t t = 0; t < study.affine.size(); ++t) {
+    EXPECT_GE(study.affine[t], study.incentives.low[t] - 1e-9) << lab.space.types[t].name;
+    EXPECT_LE(study.affine[t], study.incentives.high[t] + 1e-9) << lab.space.types[t].name;
+  }
+  EXPECT_LT(*study.gain_affine, 1e-9);
+  EXPECT_GT(study.gain_zero, 0.01);
+  EXPECT_LE(*study.affine_difference, study.paths.back().forward + 1e-9);
+  EXPECT_GE(*study.affine_difference, -study.paths.back().backward - 1e-9);
+  ASSERT_EQ(lab.moduli.size(), 3U);
+  for (const auto& row : lab.moduli) EXPECT_LE(row.worst_found, row.epsilon * (1 + 1e-12));
+  EXPECT_LE(*lab.lemma_e_1, 1 + 1e-12);
+  ASSERT_TRUE(lab.fee.has_value());
 }
 
 TEST(PaymentPath, ConvergesToTheAffinePaymentsLikeOneOverN) {

@@ -20,7 +20,8 @@ Result<std::vector<double>> affine_payments(const Game& game, const TypeSpace& s
                solve(with_report(game, space.group, type.group_size, type.reward)));
     payments.push_back(solution.groups[space.group].payment);
   }
-  for (double& payment : payments) payment -= payments.front();
+  const double base = payments.front();
+  for (double& payment : payments) payment -= base;
   return payments;
 }
 

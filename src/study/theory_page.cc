@@ -44,8 +44,8 @@ LinePlot plot_of(const std::string& title, const std::string& x_label, const std
 
 LinePlot path_plot(const RuleStudy& study) {
   LinePlot plot = plot_of(study.rule, "log2 of the steps of each leg", "payment difference");
-  PlotSeries upper = series("upper bound (forward)", kRed);
-  PlotSeries lower = series("lower bound (-backward)", kBlue);
+  PlotSeries upper = series("upper bound", kRed);
+  PlotSeries lower = series("lower bound", kBlue);
   PlotSeries affine = series("p^AFF", kGreen, true);
   for (const PaymentPath& path : study.paths) {
     const double x = std::log2(path.steps);
