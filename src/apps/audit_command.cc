@@ -2,12 +2,14 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "base/file.h"
 #include "base/strings.h"
 #include "core/audit.h"
 #include "core/table_audit.h"
 #include "study/game_file.h"
 #include "study/result_files.h"
 #include "study/table_file.h"
+#include "study/theory_page.h"
 
 namespace candor {
 
@@ -16,6 +18,7 @@ namespace {
 struct AuditCommandOptions {
   std::string file;
   std::string payments = "affine";
+  std::string report;
 };
 
 struct AuditRow {
@@ -63,6 +66,10 @@ CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule,
     CANDOR_TRY(prices, load_prices(own.payments, names, loaded.table.candidates.size()));
   }
   CANDOR_TRY(const TableAudit audit, audit_table(loaded.table, rule, prices));
+  if (!own.report.empty()) {
+    CANDOR_RETURN_IF_ERROR(
+        write_file_atomically(own.report, table_audit_page(loaded.table, audit, own.payments)));
+  }
   if (json) {
     std::printf("%s", to_text(audit_json(loaded.table, audit)).c_str());
     return audit.profitable ? 1 : 0;
@@ -100,6 +107,10 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
   }
   const Result<Audit> audit = audit_game(game, audit_options);
   if (!audit.ok()) return Error{audit.error().code, str_cat(own.file, ": ", audit.error().message)};
+  if (!own.report.empty()) {
+    CANDOR_RETURN_IF_ERROR(
+        write_file_atomically(own.report, audit_page(game, *audit, own.payments)));
+  }
   if (options.json()) {
     std::printf("%s", to_text(audit_json(*audit)).c_str());
     return audit->profitable ? 1 : 0;
@@ -118,10 +129,7 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
 
 CommandResult run_audit(const AuditCommandOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const PaymentRule rule, parse_rule(own.payments));
-  CANDOR_TRY(const Json json, read_json_file(own.file));
-  const std::string kind = json.is_object() && json.contains("candor") && json["candor"].is_string()
-                               ? json["candor"].get<std::string>()
-                               : "";
+  CANDOR_TRY(const std::string kind, kind_of_file(own.file));
   if (kind == "table/1") return audit_table_file(own, rule, options.json());
   if (kind == "game/1") return audit_game_file(own, rule, options);
   return invalid_argument(
@@ -139,6 +147,7 @@ void add_audit_command(CLI::App& app, CommonOptions& options) {
   command->add_option("FILE", own->file, "A game/1 or table/1 file")->required();
   command->add_option("--payments", own->payments,
                       "affine (default), zero, pay_report, or a prices/1 file");
+  command->add_option("--report", own->report, "Write an HTML page with pictures");
 }
 
 }  // namespace candor

@@ -205,6 +205,10 @@ TypeSpace default_types(const Game& game, size_t group, size_t count, uint64_t s
   const auto add = [&](std::string name, double size, std::vector<double> reward) {
     if (space.types.size() >= count || !make_admissible(game, group, reward)) return;
     size = std::clamp(std::round(size), 1.0, static_cast<double>(game.max_size));
+    const auto same = [&](const Report& type) {
+      return type.group_size == size && type.reward == reward;
+    };
+    if (std::ranges::any_of(space.types, same)) return;
     space.types.push_back({std::move(name), size, std::move(reward)});
   };
   const size_t m = game.outcome_count();
@@ -224,7 +228,8 @@ TypeSpace default_types(const Game& game, size_t group, size_t count, uint64_t s
   if (game.groups.size() > 1) {
     add("the others' mean", truth.group_size, others_mean_reward(game, group));
   }
-  for (uint32_t i = 0; space.types.size() < count; ++i) {
+  // A game of one outcome has no second reward: the tries are limited.
+  for (uint32_t i = 0; space.types.size() < count && i < 4 * count; ++i) {
     RandomStream random({.seed = seed,
                          .stream = kRandomTypes,
                          .prompt = static_cast<uint32_t>(group),

@@ -17,7 +17,8 @@ struct TypeSpace {
 };
 
 // The truth, other sizes, the constant reward, the other groups' mean, vertices, small changes and
-// random rewards: enough to break every rule of rule.h that can be broken. N = `count` >= 1.
+// random rewards: enough to break every rule of rule.h that can be broken. All differ; N is `count`
+// >= 1, less where the game has no more types to offer.
 [[nodiscard]] TypeSpace default_types(const Game& game, size_t group, size_t count, uint64_t seed);
 
 // What every type makes of every report (Sec. 3):

@@ -29,7 +29,7 @@ struct LabOptions {
   size_t type_count = 24;  // of default_types, where no types are given
   int largest_steps = 64;  // of the path
   uint64_t seed = 1;
-  std::function<void(size_t done, size_t total)> progress;
+  std::function<void(size_t done, size_t total)> progress = {};
 };
 
 struct Laboratory {

@@ -2,25 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "report/svg.h"
 
 namespace candor {
 
 namespace {
 
+using svg::coordinate;
+using svg::line;
+using svg::text_at;
+
 constexpr double kLeft = 54;
 constexpr double kRight = 12;
 constexpr double kTop = 30;
 constexpr double kBottom = 58;
-
-std::string coordinate(double value) {
-  char buffer[32];
-  std::snprintf(buffer, sizeof buffer, "%.2f", value);
-  return buffer;
-}
 
 struct Range {
   double low = 0;
@@ -54,17 +52,6 @@ struct Frame {
     return height - kBottom - (value - y.low) / (y.high - y.low) * (height - kTop - kBottom);
   }
 };
-
-std::string text_at(double x, double y, const std::string& anchor, const std::string& text,
-                    const std::string& extra = "") {
-  return str_cat("<text x=\"", coordinate(x), "\" y=\"", coordinate(y), "\" text-anchor=\"", anchor,
-                 "\"", extra, ">", escape_html(text), "</text>");
-}
-
-std::string line(double x1, double y1, double x2, double y2, const std::string& style) {
-  return str_cat("<line x1=\"", coordinate(x1), "\" y1=\"", coordinate(y1), "\" x2=\"",
-                 coordinate(x2), "\" y2=\"", coordinate(y2), "\" ", style, "/>");
-}
 
 std::string axes(const LinePlot& plot, const Frame& frame) {
   const std::string grid = "stroke=\"#e3e6ea\"";
@@ -116,32 +103,6 @@ std::string legend(const LinePlot& plot, const Frame& frame) {
 
 }  // namespace
 
-std::string escape_html(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 std::vector<double> ticks(double low, double high, int most) {
   std::vector<double> places;
   if (!(high > low)) return {low};
@@ -160,11 +121,7 @@ std::vector<double> ticks(double low, double high, int most) {
 std::string render_svg(const LinePlot& plot) {
   const Frame frame{range_of(plot, true), range_of(plot, false), static_cast<double>(plot.width_px),
                     static_cast<double>(plot.height_px)};
-  std::string out =
-      str_cat("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 ", plot.width_px, " ",
-              plot.height_px, "\" width=\"", plot.width_px, "\" height=\"", plot.height_px,
-              "\" font-family=\"sans-serif\" font-size=\"11\" fill=\"#222\" role=\"img\"><title>",
-              escape_html(plot.title), "</title>");
+  std::string out = svg::open(plot.width_px, plot.height_px, plot.title);
   out += axes(plot, frame);
   if (plot.mark_x.has_value() && *plot.mark_x >= frame.x.low && *plot.mark_x <= frame.x.high) {
     out += line(frame.px(*plot.mark_x), kTop, frame.px(*plot.mark_x), frame.height - kBottom,

@@ -98,6 +98,12 @@ std::vector<size_t> read_blocks(JsonReader& in, size_t outcomes) {
 
 }  // namespace
 
+Result<std::string> kind_of_file(const std::string& path) {
+  CANDOR_TRY(const Json json, read_json_file(path));
+  const bool has = json.is_object() && json.contains("candor") && json["candor"].is_string();
+  return has ? json["candor"].get<std::string>() : std::string();
+}
+
 Result<Game> load_game(const std::string& path) {
   CANDOR_TRY(const Json json, read_json_file(path));
   JsonReader in(json, path);

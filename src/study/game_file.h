@@ -12,6 +12,9 @@
 
 namespace candor {
 
+// The value of "candor" in a JSON file, "" where it has none: which kind of file it is.
+Result<std::string> kind_of_file(const std::string& path);
+
 // Reads a game/1 file (docs/formats.md): strict keys, numbers in range, arrays inline or
 // {"file": "x.safetensors", "tensor": "t", "row": i} / {"file": "x.npy", "row": i} relative to the
 // game file. Returns the game in normal form (make_game).

@@ -69,29 +69,32 @@ std::vector<int64_t> read_valuations(JsonReader& group) {
 }
 
 // [n][K], whole numbers of units >= 0: they enter no payment, so JSON numbers are welcome too.
-void check_half_widths(JsonReader& in, const Table& table) {
-  if (!in.has("half_widths")) return;
+std::vector<std::vector<double>> read_half_widths(JsonReader& in, const Table& table) {
+  std::vector<std::vector<double>> out;
+  if (!in.has("half_widths")) return out;
   const Json& rows = in.any("half_widths");
   if (!rows.is_array() || rows.size() != table.groups.size()) {
     in.fail("half_widths",
             str_cat("expected an array of ", table.groups.size(), " rows, one for each group"));
-    return;
+    return out;
   }
   for (size_t i = 0; i < rows.size(); ++i) {
     if (!rows[i].is_array() || rows[i].size() != table.candidates.size()) {
       in.fail(
           str_cat("half_widths[", i, "]"),
           str_cat("expected an array of ", table.candidates.size(), ", one for each candidate"));
-      return;
+      return out;
     }
+    std::vector<double>& row = out.emplace_back();
     for (size_t k = 0; k < rows[i].size(); ++k) {
       const std::string key = str_cat("half_widths[", i, "][", k, "]");
-      if (rows[i][k].is_number_unsigned()) continue;
-      if (read_units(in, key, rows[i][k]) < 0) {
-        in.fail(key, str_cat("found ", rows[i][k].dump(), "; expected 0 or more"));
-      }
+      const Int128 units = rows[i][k].is_number_unsigned() ? Int128{rows[i][k].get<uint64_t>()}
+                                                           : read_units(in, key, rows[i][k]);
+      if (units < 0) in.fail(key, str_cat("found ", rows[i][k].dump(), "; expected 0 or more"));
+      row.push_back(from_fixed_point(units));
     }
   }
+  return out;
 }
 
 void check_digest(JsonReader& in, const std::string& key) {
@@ -158,7 +161,7 @@ Result<LoadedTable> load_table(const std::string& path) {
     in.adopt(group.finish());
     table.groups.push_back(std::move(entry));
   }
-  check_half_widths(in, table);
+  out.half_widths = read_half_widths(in, table);
   if (in.has("provenance") && !in.any("provenance").is_object()) {
     in.fail("provenance", "expected an object");
   }

@@ -11,6 +11,7 @@ namespace candor {
 
 struct LoadedTable {
   Table table;
+  std::vector<std::vector<double>> half_widths;  // [n][K], one agent's; empty where not given
   // "sha256:..." of the canonical JSON of the table with its valuations inline: the inline and the
   // .npy form of one table have one digest. What is not part of the table's numbers (half_widths,
   // provenance, digests of candidates) is part of it as written; a float in provenance enters as

@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "base/strings.h"
+#include "core/solution.h"
+#include "report/bar_plot.h"
 #include "report/html_page.h"
 #include "report/line_plot.h"
 
@@ -13,6 +15,7 @@ namespace {
 constexpr const char* kBlue = "#2f6fb0";
 constexpr const char* kRed = "#c0392b";
 constexpr const char* kGreen = "#1e8449";
+constexpr const char* kGrey = "#9aa3ad";
 
 std::string shown(double value) { return format_short(value, 4); }
 
@@ -150,6 +153,188 @@ std::string lab_page(const Game& game, const Laboratory& lab) {
   add_intervals(lab, page);
   add_continuity(lab, page);
   add_fee(lab, page);
+  return page.finish();
+}
+
+// ---------------------------------------------------------------- noise
+
+namespace {
+
+std::string shown(const Mean& mean) {
+  return str_cat(shown(mean.value), " \xc2\xb1 ", format_short(mean.half_width, 2));
+}
+
+}  // namespace
+
+std::string noise_page(const NoiseOptions& options, const NoiseStudy& study) {
+  HtmlPage page("Candor: noise in the rewards");
+  page.paragraph(str_cat(
+      "The mechanism sees every reward with an error of at most ", shown(study.epsilon), " (",
+      noise_model_names()[static_cast<size_t>(options.model)], " noise, ", options.draws,
+      " draws). Two bounds say what that can cost: welfare (Lemma B.2) and the gain from lying "
+      "(Thm B.3)."));
+  page.heading("Welfare lost");
+  BarPlot losses;
+  losses.title = "Welfare lost";
+  losses.y_label = "reward x agents";
+  losses.categories = {"expected", "largest drawn", "worst found", "bound"};
+  losses.series = {
+      {"loss",
+       kBlue,
+       {study.expected_loss.value, study.largest_loss, study.worst_loss, study.loss_bound}}};
+  page.raw(render_svg(losses));
+  page.heading("Gains from lying, beside the bound");
+  BarPlot gains;
+  gains.title = "Gain from lying";
+  gains.y_label = "reward x agents";
+  gains.series = {
+      {"expected, best lie", kBlue, {}}, {"worst noise found", kRed, {}}, {"bound", kGreen, {}}};
+  std::vector<std::vector<std::string>> rows = {{"group", "best lie", "expected gain",
+                                                 "worst noise found", "bound", "truthful utility",
+                                                 "least utility drawn"}};
+  for (const NoiseGroup& group : study.groups) {
+    gains.categories.push_back(group.name);
+    gains.series[0].values.push_back(group.expected_gain.value);
+    gains.series[1].values.push_back(group.worst_gain);
+    gains.series[2].values.push_back(group.gain_bound);
+    rows.push_back({group.name, group.best_lie, shown(group.expected_gain), shown(group.worst_gain),
+                    shown(group.gain_bound), shown(group.truthful_utility),
+                    shown(group.least_utility)});
+  }
+  page.raw(render_svg(gains));
+  page.table(rows);
+  page.paragraph(
+      "The best lie is chosen on half of the draws and measured on the other half. A negative gain "
+      "means that no lie that was tried pays. The worst noise is searched for, not proved.");
+  return page.finish();
+}
+
+std::string table_noise_page(const std::vector<TableNoiseGroup>& groups) {
+  HtmlPage page("Candor: noise in a valuation table");
+  page.paragraph(
+      "Candidates, bank and divergences were fixed first, so the table as measured is exactly "
+      "truthful. Against the true values, which lie within the half-widths, a report gains at most "
+      "the bound.");
+  BarPlot gains;
+  gains.title = "Gain in hindsight";
+  gains.y_label = "reward x agents";
+  gains.series = {{"largest drawn", kBlue, {}}, {"bound", kGreen, {}}};
+  std::vector<std::vector<std::string>> rows = {{"group", "half-width", "gain in hindsight",
+                                                 "largest drawn", "bound", "least utility drawn",
+                                                 "floor"}};
+  for (const TableNoiseGroup& group : groups) {
+    gains.categories.push_back(group.name);
+    gains.series[0].values.push_back(group.largest_gain);
+    gains.series[1].values.push_back(group.gain_bound);
+    rows.push_back({group.name, shown(group.half_width), shown(group.gain),
+                    shown(group.largest_gain), shown(group.gain_bound), shown(group.least_utility),
+                    shown(group.utility_floor)});
+  }
+  page.raw(render_svg(gains));
+  page.table(rows);
+  return page.finish();
+}
+
+// ---------------------------------------------------------------- audit
+
+namespace {
+
+constexpr size_t kMostOutcomesDrawn = 24;
+
+// The paper's Figure 1: where the model stands at the truth and after the group's best lie.
+void add_best_lie(const Game& game, size_t group, const Report& lie, HtmlPage& page) {
+  const Result<Solution> before = solve(game);
+  const Result<Solution> after = solve(with_report(game, group, lie.group_size, lie.reward));
+  if (!before.ok() || !after.ok()) return;
+  BarPlot models;
+  models.title = "The model";
+  models.y_label = "probability";
+  models.series = {{"initial", kGrey, game.initial},
+                   {"truth", kBlue, before->allocation},
+                   {"after the lie", kRed, after->allocation}};
+  BarPlot rewards;
+  rewards.title = "The group's reward";
+  rewards.y_label = "reward";
+  rewards.series = {{"true", kBlue, game.groups[group].reward}, {"reported", kRed, lie.reward}};
+  for (size_t x = 0; x < game.outcome_count(); ++x) {
+    models.categories.push_back(std::to_string(x));
+    rewards.categories.push_back(std::to_string(x));
+  }
+  page.raw(render_svg(rewards) + render_svg(models));
+  page.paragraph(str_cat("Reported size ", shown(lie.group_size), " instead of ",
+                         shown(game.groups[group].group_size), "."));
+}
+
+template <typename Families, typename Shown>
+void add_families(const Families& families, const Shown& show, HtmlPage& page) {
+  std::vector<std::vector<std::string>> rows = {{"family of lies", "best gain", "at"}};
+  for (const auto& family : families) {
+    rows.push_back({family.family, show(family.deviation_gain),
+                    family.parameter.has_value() ? shown(*family.parameter) : "-"});
+  }
+  page.table(rows);
+}
+
+std::string verdict(const std::string& payments, bool profitable) {
+  return str_cat("Payments: ", payments, ". ",
+                 profitable ? "A group gains by lying." : "No group gains by lying.");
+}
+
+}  // namespace
+
+std::string audit_page(const Game& game, const Audit& audit, const std::string& payments) {
+  HtmlPage page("Candor audit");
+  page.paragraph(verdict(payments, audit.profitable));
+  BarPlot gains;
+  gains.title = "Gain from the best lie found";
+  gains.y_label = "reward x agents";
+  gains.series = {{"gain", kRed, {}}, {"certificate: no lie gains more", kGreen, {}}};
+  for (const GroupAudit& group : audit.groups) {
+    gains.categories.push_back(group.name);
+    gains.series[0].values.push_back(group.deviation_gain);
+    gains.series[1].values.push_back(std::isfinite(group.certificate) ? group.certificate : 0.0);
+  }
+  page.raw(render_svg(gains));
+  for (size_t i = 0; i < audit.groups.size(); ++i) {
+    const GroupAudit& group = audit.groups[i];
+    page.heading(group.name);
+    page.paragraph(str_cat("Utility of the truth ", shown(group.utility_truth), ", best found ",
+                           shown(group.best_utility), " (", group.bound, ")."));
+    if (group.deviation_gain > audit.threshold && game.outcome_count() <= kMostOutcomesDrawn) {
+      add_best_lie(game, i, group.best_report, page);
+    }
+    add_families(
+        group.families, [](double gain) { return shown(gain); }, page);
+  }
+  page.paragraph(str_cat("A gain counts above ", shown(audit.threshold), "."));
+  return page.finish();
+}
+
+std::string table_audit_page(const Table& table, const TableAudit& audit,
+                             const std::string& payments) {
+  const auto show = [](Int128 units) { return shown(from_fixed_point(units)); };
+  HtmlPage page("Candor audit of a menu");
+  page.paragraph(verdict(payments, audit.profitable));
+  if (table.menu_depends_on_reports) {
+    page.note("The menu depends on the reports: this audit takes the menu as it stands.");
+  }
+  BarPlot utilities;
+  utilities.title = "Utility";
+  utilities.y_label = "reward x agents";
+  utilities.series = {{"truth", kBlue, {}}, {"best lie found", kRed, {}}};
+  for (const TableGroupAudit& group : audit.groups) {
+    utilities.categories.push_back(group.name);
+    utilities.series[0].values.push_back(from_fixed_point(group.utility_truth));
+    utilities.series[1].values.push_back(from_fixed_point(group.best_utility));
+  }
+  page.raw(render_svg(utilities));
+  for (const TableGroupAudit& group : audit.groups) {
+    page.heading(group.name);
+    page.paragraph(str_cat("Best report found: size ", group.best_size, ", which makes ",
+                           table.candidates[group.best_candidate].name, " win (", group.bound,
+                           ")."));
+    add_families(group.families, show, page);
+  }
   return page.finish();
 }
 

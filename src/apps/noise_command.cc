@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include "apps/commands.h"
+#include "base/file.h"
+#include "base/strings.h"
+#include "study/game_file.h"
+#include "study/noise_files.h"
+#include "study/table_file.h"
+#include "study/theory_page.h"
+
+namespace candor {
+
+namespace {
+
+struct NoiseCommandOptions {
+  std::string file;
+  std::string model = "uniform";
+  std::string report;
+  double epsilon = 0.05;
+  int votes = 64;
+  int draws = 400;
+  int64_t lies = 16;
+  double confidence = 0.95;
+  // The plan.
+  std::optional<double> target;
+  std::optional<double> between;
+  std::optional<double> within;
+  double prompt_cost = 1;
+  int64_t candidates = 0;  // 0: as many as the file has
+};
+
+std::string shown(double value) { return format_short(value, 4); }
+std::string shown(const Mean& mean) {
+  return str_cat(shown(mean.value), " +- ", format_short(mean.half_width, 2));
+}
+
+void print_game_noise(const NoiseStudy& study) {
+  std::printf("errors up to %s in every reward\n\n", shown(study.epsilon).c_str());
+  print_table({{"welfare lost", "expected", "largest drawn", "worst found", "bound (Lemma B.2)"},
+               {"", shown(study.expected_loss), shown(study.largest_loss), shown(study.worst_loss),
+                shown(study.loss_bound)}});
+  std::printf("\n");
+  std::vector<std::vector<std::string>> rows = {{"group", "best lie", "expected gain",
+                                                 "worst found", "bound (Thm B.3)",
+                                                 "truthful utility", "least drawn"}};
+  for (const NoiseGroup& group : study.groups) {
+    rows.push_back({group.name, group.best_lie, shown(group.expected_gain), shown(group.worst_gain),
+                    shown(group.gain_bound), shown(group.truthful_utility),
+                    shown(group.least_utility)});
+  }
+  print_table(rows);
+}
+
+void print_table_noise(const std::vector<TableNoiseGroup>& groups) {
+  std::vector<std::vector<std::string>> rows = {{"group", "half-width", "gain in hindsight",
+                                                 "largest drawn", "bound", "least utility drawn",
+                                                 "floor"}};
+  for (const TableNoiseGroup& group : groups) {
+    rows.push_back({group.name, shown(group.half_width), shown(group.gain),
+                    shown(group.largest_gain), shown(group.gain_bound), shown(group.least_utility),
+                    shown(group.utility_floor)});
+  }
+  print_table(rows);
+}
+
+void print_plan(const PlanRequest& request, const SamplingPlan& plan) {
+  std::printf(
+      "\nplan: every valuation within %s with confidence %s takes %lld prompts x %lld replies for "
+      "each of %zu candidates (%lld samples)\n",
+      shown(request.epsilon).c_str(), shown(request.confidence).c_str(),
+      static_cast<long long>(plan.prompts), static_cast<long long>(plan.replies),
+      request.candidates, static_cast<long long>(plan.samples));
+  std::printf("variance %s between prompts, %s within; without knowing them: %lld prompts\n",
+              shown(request.between).c_str(), shown(request.within).c_str(),
+              static_cast<long long>(plan.prompts_hoeffding));
+}
+
+PlanRequest plan_request(const NoiseCommandOptions& own, size_t groups, size_t candidates) {
+  PlanRequest request{.epsilon = own.target.value_or(0.05),
+                      .confidence = own.confidence,
+                      .groups = groups,
+                      .candidates = candidates};
+  if (own.candidates > 0) request.candidates = static_cast<size_t>(own.candidates);
+  request.between = own.between.value_or(request.between);
+  request.within = own.within.value_or(request.within);
+  request.prompt_cost = own.prompt_cost;
+  return request;
+}
+
+// Prints or adds the plan, where one was asked for.
+Status finish_plan(const NoiseCommandOptions& own, const PlanRequest& request, bool json,
+                   Json& out) {
+  if (!own.target.has_value()) return {};
+  CANDOR_TRY(const SamplingPlan plan, plan_sampling(request));
+  out["plan"] = plan_json(request, plan);
+  if (!json) print_plan(request, plan);
+  return {};
+}
+
+CommandResult noise_of_game(const NoiseCommandOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const Game game, load_game(own.file));
+  const auto& names = noise_model_names();
+  Progress progress(options.progress_mode(), "groups", game.groups.size());
+  NoiseOptions noise{
+      .model = static_cast<NoiseModel>(std::ranges::find(names, own.model) - names.begin()),
+      .epsilon = own.epsilon,
+      .votes = own.votes,
+      .confidence = own.confidence,
+      .draws = own.draws,
+      .lies = static_cast<size_t>(own.lies),
+      .seed = options.seed,
+      .progress = [&](size_t done, size_t) { progress.set(done); }};
+  const Result<NoiseStudy> study = study_noise(game, noise);
+  if (!study.ok()) return Error{study.error().code, str_cat(own.file, ": ", study.error().message)};
+  progress.finish();
+  if (!own.report.empty()) {
+    CANDOR_RETURN_IF_ERROR(write_file_atomically(own.report, noise_page(noise, *study)));
+  }
+  PlanRequest request =
+      plan_request(own, game.groups.size(), std::max<size_t>(1, game.candidates.size()));
+  // A game of prompts is its own pilot, where the variances were not given.
+  if (own.target.has_value() && game.block_count() >= 2) {
+    CANDOR_TRY(const PilotVariances pilot, pilot_variances(game));
+    request.between = own.between.value_or(std::min(0.25, pilot.between));
+    request.within = own.within.value_or(std::min(0.25, pilot.within));
+  }
+  if (!options.json()) print_game_noise(*study);
+  Json json = noise_json(noise, *study);
+  CANDOR_RETURN_IF_ERROR(finish_plan(own, request, options.json(), json));
+  if (options.json()) std::printf("%s", to_text(json).c_str());
+  return 0;
+}
+
+CommandResult noise_of_table(const NoiseCommandOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const LoadedTable loaded, load_table(own.file));
+  if (loaded.half_widths.empty()) {
+    return invalid_argument(str_cat(
+        own.file, ": $.half_widths: is missing; the noise of a table is what its half-widths say"));
+  }
+  const std::vector<TableNoiseGroup> groups =
+      study_table_noise(loaded.table, loaded.half_widths, own.draws, options.seed);
+  if (!own.report.empty()) {
+    CANDOR_RETURN_IF_ERROR(write_file_atomically(own.report, table_noise_page(groups)));
+  }
+  if (!options.json()) print_table_noise(groups);
+  Json json = table_noise_json(groups);
+  json["draws"] = own.draws;
+  const PlanRequest request =
+      plan_request(own, loaded.table.groups.size(), loaded.table.candidates.size());
+  CANDOR_RETURN_IF_ERROR(finish_plan(own, request, options.json(), json));
+  if (options.json()) std::printf("%s", to_text(json).c_str());
+  return 0;
+}
+
+CommandResult run_noise(const NoiseCommandOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const std::string kind, kind_of_file(own.file));
+  if (kind == "table/1") return noise_of_table(own, options);
+  if (kind == "game/1") return noise_of_game(own, options);
+  return invalid_argument(
+      str_cat(own.file, ": $.candor: found ", quote(kind), "; expected \"game/1\" or \"table/1\""));
+}
+
+}  // namespace
+
+void add_noise_command(CLI::App& app, CommonOptions& options) {
+  auto own = std::make_shared<NoiseCommandOptions>();
+  CLI::App* command = add_command(
+      app,
+      {"noise",
+       "What errors in the rewards cost: welfare lost and gains from lying, beside the bounds",
+       "candor noise catalog/sun2025/fig1_shape.json --noise uniform --epsilon 0.05"},
+      options, [own, &options] { return run_noise(*own, options); });
+  command->add_option("FILE", own->file, "A game/1 file, or a table/1 file with half_widths")
+      ->required();
+  command->add_option("--noise", own->model, "uniform (default), gaussian, sign or sampling")
+      ->check(CLI::IsMember(noise_model_names()));
+  command->add_option("--epsilon", own->epsilon, "Largest error of a reward (default 0.05)")
+      ->check(CLI::Range(1e-12, 1e6));
+  command->add_option("--votes", own->votes, "Yes-no votes per reward, for sampling (default 64)")
+      ->check(CLI::Range(1, 100000));
+  command->add_option("--draws", own->draws, "Monte Carlo draws (default 400)")
+      ->check(CLI::Range(4, 10000000));
+  command->add_option("--lies", own->lies, "Lies tried per group (default 16)")
+      ->check(CLI::Range(1, 500));
+  command->add_option("--confidence", own->confidence, "Of sampling and of the plan (default 0.95)")
+      ->check(CLI::Range(0.5, 0.999999999999));
+  command
+      ->add_option("--target-epsilon", own->target,
+                   "Also plan how many prompts and replies reach this error")
+      ->check(CLI::Range(1e-6, 1.0));
+  command
+      ->add_option("--between-variance", own->between,
+                   "Of prompts' mean rewards (default: the game's own blocks, else 1/4)")
+      ->check(CLI::Range(0.0, 0.25));
+  command
+      ->add_option("--within-variance", own->within, "Of replies to one prompt (likewise, else 0)")
+      ->check(CLI::Range(0.0, 0.25));
+  command
+      ->add_option("--prompt-cost", own->prompt_cost, "Of a prompt, in sampled replies (default 1)")
+      ->check(CLI::Range(0.0, 1e9));
+  command->add_option("--candidates", own->candidates, "In the plan (default: the file's)")
+      ->check(CLI::Range(1, 100000000));
+  command->add_option("--report", own->report, "Write an HTML page with pictures");
+}
+
+}  // namespace candor
