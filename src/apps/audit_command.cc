@@ -4,6 +4,7 @@
 #include "apps/commands.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "core/attack.h"
 #include "core/audit.h"
 #include "core/table_audit.h"
 #include "study/game_file.h"
@@ -19,6 +20,7 @@ struct AuditCommandOptions {
   std::string file;
   std::string payments = "affine";
   std::string report;
+  bool attacks = false;
 };
 
 struct AuditRow {
@@ -46,6 +48,30 @@ std::string best_family(const Families& families) {
   return best->deviation_gain > 0 ? best->family : "-";
 }
 
+void print_attacks(const std::vector<Attack>& attacks) {
+  if (attacks.empty()) return;
+  std::vector<std::vector<std::string>> cells = {
+      {"attack", "members", "utility of truth", "gain found", "how"}};
+  for (const Attack& attack : attacks) {
+    cells.push_back({attack.kind, join(attack.members, " + "),
+                     format_short(attack.utility_truth, 8), format_short(attack.gain, 6),
+                     attack.gain > 0 ? attack.family : "-"});
+  }
+  std::printf("\n");
+  print_table(cells);
+  std::printf(
+      "Truth is dominant for one group under one name; joint lies and further names are not "
+      "excluded. Gains are lower bounds.\n");
+}
+
+// What was asked for with --attacks; nothing otherwise.
+template <typename Input>
+Result<std::vector<Attack>> find_attacks(const Input& input, const AuditCommandOptions& own,
+                                         PaymentRule rule, uint64_t seed) {
+  if (!own.attacks) return std::vector<Attack>();
+  return search_attacks(input, {.payments = rule, .seed = seed});
+}
+
 Result<PaymentRule> parse_rule(const std::string& text) {
   if (text == "affine") return PaymentRule::kAffine;
   if (text == "zero") return PaymentRule::kZero;
@@ -57,7 +83,8 @@ Result<PaymentRule> parse_rule(const std::string& text) {
                              did_you_mean(text, rules)));
 }
 
-CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule, bool json) {
+CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule,
+                               const CommonOptions& options) {
   CANDOR_TRY(const LoadedTable loaded, load_table(own.file));
   std::vector<std::vector<Int128>> prices;
   if (rule == PaymentRule::kGiven) {
@@ -70,8 +97,12 @@ CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule,
     CANDOR_RETURN_IF_ERROR(
         write_file_atomically(own.report, table_audit_page(loaded.table, audit, own.payments)));
   }
-  if (json) {
-    std::printf("%s", to_text(audit_json(loaded.table, audit)).c_str());
+  CANDOR_TRY(const std::vector<Attack> attacks,
+             find_attacks(loaded.table, own, rule, options.seed));
+  if (options.json()) {
+    Json json = audit_json(loaded.table, audit);
+    if (own.attacks) json["attacks"] = attacks_json(attacks);
+    std::printf("%s", to_text(json).c_str());
     return audit.profitable ? 1 : 0;
   }
   std::vector<AuditRow> rows;
@@ -84,6 +115,7 @@ CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule,
   if (loaded.table.menu_depends_on_reports) {
     std::printf("The menu depends on the reports: this audit takes the menu as it stands.\n");
   }
+  print_attacks(attacks);
   return audit.profitable ? 1 : 0;
 }
 
@@ -111,8 +143,11 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
     CANDOR_RETURN_IF_ERROR(
         write_file_atomically(own.report, audit_page(game, *audit, own.payments)));
   }
+  CANDOR_TRY(const std::vector<Attack> attacks, find_attacks(game, own, rule, options.seed));
   if (options.json()) {
-    std::printf("%s", to_text(audit_json(*audit)).c_str());
+    Json json = audit_json(*audit);
+    if (own.attacks) json["attacks"] = attacks_json(attacks);
+    std::printf("%s", to_text(json).c_str());
     return audit->profitable ? 1 : 0;
   }
   std::vector<AuditRow> rows;
@@ -124,13 +159,14 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
   }
   print_audit(own.payments, audit->profitable, rows);
   std::printf("A gain counts above %s.\n", format_short(audit->threshold, 3).c_str());
+  print_attacks(attacks);
   return audit->profitable ? 1 : 0;
 }
 
 CommandResult run_audit(const AuditCommandOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const PaymentRule rule, parse_rule(own.payments));
   CANDOR_TRY(const std::string kind, kind_of_file(own.file));
-  if (kind == "table/1") return audit_table_file(own, rule, options.json());
+  if (kind == "table/1") return audit_table_file(own, rule, options);
   if (kind == "game/1") return audit_game_file(own, rule, options);
   return invalid_argument(
       str_cat(own.file, ": $.candor: found ", quote(kind), "; expected \"game/1\" or \"table/1\""));
@@ -147,6 +183,9 @@ void add_audit_command(CLI::App& app, CommonOptions& options) {
   command->add_option("FILE", own->file, "A game/1 or table/1 file")->required();
   command->add_option("--payments", own->payments,
                       "affine (default), zero, pay_report, or a prices/1 file");
+  command->add_flag("--attacks", own->attacks,
+                    "Also search for joint lies of two groups and for false names (these do not "
+                    "change the exit code)");
   command->add_option("--report", own->report, "Write an HTML page with pictures");
 }
 

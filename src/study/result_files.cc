@@ -138,4 +138,24 @@ Json audit_json(const Table& table, const TableAudit& audit) {
   return out;
 }
 
+Json attacks_json(const std::vector<Attack>& attacks) {
+  Json out = Json::array();
+  for (const Attack& attack : attacks) {
+    Json reports = Json::array();
+    for (const Report& report : attack.reports) {
+      Json entry = report_json(report);
+      entry["name"] = report.name;
+      reports.push_back(std::move(entry));
+    }
+    out.push_back({{"attack", attack.kind},
+                   {"members", attack.members},
+                   {"family", attack.family},
+                   {"utility_truth", attack.utility_truth},
+                   {"gain", attack.gain},
+                   {"bound", "lower"},
+                   {"reports", std::move(reports)}});
+  }
+  return out;
+}
+
 }  // namespace candor

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "core/attack.h"
 #include "core/audit.h"
 #include "core/solution.h"
 #include "core/table.h"
@@ -26,6 +27,9 @@ namespace candor {
 // audit/1 of a game (numbers) and of a table (integer strings of 2^-32).
 [[nodiscard]] Json audit_json(const Audit& audit);
 [[nodiscard]] Json audit_json(const Table& table, const TableAudit& audit);
+
+// The key "attacks" of audit/1: numbers, for tables too.
+[[nodiscard]] Json attacks_json(const std::vector<Attack>& attacks);
 
 // "affine", "zero", "pay_report", "prices"
 [[nodiscard]] std::string payment_rule_name(PaymentRule rule);
