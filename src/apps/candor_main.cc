@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   candor::add_audit_command(app, options);
   candor::add_lab_command(app, options);
   candor::add_noise_command(app, options);
+  candor::add_catalog_command(app, options);
   candor::add_study_commands(app, options);
   app.add_subcommand("lm", "Language-model commands: tokenize, score, generate, reward");
   return candor::run_program(app, argc, argv);

@@ -11,6 +11,7 @@ void add_solve_command(CLI::App& app, CommonOptions& options);
 void add_settle_command(CLI::App& app, CommonOptions& options);
 void add_audit_command(CLI::App& app, CommonOptions& options);
 void add_lab_command(CLI::App& app, CommonOptions& options);
+void add_catalog_command(CLI::App& app, CommonOptions& options);
 void add_noise_command(CLI::App& app, CommonOptions& options);
 
 // run, quote, plan, report.

@@ -79,8 +79,15 @@ class AttackSearch {
       utility += arena_.value(arena_.truth[member], settled->model) - settled->payments[member];
     }
     for (size_t i = arena_.truth.size(); i < profile.size(); ++i) utility -= settled->payments[i];
-    if (!(utility - attack_.utility_truth > attack_.gain)) return;
-    attack_.gain = utility - attack_.utility_truth;
+    const double gain = utility - attack_.utility_truth;
+    auto found = std::ranges::find(attack_.families, family, &FamilyResult::family);
+    if (found == attack_.families.end()) {
+      attack_.families.push_back({family, 0.0, std::nullopt});
+      found = attack_.families.end() - 1;
+    }
+    found->deviation_gain = std::max(found->deviation_gain, gain);
+    if (!(gain > attack_.gain)) return;
+    attack_.gain = gain;
     attack_.family = family;
     attack_.reports = std::move(reports);
   }

@@ -14,12 +14,13 @@ namespace candor {
 // groups that report together, and a group that reports under several names. What is found is a
 // lower bound of what there is; gains are in true utility, summed over the members.
 struct Attack {
-  std::string kind;                  // "collusion" | "false_name"
-  std::vector<std::string> members;  // two groups, or the one that splits
-  std::string family;                // how: "joint_inflation", "common_reward", "split", ...
-  double utility_truth = 0;          // of the members together when all tell the truth
-  double gain = 0;                   // 0 where nothing was found
-  std::vector<Report> reports;       // what the members report instead
+  std::string kind;                    // "collusion" | "false_name"
+  std::vector<std::string> members;    // two groups, or the one that splits
+  std::string family;                  // how: "joint_inflation", "common_reward", "split", ...
+  double utility_truth = 0;            // of the members together when all tell the truth
+  double gain = 0;                     // 0 where nothing was found
+  std::vector<Report> reports;         // what the members report instead
+  std::vector<FamilyResult> families;  // the best of each family that was tried
 };
 
 struct AttackOptions {

@@ -9,6 +9,16 @@ namespace {
 // A reward is printed with a best report up to this many outcomes; longer ones as their length.
 constexpr size_t kLongestPrintedReward = 10000;
 
+Json families_json(const std::vector<FamilyResult>& families) {
+  Json out = Json::array();
+  for (const FamilyResult& family : families) {
+    Json entry = {{"family", family.family}, {"deviation_gain", family.deviation_gain}};
+    if (family.parameter.has_value()) entry["parameter"] = *family.parameter;
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
 }  // namespace
 
 Json report_json(const Report& report) {
@@ -85,12 +95,6 @@ Json settlement_json(const Table& table, const std::string& table_digest,
 Json audit_json(const Audit& audit) {
   Json groups = Json::array();
   for (const GroupAudit& group : audit.groups) {
-    Json families = Json::array();
-    for (const FamilyResult& family : group.families) {
-      Json entry = {{"family", family.family}, {"deviation_gain", family.deviation_gain}};
-      if (family.parameter.has_value()) entry["parameter"] = *family.parameter;
-      families.push_back(std::move(entry));
-    }
     groups.push_back({{"name", group.name},
                       {"utility_truth", group.utility_truth},
                       {"best_utility", group.best_utility},
@@ -98,7 +102,7 @@ Json audit_json(const Audit& audit) {
                       {"best_report", report_json(group.best_report)},
                       {"bound", group.bound},
                       {"certificate", group.certificate},
-                      {"families", std::move(families)}});
+                      {"families", families_json(group.families)}});
   }
   return {{"candor", "audit/1"},
           {"payments", payment_rule_name(audit.payments)},
@@ -153,6 +157,7 @@ Json attacks_json(const std::vector<Attack>& attacks) {
                    {"utility_truth", attack.utility_truth},
                    {"gain", attack.gain},
                    {"bound", "lower"},
+                   {"families", families_json(attack.families)},
                    {"reports", std::move(reports)}});
   }
   return out;
