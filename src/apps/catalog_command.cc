@@ -57,7 +57,7 @@ CommandResult run_catalog(const CatalogCommandOptions& own, const CommonOptions&
   std::vector<CatalogResult> results;
   Progress progress(options.progress_mode(), "catalog", entries.size());
   for (const CatalogEntry& entry : entries) {
-    if (interrupted()) return Error{ErrorCode::kInterrupted, "interrupted"};
+    CANDOR_RETURN_IF_ERROR(check_interrupted());
     progress.set(results.size(), entry.name);
     CANDOR_TRY(CatalogResult result, run_entry(folder, entry));
     results.push_back(std::move(result));

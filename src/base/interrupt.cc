@@ -22,11 +22,14 @@ void install_interrupt_handler() {
   std::signal(SIGTERM, on_interrupt);
 }
 
+void request_interrupt() { interrupt_count = 1; }
+void clear_interrupt() { interrupt_count = 0; }
+
 bool interrupted() { return interrupt_count > 0; }
 
 Status check_interrupted() {
   if (!interrupted()) return {};
-  return Error{ErrorCode::kInterrupted, "interrupted; finished stages are kept"};
+  return Error{ErrorCode::kInterrupted, "interrupted"};
 }
 
 }  // namespace candor

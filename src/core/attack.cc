@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/interrupt.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "core/solution.h"
@@ -182,7 +183,7 @@ void try_false_names(AttackSearch& search) {
   }
 }
 
-std::vector<Attack> search_arena(const Arena& arena, const AttackOptions& options) {
+Result<std::vector<Attack>> search_arena(const Arena& arena, const AttackOptions& options) {
   std::vector<Attack> out;
   std::vector<size_t> order(arena.truth.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -195,12 +196,14 @@ std::vector<Attack> search_arena(const Arena& arena, const AttackOptions& option
                           "collusion");
       try_collusion(search, options, pair);
       out.push_back(search.attack());
+      CANDOR_RETURN_IF_ERROR(check_interrupted());
     }
   }
   for (size_t i = 0; i < arena.truth.size(); ++i) {
     AttackSearch search(arena, {i}, "false_name");
     try_false_names(search);
     out.push_back(search.attack());
+    CANDOR_RETURN_IF_ERROR(check_interrupted());
   }
   return out;
 }

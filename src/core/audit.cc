@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/interrupt.h"
 #include "base/strings.h"
 #include "core/best_response.h"
 #include "core/lie_search.h"
@@ -93,6 +94,7 @@ Result<Audit> audit_game(const Game& game, const AuditOptions& options) {
   audit.threshold = 1e-9 * (1 + sizes) + truth.gap;
   for (size_t group = 0; group < game.groups.size(); ++group) {
     audit.groups.push_back(audit_group(game, group, options, truth));
+    CANDOR_RETURN_IF_ERROR(check_interrupted());
     audit.profitable = audit.profitable || audit.groups.back().deviation_gain > audit.threshold;
   }
   return audit;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/interrupt.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "core/solution.h"
@@ -183,6 +184,7 @@ Result<ReportValues> report_values(const TrainingRule& rule, const Game& game,
                                    const TypeSpace& space) {
   ReportValues out;
   for (const Report& type : space.types) {
+    CANDOR_RETURN_IF_ERROR(check_interrupted());
     Result<TrainedModel> trained =
         rule.train(with_report(game, space.group, type.group_size, type.reward));
     if (!trained.ok()) {

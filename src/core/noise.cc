@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/interrupt.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "core/implementability.h"
@@ -287,6 +288,7 @@ Result<NoiseStudy> study_noise(const Game& game, const NoiseOptions& options) {
   for (size_t group = 0; group < game.groups.size(); ++group) {
     if (options.progress) options.progress(group, game.groups.size());
     CANDOR_TRY(NoiseGroup one, study_group(game, group, options, noise, study.epsilon));
+    CANDOR_RETURN_IF_ERROR(check_interrupted());
     study.groups.push_back(std::move(one));
   }
   if (options.progress) options.progress(game.groups.size(), game.groups.size());

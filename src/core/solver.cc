@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/interrupt.h"
 #include "base/strings.h"
 #include "core/block_solver.h"
 #include "core/divergence.h"
@@ -138,6 +139,7 @@ Result<Solution> solve_candidates(const Game& game) {
 }  // namespace
 
 Result<Solution> solve(const Game& game) {
+  CANDOR_RETURN_IF_ERROR(check_interrupted());
   if (!game.candidates.empty()) return solve_candidates(game);
   Solution solution = solve_all_distributions(game);
   bool finite = std::isfinite(solution.welfare) && std::isfinite(solution.gap);
