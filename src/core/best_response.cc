@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/interrupt.h"
 #include "core/block_solver.h"
 #include "core/divergence.h"
 #include "core/sum.h"
@@ -141,7 +142,8 @@ BlockBest best_in_searched_block(const Block& block, size_t group, double size) 
     }
     return mean;
   };
-  for (size_t cut = 1; cut <= m; cut += stride) try_cut(cut, 0.0);
+  // Whoever asked looks at the flag and throws the answer away.
+  for (size_t cut = 1; cut <= m && !interrupted(); cut += stride) try_cut(cut, 0.0);
   // A maximum inside (0, 1) of the outcome in between needs a slope that falls through 0 there. The
   // condition can hold at several cuts (MATH 5), so of a block with every cut each is looked at.
   const auto rises = [&](size_t cut, double fraction) {
@@ -156,7 +158,7 @@ BlockBest best_in_searched_block(const Block& block, size_t group, double size) 
   }
   for (const size_t cut : inside) {
     // Cut 0 with a fraction on the top outcome is cut 1 once it is normalised.
-    if (cut == 0 || cut >= m) continue;
+    if (cut == 0 || cut >= m || interrupted()) continue;
     double low = 0;
     double high = 1;
     for (int step = 0; step < 40; ++step) {

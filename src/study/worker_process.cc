@@ -112,7 +112,9 @@ Status outcome_of(int status, const std::string& label, const std::string& error
   if (message.empty()) message = str_cat("candor-worker ended with exit code ", code);
   for (const ErrorCode kind :
        {ErrorCode::kInvalidArgument, ErrorCode::kResource, ErrorCode::kInterrupted}) {
-    if (exit_code(kind) == code) return Error{kind, str_cat(label, ": ", message)};
+    if (exit_code(kind) != code) continue;
+    const char* comfort = kind == ErrorCode::kInterrupted ? "; finished stages are kept" : "";
+    return Error{kind, str_cat(label, ": ", message, comfort)};
   }
   return Error{ErrorCode::kInternal, str_cat(label, ": ", message)};
 }
