@@ -1,5 +1,6 @@
-// Random games through every promise of the mechanism: DSIC, individual rationality, non-negative
-// payments, budget identities, invariances, the duality gap. It can disprove, not prove.
+// Random games through every promise of the mechanism: DSIC and individual rationality (Thm 3.3),
+// non-negative payments (NeurIPS Prop 4.4), budget identities, invariances, the duality gap. It can
+// disprove, not prove.
 //
 //   random_games [GAMES] [FIRST_SEED]      default 20000 games from seed 1
 //

@@ -179,6 +179,7 @@ double best_on_grid(const Game& game, size_t levels) {
 // Every 0/1 report and a grid of others: nothing beats the exact answer (KL) or, within what the
 // search promises, the searched one (chi2). Two blocks: the grid runs over both together, so this
 // also shows that the best lie splits by block.
+// The lie of Figure 1: the best report without payments.
 TEST(BestResponse, BeatsEveryReportOnAGrid) {
   for (uint64_t seed = 1; seed <= 80; ++seed) {
     SCOPED_TRACE(seed);
@@ -210,6 +211,7 @@ TEST(BestResponse, NothingToGainAtTheBoundary) {
               solve(game)->groups[0].valuation, 1e-12);
 }
 
+// App. C.2 and Figure 2.
 TEST(Sweep, TruthIsBestWithPaymentsAndNotWithout) {
   const Game game = random_game({.seed = 21, .most_groups = 2, .blocks = 4});
   for (const Misreport kind :

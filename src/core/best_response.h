@@ -4,7 +4,8 @@
 
 namespace candor {
 
-// The best lie of one group when nobody pays, over all rewards in [0, 1] and the given size.
+// The best lie of one group when nobody pays (Figure 1 of the paper shows one), over all rewards in
+// [0, 1] and the given size.
 struct BestResponse {
   double valuation = 0;  // true w_i v_i of the model the lie brings about
   Report report;         // 1 on the outcomes above the cut, 0 below

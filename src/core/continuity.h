@@ -7,8 +7,9 @@
 
 namespace candor {
 
-// How far the SW-Max model can move when the total reward moves by at most delta everywhere
-// (Condition 3.5: max_x |s(x) - s'(x)| <= delta implies max_x |p(x) - p'(x)| <= epsilon).
+// Condition 3.5 and its moduli: how far the SW-Max model can move when the total reward moves by at
+// most delta everywhere (Condition 3.5: max_x |s(x) - s'(x)| <= delta implies max_x |p(x) - p'(x)|
+// <= epsilon).
 
 // A delta that suffices for epsilon, for kl and chi2 (infinite where every move is within epsilon).
 //   kl    paper (Prop E.3): min{ (L/2) log(1/(1-eps)), (L/2) log(1+eps) };  sharp [ours]:

@@ -59,8 +59,9 @@ struct Implementability {
 [[nodiscard]] double gain_without_payments(const std::vector<std::vector<double>>& value);
 [[nodiscard]] double gain_paying_report(const std::vector<std::vector<double>>& value);
 
-// The path of Thm 3.6's proof: rm -> rm* -> rm' in 2n edges and one change of size at the constant
-// reward rm*. Its forward and backward lengths enclose every payment difference:
+// The path of the proof of Thm 3.6 (Lemma E.4) and Cor 3.7: rm -> rm* -> rm' in 2n edges and one
+// change of size at the constant reward rm*. Its forward and backward lengths enclose every payment
+// difference:
 //   -backward <= p(to) - p(from) <= forward
 //   forward + backward = (w/n) <theta* - theta, rm* - rm> + (w'/n) <theta' - theta'*, rm' - rm*>
 // for ANY rule [ours], so the payments follow from the allocation alone as n grows.

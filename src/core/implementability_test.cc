@@ -43,6 +43,7 @@ double payment_of(const Game& game, const Report& type) {
   return solve(with_report(game, 0, type.group_size, type.reward))->groups[0].payment;
 }
 
+// Def 3.4 for SW-Max (Def 3.1), and payment equivalence (Cor 3.7): p^AFF is among the payments.
 TEST(Implementability, SwMaxHasPaymentsAndTheyEncloseTheAffineOnes) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     const Game game = random_game({.seed = seed, .kind = static_cast<DivergenceKind>(seed % 8)});
@@ -143,6 +144,7 @@ TEST(Laboratory, AffinePaymentsLieInEveryInterval) {
   ASSERT_TRUE(lab.fee.has_value());
 }
 
+// Thm 3.6 by its proof (Lemma E.4): the path encloses the payment difference and closes.
 TEST(PaymentPath, ConvergesToTheAffinePaymentsLikeOneOverN) {
   for (uint64_t seed = 1; seed <= 24; ++seed) {
     Game raw = random_game({.seed = seed, .kind = static_cast<DivergenceKind>(seed % 8)});
@@ -178,6 +180,7 @@ TEST(PaymentPath, WidthIsTheSameSumForEveryRule) {
   }
 }
 
+// Condition 3.5 and Prop E.3.
 TEST(Continuity, ModuliHoldAndTheSharpOnesAreReached) {
   for (const double strength : {0.2, 1.0, 5.0}) {
     for (const double epsilon : {0.01, 0.1, 0.4}) {
@@ -194,6 +197,7 @@ TEST(Continuity, ModuliHoldAndTheSharpOnesAreReached) {
   }
 }
 
+// Lemma E.1.
 TEST(Continuity, LemmaE1BoundsEveryMove) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     const auto kind = static_cast<DivergenceKind>(seed % 7);
@@ -214,6 +218,7 @@ TEST(Continuity, LemmaE1BoundsEveryMove) {
   }
 }
 
+// NeurIPS Thm 4.11: the infimum of utility in closed form.
 TEST(FeeRoom, IsTheClosedFormUnderKl) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     const Game game = random_game({.seed = seed});

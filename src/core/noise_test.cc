@@ -17,6 +17,7 @@ NoiseStudy study(const Game& game, NoiseOptions options) {
   return *out;
 }
 
+// Lemma B.2 and Thm B.3 under Condition B.1.
 TEST(Noise, EveryModelStaysWithinBothBounds) {
   for (const NoiseModel model : {NoiseModel::kUniform, NoiseModel::kTruncatedGaussian,
                                  NoiseModel::kSign, NoiseModel::kSampling}) {

@@ -32,6 +32,8 @@ struct Solution {
   int reads = 0;                     // passes over the rewards
 };
 
+// Thm 3.3: truth is dominant and no group loses; NeurIPS Prop 4.4: no payment is negative.
+//
 // Solves SW-Max (Def 3.1) and the n leave-one-out problems, and charges p^AFF (Sec. 3):
 //   p_i = ASW_{-i}(theta_{-i}) - ASW_{-i}(theta)
 // See block_solver.cc for the closed forms used (KL: log-partition with the centred payment of MATH

@@ -61,6 +61,7 @@ double bisected_welfare(const Game& game, size_t skip) {
   return static_cast<double>(total / game.block_count());
 }
 
+// Def 3.1: the model against bisection on the dual.
 TEST(Solver, AgreesWithBisectionAndIsIndividuallyRational) {
   int active = 0;
   for (uint64_t seed = 1; seed <= 1500; ++seed) {
@@ -90,6 +91,7 @@ TEST(Solver, AgreesWithBisectionAndIsIndividuallyRational) {
 }
 
 // Envelope theorem: d(ASW*)/dw_i = v_i, so p_i = w_i v_i - integral of v_i over sizes 0..w_i.
+// p^AFF by a second route: the integral of the valuation over sizes.
 TEST(Solver, PaymentIsThePathIntegral) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     SCOPED_TRACE(seed);

@@ -10,7 +10,8 @@
 
 namespace candor {
 
-// A valuation table (MATH 4): the menu and trained levels, in units of 2^-32.
+// A valuation table (MATH 4; NeurIPS Table 2 and Table 3 are such menus): the menu and trained
+// levels, in units of 2^-32.
 struct Table {
   struct Candidate {
     std::string name;

@@ -50,6 +50,7 @@ const TableSweepPiece* piece_of(const std::vector<TableSweepPiece>& pieces, doub
 }
 
 // Scaling every size and divergence by 12 makes a = s / 12 a whole size: settle decides it.
+// App. C.2 on menus.
 TEST(TableSweep, SizeInflationAgreesWithSettle) {
   static constexpr int64_t kScale = 12;
   size_t breakpoints = 0;
@@ -118,6 +119,7 @@ TEST(TableSweep, PreferenceMixAgreesWithDirectEvaluation) {
 }
 
 // MATH 9, Tables 2-3: A gives way to B, then C, then D; each breakpoint by hand from the two lines.
+// NeurIPS Table 2.
 TEST(TableSweep, PublishedTable) {
   Table table;
   for (const char* name : {"A", "B", "C", "D"}) table.candidates.push_back({name, 0});

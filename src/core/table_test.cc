@@ -58,6 +58,7 @@ void expect_published(const std::vector<int64_t>& sizes, const std::vector<doubl
   }
 }
 
+// NeurIPS Table 2 and NeurIPS Table 3.
 TEST(Settle, PublishedTables) {
   expect_published({3, 2, 1}, {0, .79, 2.66, 3, 3, 3}, {0, .44, .57, .5, .5, .5},
                    {2.51, 2.94, 3.08, 3, 3, 3});
