@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   candor::CommonOptions options;
   candor::add_solve_command(app, options);
+  candor::add_merge_command(app, options);
   candor::add_settle_command(app, options);
   candor::add_audit_command(app, options);
   candor::add_lab_command(app, options);

@@ -3,11 +3,13 @@
 #include <filesystem>
 
 #include "apps/command.h"
+#include "core/solution.h"
 
 namespace candor {
 
 // One function per command of `candor`, each in the file of its name.
 void add_solve_command(CLI::App& app, CommonOptions& options);
+void add_merge_command(CLI::App& app, CommonOptions& options);
 void add_settle_command(CLI::App& app, CommonOptions& options);
 void add_audit_command(CLI::App& app, CommonOptions& options);
 void add_lab_command(CLI::App& app, CommonOptions& options);
@@ -16,6 +18,9 @@ void add_noise_command(CLI::App& app, CommonOptions& options);
 
 // run, quote, plan, report.
 void add_study_commands(CLI::App& app, CommonOptions& options);
+
+// A solution for people: one line a group, then welfare, divergence and gap.
+void print_solution(const Solution& solution);
 
 // candor-worker, beside the running program.
 [[nodiscard]] std::filesystem::path worker_program();

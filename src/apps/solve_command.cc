@@ -2,10 +2,13 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "base/file.h"
+#include "base/fixed_point.h"
 #include "base/strings.h"
 #include "core/solution.h"
 #include "study/game_file.h"
 #include "study/result_files.h"
+#include "study/shard_file.h"
 
 namespace candor {
 
@@ -16,7 +19,12 @@ constexpr size_t kLongestPrintedAllocation = 100000;
 struct SolveOptions {
   std::string game;
   bool allocation = false;
+  std::string shard;  // i/N
+  std::string state;
+  std::string out;
 };
+
+}  // namespace
 
 void print_solution(const Solution& solution) {
   std::vector<std::vector<std::string>> rows = {
@@ -35,6 +43,8 @@ void print_solution(const Solution& solution) {
   std::printf("Units: reward x agents. A group's utility is its valuation minus its payment.\n");
 }
 
+namespace {
+
 Result<Solution> in_file(const std::string& file, Result<Solution> solution) {
   if (solution.ok()) return solution;
   return Error{solution.error().code, str_cat(file, ": ", solution.error().message)};
@@ -50,7 +60,63 @@ Result<Solution> solve_file(const SolveOptions& solve_options, int threads) {
   return in_file(solve_options.game, solve(game));
 }
 
+struct ShardNumber {
+  size_t shard = 0;
+  size_t shards = 1;
+};
+
+Result<ShardNumber> parse_shard(const std::string& text) {
+  const std::vector<std::string> parts = split(text, '/');
+  const auto number = [](const std::string& part) {
+    const Result<Int128> value = parse_int128(part);
+    return value.ok() && *value >= 0 && *value <= 1000000 ? static_cast<int64_t>(*value) : -1;
+  };
+  if (parts.size() == 2 && number(parts[1]) > 0 && number(parts[0]) >= 0 &&
+      number(parts[0]) < number(parts[1])) {
+    return ShardNumber{static_cast<size_t>(number(parts[0])),
+                       static_cast<size_t>(number(parts[1]))};
+  }
+  return usage_error(str_cat("--shard: found ", quote(text),
+                             "; expected i/N with i from 0 to N - 1, such as 0/8"));
+}
+
+// The map step of a sharded solve: one shard's accumulator for the next pass.
+CommandResult run_shard(const SolveOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const ShardNumber number, parse_shard(own.shard));
+  CANDOR_TRY(const std::optional<MappedColumns> columns, map_columns(own.game));
+  if (!columns.has_value()) {
+    return invalid_argument(
+        str_cat(own.game, ": shards need every array in a file, f32 or f64, of ", kSmallestStreamed,
+                " outcomes or more in one block, without candidates, and not tv"));
+  }
+  ShardFile file{.game = outline_of(*columns), .state = {}, .accumulator = {}};
+  ShardState state{.game = file.game, .passes = {}};
+  if (!own.state.empty()) {
+    CANDOR_TRY(const Json json, read_json_file(own.state));
+    CANDOR_TRY(state, parse_state(json, own.state));
+    CANDOR_RETURN_IF_ERROR(check_same_game(file.game, own.game, state.game, own.state));
+  }
+  file.state = state_digest(state);
+  const size_t outcomes = columns->raw.outcome_count();
+  Result<Accumulator> part =
+      map_shard(columns->raw, columns->normalization, state.passes,
+                shard_segments(outcomes, number.shard, number.shards), options.threads);
+  if (!part.ok()) {
+    const std::string& place = own.state.empty() ? own.game : own.state;
+    return Error{part.error().code, str_cat(place, ": $.", part.error().message)};
+  }
+  file.accumulator = std::move(part).value();
+  const std::string text = to_line(accumulator_json(file)) + "\n";
+  if (own.out.empty()) {
+    std::printf("%s", text.c_str());
+    return 0;
+  }
+  CANDOR_RETURN_IF_ERROR(write_file_atomically(own.out, text));
+  return 0;
+}
+
 CommandResult run_solve(const SolveOptions& solve_options, const CommonOptions& options) {
+  if (!solve_options.shard.empty()) return run_shard(solve_options, options);
   CANDOR_TRY(const Solution solution, solve_file(solve_options, options.threads));
   if (options.json()) {
     const bool with_allocation =
@@ -76,6 +142,13 @@ void add_solve_command(CLI::App& app, CommonOptions& options) {
       options, [own, &options] { return run_solve(*own, options); });
   command->add_option("GAME", own->game, "A game/1 file")->required();
   command->add_flag("--allocation", own->allocation, "Print the allocation however long it is");
+  CLI::Option* shard = command->add_option(
+      "--shard", own->shard,
+      "i/N: read only shard i of N and write an accumulator/1 for candor merge");
+  command->add_option("--state", own->state, "The state of the earlier rounds (first round: none)")
+      ->needs(shard);
+  command->add_option("--out", own->out, "Where the accumulator goes (default: stdout)")
+      ->needs(shard);
 }
 
 }  // namespace candor

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <limits>
 
-#include "base/parallel.h"
 #include "core/stream_parts.h"
 #include "core/sum.h"
 
@@ -99,6 +98,37 @@ KlSegment kl_segment(const StreamGame& game, const stream::KlRates& shared, size
   return out;
 }
 
+// A segment as plain numbers: mass and its exponent, then centre, lean, curve, others and the
+// others' exponents, [n] each. Lean and curve follow the exponent of the mass.
+SegmentPart to_part(const KlSegment& segment, const std::vector<bool>& wide) {
+  SegmentPart part = {segment.mass.value(), segment.mass.exponent};
+  part.insert(part.end(), segment.centre.begin(), segment.centre.end());
+  for (const auto* list : {&segment.lean, &segment.curve}) {
+    for (const ScaledSum& sum : *list) part.push_back(sum.value());
+  }
+  for (size_t i = 0; i < wide.size(); ++i) part.push_back(wide[i] ? segment.others[i].value() : 0);
+  for (size_t i = 0; i < wide.size(); ++i) part.push_back(wide[i] ? segment.others[i].exponent : 0);
+  return part;
+}
+
+KlSegment from_part(const SegmentPart& part, size_t n) {
+  const auto scaled = [](double value, double exponent) {
+    ScaledSum out;
+    out.add(value, exponent);
+    return out;
+  };
+  KlSegment out{
+      .mass = scaled(part[0], part[1]), .centre = {}, .lean = {}, .curve = {}, .others = {}};
+  const auto at = [&](size_t list, size_t i) { return part[2 + list * n + i]; };
+  for (size_t i = 0; i < n; ++i) {
+    out.centre.push_back(at(0, i));
+    out.lean.push_back(scaled(at(1, i), part[1]));
+    out.curve.push_back(scaled(at(2, i), part[1]));
+    out.others.push_back(scaled(at(3, i), at(4, i)));
+  }
+  return out;
+}
+
 // The payment p_i = L log E_{p*}[exp(-y)], y centred on v_i, from segments centred elsewhere: with
 // delta = R (v - c), R = w/L,
 //   E phi(y - delta) = e^delta E phi(y) + (e^delta - 1 - delta) - (e^delta - 1) E y       [ours]
@@ -141,12 +171,14 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
 
 }  // namespace
 
-Solution solve_kl_stream(const StreamGame& game, int threads) {
+std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& passes) {
   const double strength = game.divergence.regularization;
   const stream::KlRates rates = kl_rates(game);
-  std::vector<KlSegment> segments(segment_count(game));
-  parallel_for(segments.size(), threads,
-               [&](size_t index) { segments[index] = kl_segment(game, rates, index); });
+  const auto parts = passes.run(
+      "kl", [&](size_t index) { return to_part(kl_segment(game, rates, index), rates.wide); });
+  if (!parts.has_value()) return std::nullopt;
+  std::vector<KlSegment> segments;
+  for (const SegmentPart& part : *parts) segments.push_back(from_part(part, game.groups.size()));
   ScaledSum total;
   for (const KlSegment& segment : segments) {
     total.add(segment.mass.value(), segment.mass.exponent);

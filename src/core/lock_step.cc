@@ -3,7 +3,7 @@
 #include <variant>
 #include <vector>
 
-#include "base/parallel.h"
+#include "base/strings.h"
 #include "core/divergence_law.h"
 #include "core/dual_search.h"
 #include "core/stream_parts.h"
@@ -25,22 +25,23 @@ struct Outcome {
 template <typename Law>
 class LockStep {
  public:
-  LockStep(const StreamGame& game, const GameMoments& moments, const Law& law, int threads)
-      : game_(game), moments_(moments), law_(law), threads_(threads) {
+  LockStep(const StreamGame& game, const GameMoments& moments, const Law& law,
+           SegmentPasses& passes)
+      : game_(game), moments_(moments), law_(law), passes_(passes) {
     highest_.push_back(moments.sums.high);
     highest_.insert(highest_.end(), moments.sums.others_high.begin(),
                     moments.sums.others_high.end());
   }
 
-  Solution run() {
+  std::optional<Solution> run() {
     start_from_sample();
     int reads = 2;  // the moments, and the pricing
     while (std::ranges::any_of(searches_, [](const DualSearch& s) { return !s.done(); })) {
-      advance();
+      if (!advance(str_cat("newton ", reads - 1))) return std::nullopt;
       ++reads;
     }
-    Solution out = price();
-    out.reads = reads;
+    std::optional<Solution> out = price();
+    if (out.has_value()) out->reads = reads;
     return out;
   }
 
@@ -48,12 +49,28 @@ class LockStep {
   struct MassSums {
     std::vector<Sum> mass, steepness;  // [n + 1]
     explicit MassSums(size_t problems) : mass(problems), steepness(problems) {}
+
+    [[nodiscard]] std::vector<Sum*> all() { return pointers({}, {&mass, &steepness}); }
   };
   struct PriceSums {
     Sum mass, divergence, drop, dual;
     std::vector<Sum> stake, payment, dual_without, others;  // [n]
     explicit PriceSums(size_t n) : stake(n), payment(n), dual_without(n), others(n) {}
+
+    [[nodiscard]] std::vector<Sum*> all() {
+      return pointers({&mass, &divergence, &drop, &dual},
+                      {&stake, &payment, &dual_without, &others});
+    }
   };
+
+  // Every sum of a pass in one order, in which a part lists their values.
+  static std::vector<Sum*> pointers(std::vector<Sum*> out,
+                                    const std::vector<std::vector<Sum>*>& lists) {
+    for (std::vector<Sum>* list : lists) {
+      for (Sum& sum : *list) out.push_back(&sum);
+    }
+    return out;
+  }
 
   [[nodiscard]] size_t group_count() const { return game_.groups.size(); }
 
@@ -80,11 +97,12 @@ class LockStep {
     }
   }
 
-  // Sums of every segment, in order. add(outcome, sums); `Sums` is default-made by `empty`.
+  // One pass: the sums of every segment added up in order; nothing where it is not known.
+  // add(outcome, sums); `empty` is what a segment starts from.
   template <typename Sums, typename Add>
-  std::vector<Sums> sum_segments(const Sums& empty, const Add& add) const {
-    std::vector<Sums> parts(segment_count(game_), empty);
-    parallel_for(parts.size(), threads_, [&](size_t index) {
+  std::optional<Sums> sum_segments(const std::string& name, const Sums& empty, const Add& add) {
+    const auto parts = passes_.run(name, [&](size_t index) {
+      Sums sums = empty;
       Outcome outcome = blank();
       ChunkReader reader(game_, index);
       const auto value = [](const stream::ChunkColumn& column, size_t x) {
@@ -95,11 +113,20 @@ class LockStep {
           fill(
               value(reader.view().initial, x),
               [&](size_t i) { return value(reader.view().rewards[i], x); }, outcome);
-          add(outcome, parts[index]);
+          add(outcome, sums);
         }
       }
+      SegmentPart part;
+      for (const Sum* sum : sums.all()) part.push_back(sum->value());
+      return part;
     });
-    return parts;
+    if (!parts.has_value()) return std::nullopt;
+    Sums total = empty;
+    const std::vector<Sum*> sums = total.all();
+    for (const SegmentPart& part : *parts) {
+      for (size_t k = 0; k < sums.size(); ++k) sums[k]->add(part[k]);
+    }
+    return total;
   }
 
   [[nodiscard]] DualSearch::Options bracket(size_t problem) const {
@@ -112,14 +139,14 @@ class LockStep {
 
   // Each problem solved on a sample of outcomes, evenly spread: Newton then starts close by.
   void start_from_sample() {
-    static constexpr size_t kSample = 4096;
-    const size_t count = std::min(game_.outcome_count(), kSample);
+    const size_t width = group_count() + 1;
+    const size_t count = moments_.sample.size() / width;
     std::vector<Outcome> sample(count, blank());
     Sum mass;
     for (size_t k = 0; k < count; ++k) {
-      const size_t x = k * game_.outcome_count() / count;
+      const double* row = moments_.sample.data() + k * width;
       fill(
-          game_.initial.at(x), [&](size_t i) { return game_.groups[i].reward.at(x); }, sample[k]);
+          row[0], [&](size_t i) { return row[i + 1]; }, sample[k]);
       mass.add(sample[k].initial);
     }
     for (size_t problem = 0; problem <= group_count(); ++problem) {
@@ -143,28 +170,25 @@ class LockStep {
     }
   }
 
-  void advance() {
+  // One Newton step of every problem; false where the pass is not known.
+  bool advance(const std::string& name) {
     const size_t problems = searches_.size();
-    const std::vector<MassSums> parts =
-        sum_segments(MassSums(problems), [&](const Outcome& outcome, MassSums& sums) {
+    const auto sums =
+        sum_segments(name, MassSums(problems), [&](const Outcome& outcome, MassSums& into) {
           for (size_t j = 0; j < problems; ++j) {
             if (searches_[j].done()) continue;
             const double ratio = law_.ratio(searches_[j].depth() + outcome.drops[j]);
             if (!(ratio > 0)) continue;
-            sums.mass[j].add(outcome.initial * ratio);
-            sums.steepness[j].add(outcome.initial / law_.curvature(ratio));
+            into.mass[j].add(outcome.initial * ratio);
+            into.steepness[j].add(outcome.initial / law_.curvature(ratio));
           }
         });
+    if (!sums.has_value()) return false;
     for (size_t j = 0; j < problems; ++j) {
       if (searches_[j].done()) continue;
-      Sum mass;
-      Sum steepness;
-      for (const MassSums& part : parts) {
-        mass.add(part.mass[j].value());
-        steepness.add(part.steepness[j].value());
-      }
-      searches_[j].tell(mass.value(), steepness.value());
+      searches_[j].tell(sums->mass[j].value(), sums->steepness[j].value());
     }
+    return true;
   }
 
   // What one outcome adds to welfare and to every payment.
@@ -199,28 +223,12 @@ class LockStep {
            (searches_[0].best_depth() - searches_[i + 1].best_depth());
   }
 
-  [[nodiscard]] PriceSums price_sums() const {
-    const size_t n = group_count();
-    PriceSums out(n);
-    for (const PriceSums& part :
-         sum_segments(PriceSums(n),
-                      [&](const Outcome&outcome, PriceSums&sums) { add_prices(outcome, sums); })) {
-      out.mass.add(part.mass.value());
-      out.divergence.add(part.divergence.value());
-      out.drop.add(part.drop.value());
-      out.dual.add(part.dual.value());
-      for (size_t i = 0; i < n; ++i) {
-        out.stake[i].add(part.stake[i].value());
-        out.payment[i].add(part.payment[i].value());
-        out.dual_without[i].add(part.dual_without[i].value());
-        out.others[i].add(part.others[i].value());
-      }
-    }
-    return out;
-  }
-
-  [[nodiscard]] Solution price() const {
-    const PriceSums sums = price_sums();
+  [[nodiscard]] std::optional<Solution> price() {
+    const auto found =
+        sum_segments("price", PriceSums(group_count()),
+                     [&](const Outcome& outcome, PriceSums& into) { add_prices(outcome, into); });
+    if (!found.has_value()) return std::nullopt;
+    const PriceSums& sums = *found;
     const double mass = sums.mass.value();
     Solution out = outcomes_of(game_);
     out.divergence = sums.divergence.value();
@@ -254,15 +262,16 @@ class LockStep {
   const StreamGame& game_;
   const GameMoments& moments_;
   Law law_;
-  int threads_;
+  SegmentPasses& passes_;
   std::vector<double> highest_;  // [n + 1], max s_j around the centres
   std::vector<DualSearch> searches_;
 };
 
 }  // namespace
 
-Solution solve_lock_step(const StreamGame& game, const GameMoments& moments, int threads) {
-  return std::visit([&](const auto& law) { return LockStep(game, moments, law, threads).run(); },
+std::optional<Solution> solve_lock_step(const StreamGame& game, const GameMoments& moments,
+                                        SegmentPasses& passes) {
+  return std::visit([&](const auto& law) { return LockStep(game, moments, law, passes).run(); },
                     law_of(game.divergence));
 }
 

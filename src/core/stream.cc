@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 
+#include "base/check.h"
 #include "base/parallel.h"
 #include "base/strings.h"
 #include "core/stream_parts.h"
@@ -125,21 +126,65 @@ stream::MomentRates moment_rates(const StreamGame& game) {
   stream::MomentRates rates;
   for (const StreamGroup& group : game.groups) {
     rates.rate.push_back(group.group_size * group.scale);
-    Sum centre;  // the plain mean of the first outcomes: close to the mean is enough
-    const size_t count = std::min(game.outcome_count(), stream::kChunk);
-    for (size_t x = 0; x < count; ++x) centre.add(group.reward.at(x) / static_cast<double>(count));
-    rates.centre.push_back(centre.value());
+    rates.centre.push_back(group.first_mean);
   }
   return rates;
 }
 
+SegmentPart to_part(const stream::Moments& sums) {
+  SegmentPart part = {sums.mass, sums.mean, sums.square, sums.low, sums.high};
+  for (const auto* list :
+       {&sums.own_mean, &sums.own_square, &sums.cross, &sums.others_low, &sums.others_high}) {
+    part.insert(part.end(), list->begin(), list->end());
+  }
+  return part;
+}
+
+// The reverse; what follows the moments in the part is left alone.
+stream::Moments from_part(const SegmentPart& part, size_t n) {
+  stream::Moments out = MomentSums::empty_moments(n);
+  out.mass = part[0];
+  out.mean = part[1];
+  out.square = part[2];
+  out.low = part[3];
+  out.high = part[4];
+  auto from = part.begin() + 5;
+  for (auto* list :
+       {&out.own_mean, &out.own_square, &out.cross, &out.others_low, &out.others_high}) {
+    std::copy_n(from, n, list->begin());
+    from += static_cast<ptrdiff_t>(n);
+  }
+  return out;
+}
+
+// The outcomes of an even sample of the whole game that fall into one segment.
+void append_sample(const StreamGame& game, size_t segment, SegmentPart& part) {
+  static constexpr size_t kSample = 4096;
+  const size_t m = game.outcome_count();
+  const size_t count = std::min(m, kSample);
+  const size_t begin = segment * kSegment;
+  const size_t end = std::min(m, begin + kSegment);
+  for (size_t k = 0; k < count; ++k) {
+    const size_t x = k * m / count;
+    if (x < begin || x >= end) continue;
+    part.push_back(game.initial.at(x));
+    for (const StreamGroup& group : game.groups) part.push_back(group.reward.at(x));
+  }
+}
+
 }  // namespace
 
-GameMoments moments_of(const StreamGame& game, int threads) {
+std::optional<std::vector<SegmentPart>> AllSegments::run(
+    const std::string& /*name*/, const std::function<SegmentPart(size_t)>& work) {
+  std::vector<SegmentPart> parts(segments_);
+  parallel_for(segments_, threads_, [&](size_t index) { parts[index] = work(index); });
+  return parts;
+}
+
+std::optional<GameMoments> moments_of(const StreamGame& game, SegmentPasses& passes) {
   const size_t n = game.groups.size();
-  GameMoments out{.rates = moment_rates(game), .sums = {}};
-  std::vector<stream::Moments> parts(segment_count(game));
-  parallel_for(parts.size(), threads, [&](size_t index) {
+  GameMoments out{.rates = moment_rates(game), .sums = {}, .sample = {}};
+  const auto parts = passes.run("moments", [&](size_t index) {
     MomentSums sums(n);
     stream::Moments chunk = MomentSums::empty_moments(n);
     ChunkReader reader(game, index);
@@ -147,10 +192,17 @@ GameMoments moments_of(const StreamGame& game, int threads) {
       stream::moments_chunk(reader.view(), out.rates, chunk);
       sums.add(chunk);
     }
-    parts[index] = sums.value();
+    SegmentPart part = to_part(sums.value());
+    append_sample(game, index, part);
+    return part;
   });
+  if (!parts.has_value()) return std::nullopt;
   MomentSums sums(n);
-  for (const stream::Moments& part : parts) sums.add(part);
+  for (const SegmentPart& part : *parts) {
+    sums.add(from_part(part, n));
+    out.sample.insert(out.sample.end(), part.begin() + static_cast<ptrdiff_t>(5 + 5 * n),
+                      part.end());
+  }
   out.sums = sums.value();
   return out;
 }
@@ -206,46 +258,75 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
   return out;
 }
 
+// What the first pass finds out about one column.
 struct ColumnCheck {
   double sum = 0, low = 0, high = 0;
+  bool finite = true;
+  double first_mean = 0;
 };
+constexpr size_t kCheckSize = 5;
 
-// One read of a column; `least` is the smallest value allowed, `open` excludes it.
-Result<ColumnCheck> check_column(const Column& column, const std::string& name, bool positive,
-                                 int threads) {
-  const size_t segments = (column.size + kSegment - 1) / kSegment;
-  std::vector<stream::ColumnStatistics> parts(segments);
-  parallel_for(segments, threads, [&](size_t index) {
-    const size_t begin = index * kSegment;
-    const stream::ChunkColumn part = {.f64 = column.f64 != nullptr ? column.f64 + begin : nullptr,
-                                      .f32 = column.f32 != nullptr ? column.f32 + begin : nullptr};
-    parts[index] = stream::column_statistics(part, std::min(kSegment, column.size - begin));
-  });
-  ColumnCheck out{.sum = 0, .low = parts[0].low, .high = parts[0].high};
+// One segment of a column.
+void append_check(const Column& column, size_t segment, SegmentPart& part) {
+  const size_t begin = segment * kSegment;
+  const size_t count = std::min(kSegment, column.size - begin);
+  const stream::ChunkColumn chunk = {.f64 = column.f64 != nullptr ? column.f64 + begin : nullptr,
+                                     .f32 = column.f32 != nullptr ? column.f32 + begin : nullptr};
+  const stream::ColumnStatistics found = stream::column_statistics(chunk, count);
+  Sum first;
+  const size_t few = std::min(count, stream::kChunk);
+  for (size_t x = 0; x < few; ++x) first.add(column.at(begin + x) / static_cast<double>(few));
+  part.insert(part.end(),
+              {found.sum, found.low, found.high, found.finite ? 1.0 : 0.0, first.value()});
+}
+
+// Column `index` of the measuring pass (0: initial, i + 1: group i) put together.
+ColumnCheck merge_checks(const std::vector<SegmentPart>& parts, size_t index) {
+  const size_t at = index * kCheckSize;
+  ColumnCheck out{
+      .low = parts[0][at + 1], .high = parts[0][at + 2], .first_mean = parts[0][at + 4]};
   Sum sum;
-  bool fine = true;
-  for (const stream::ColumnStatistics& part : parts) {
-    sum.add(part.sum);
-    out.low = std::min(out.low, part.low);
-    out.high = std::max(out.high, part.high);
-    fine = fine && part.finite;
+  for (const SegmentPart& part : parts) {
+    sum.add(part[at]);
+    out.low = std::min(out.low, part[at + 1]);
+    out.high = std::max(out.high, part[at + 2]);
+    out.finite = out.finite && part[at + 3] == 1;
   }
   out.sum = sum.value();
-  if (fine && (positive ? out.low > 0 : out.low >= 0) && std::isfinite(out.sum)) return out;
-  for (size_t x = 0; x < column.size; ++x) {
+  return out;
+}
+
+// Names the first value between begin and end that the column may not have.
+Status check_values(const Column& column, const std::string& name, bool positive, size_t begin,
+                    size_t end) {
+  if (column.f64 == nullptr && column.f32 == nullptr) return {};  // not here: only its sums are
+  for (size_t x = begin; x < end; ++x) {
     const double value = column.at(x);
     if (std::isfinite(value) && (positive ? value > 0 : value >= 0)) continue;
     return invalid_argument(str_cat(name, "[", x, "]: found ", value, "; expected a finite number ",
                                     positive ? "above 0" : "of at least 0"));
   }
-  return invalid_argument(str_cat(name, ": sums to ", out.sum, "; expected a finite sum"));
+  return {};
 }
 
-Status normalise(StreamGroup& group, Normalization normalization, const std::string& name,
-                 int threads) {
-  CANDOR_TRY(const ColumnCheck found, check_column(group.reward, name, false, threads));
+Status check_column(const Column& column, const ColumnCheck& found, const std::string& name,
+                    bool positive) {
+  const bool fine = found.finite && (positive ? found.low > 0 : found.low >= 0);
+  if (fine && std::isfinite(found.sum)) return {};
+  if (!fine) {
+    CANDOR_RETURN_IF_ERROR(check_values(column, name, positive, 0, column.size));
+  }
+  return invalid_argument(str_cat(name, ": sums to ", found.sum, "; expected a finite sum"));
+}
+
+std::string reward_name(size_t group) { return str_cat("groups[", group, "].reward"); }
+
+Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization normalization,
+                 const std::string& name) {
+  CANDOR_RETURN_IF_ERROR(check_column(group.reward, found, name, false));
   group.low = found.low;
   group.top = found.high;
+  group.first_mean = found.first_mean;
   group.scale = 1;
   if (normalization == Normalization::kNone) return {};
   const double divisor = normalization == Normalization::kMax ? found.high : found.sum;
@@ -256,9 +337,8 @@ Status normalise(StreamGroup& group, Normalization normalization, const std::str
   return {};
 }
 
-}  // namespace
-
-Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization, int threads) {
+// Everything about a raw game that needs no read.
+Status check_shape(const StreamGame& raw) {
   const double lambda = raw.divergence.regularization;
   if (!(std::isfinite(lambda) && lambda > 0)) {
     return invalid_argument(
@@ -266,12 +346,9 @@ Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization,
   }
   if (raw.initial.size == 0) return invalid_argument("initial: is empty");
   if (raw.groups.empty()) return invalid_argument("groups: there is none; at least one is needed");
-  CANDOR_TRY(const ColumnCheck initial, check_column(raw.initial, "initial", true, threads));
-  raw.initial_scale = 1 / initial.sum;
-  raw.initial_low = initial.low * raw.initial_scale;
   std::set<std::string> names;
   for (size_t i = 0; i < raw.groups.size(); ++i) {
-    StreamGroup& group = raw.groups[i];
+    const StreamGroup& group = raw.groups[i];
     if (!names.insert(group.name).second) {
       return invalid_argument(str_cat("groups[", i, "].name: found ", quote(group.name),
                                       " a second time; names must differ"));
@@ -284,35 +361,82 @@ Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization,
       return invalid_argument(str_cat("groups[", i, "].reward: has ", group.reward.size,
                                       " entries; expected ", raw.initial.size));
     }
-    CANDOR_RETURN_IF_ERROR(
-        normalise(group, normalization, str_cat("groups[", i, "].reward"), threads));
   }
-  return raw;
+  return {};
 }
 
-Result<Solution> solve_stream(const StreamGame& game, int threads) {
+}  // namespace
+
+Status check_segment(const StreamGame& game, size_t segment) {
+  const size_t begin = segment * kSegment;
+  const size_t end = std::min(game.outcome_count(), begin + kSegment);
+  CANDOR_RETURN_IF_ERROR(check_values(game.initial, "initial", true, begin, end));
+  for (size_t i = 0; i < game.groups.size(); ++i) {
+    CANDOR_RETURN_IF_ERROR(check_values(game.groups[i].reward, reward_name(i), false, begin, end));
+  }
+  return {};
+}
+
+Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization normalization,
+                                               SegmentPasses& passes) {
+  CANDOR_RETURN_IF_ERROR(check_shape(raw));
+  const auto parts = passes.run("measure", [&](size_t index) {
+    SegmentPart part;
+    append_check(raw.initial, index, part);
+    for (const StreamGroup& group : raw.groups) append_check(group.reward, index, part);
+    return part;
+  });
+  if (!parts.has_value()) return std::optional<StreamGame>();
+  const ColumnCheck initial = merge_checks(*parts, 0);
+  CANDOR_RETURN_IF_ERROR(check_column(raw.initial, initial, "initial", true));
+  raw.initial_scale = 1 / initial.sum;
+  raw.initial_low = initial.low * raw.initial_scale;
+  for (size_t i = 0; i < raw.groups.size(); ++i) {
+    CANDOR_RETURN_IF_ERROR(
+        normalise(raw.groups[i], merge_checks(*parts, i + 1), normalization, reward_name(i)));
+  }
+  return std::optional<StreamGame>(std::move(raw));
+}
+
+Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization, int threads) {
+  AllSegments passes(segment_count(raw), threads);
+  CANDOR_TRY(std::optional<StreamGame> made, measure_game(std::move(raw), normalization, passes));
+  CANDOR_CHECK(made.has_value());  // every pass was run
+  return std::move(made).value();
+}
+
+Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes) {
   if (game.divergence.kind == DivergenceKind::kTv) {
     return invalid_argument(
         "divergence.name: tv is solved in memory only; give the arrays inline or another "
         "divergence");
   }
-  Solution out;
+  std::optional<Solution> out;
   if (game.divergence.kind == DivergenceKind::kKl) {
-    out = solve_kl_stream(game, threads);
+    out = solve_kl_stream(game, passes);
   } else {
-    const GameMoments moments = moments_of(game, threads);
+    const std::optional<GameMoments> moments = moments_of(game, passes);
+    if (!moments.has_value()) return std::optional<Solution>();
     const bool closed =
-        game.divergence.kind == DivergenceKind::kChi2 && chi2_inactive(game, moments);
-    out = closed ? solve_chi2_inactive(game, moments) : solve_lock_step(game, moments, threads);
+        game.divergence.kind == DivergenceKind::kChi2 && chi2_inactive(game, *moments);
+    out = closed ? solve_chi2_inactive(game, *moments) : solve_lock_step(game, *moments, passes);
   }
-  bool finite = std::isfinite(out.welfare) && std::isfinite(out.gap);
-  for (const GroupOutcome& group : out.groups) {
+  if (!out.has_value()) return std::optional<Solution>();
+  bool finite = std::isfinite(out->welfare) && std::isfinite(out->gap);
+  for (const GroupOutcome& group : out->groups) {
     finite = finite && std::isfinite(group.payment) && std::isfinite(group.valuation);
   }
   if (finite) return out;
   return invalid_argument(
       "the game cannot be solved in double precision: sizes times rewards over lambda are too "
       "large; scale lambda, sizes or rewards");
+}
+
+Result<Solution> solve_stream(const StreamGame& game, int threads) {
+  AllSegments passes(segment_count(game), threads);
+  CANDOR_TRY(std::optional<Solution> solution, solve_passes(game, passes));
+  CANDOR_CHECK(solution.has_value());  // every pass was run
+  return std::move(solution).value();
 }
 
 }  // namespace candor

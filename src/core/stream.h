@@ -28,6 +28,7 @@ struct StreamGroup {
   double scale = 1;  // times this it is normalised
   double low = 0;    // least and greatest reported reward
   double top = 1;
+  double first_mean = 0;  // the plain mean of the first outcomes: a cheap centre
 };
 
 // One game over a single block that is too large to copy: its columns are streamed in pieces and

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/stream.h"
@@ -18,6 +21,45 @@ static_assert(kSegment % stream::kChunk == 0);
 [[nodiscard]] inline size_t segment_count(const StreamGame& game) {
   return (game.outcome_count() + kSegment - 1) / kSegment;
 }
+
+// What one segment adds in one pass, as plain numbers: so that it can be written down and summed
+// elsewhere (shard.h) with the same result to the last bit.
+using SegmentPart = std::vector<double>;
+
+// Who runs the passes over the rewards. A solver asks for one pass after the other; which one comes
+// next, and what it needs, follows from the parts of the earlier ones alone.
+class SegmentPasses {
+ public:
+  SegmentPasses() = default;
+  virtual ~SegmentPasses() = default;
+  SegmentPasses(const SegmentPasses&) = delete;
+  SegmentPasses& operator=(const SegmentPasses&) = delete;
+
+  // The parts of all segments, in order; nothing where this process cannot know them all: then the
+  // solver stops.
+  virtual std::optional<std::vector<SegmentPart>> run(
+      const std::string& name, const std::function<SegmentPart(size_t segment)>& work) = 0;
+};
+
+// Reads everything here and now.
+class AllSegments : public SegmentPasses {
+ public:
+  AllSegments(size_t segments, int threads) : segments_(segments), threads_(threads) {}
+  std::optional<std::vector<SegmentPart>> run(
+      const std::string& name, const std::function<SegmentPart(size_t)>& work) override;
+
+ private:
+  size_t segments_;
+  int threads_;
+};
+
+// make_stream_game and solve_stream, stopping where a pass is not known.
+Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization normalization,
+                                               SegmentPasses& passes);
+Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes);
+
+// An error that names the first value of segment `segment` that no game may have.
+Status check_segment(const StreamGame& game, size_t segment);
 
 // Reads the chunks of one segment; the last one of the game is padded: p0 = 0, rewards repeated.
 class ChunkReader {
@@ -42,17 +84,20 @@ class ChunkReader {
 // A solution with names and sizes.
 [[nodiscard]] Solution outcomes_of(const StreamGame& game);
 
-// Every moment of the game that chi2 needs, with d_i = r_i - centre_i, and the extent of each
-// problem's total reward. One read.
+// Every moment of the game that chi2 needs, with d_i = r_i - centre_i, the extent of each problem's
+// total reward, and some outcomes, evenly spread. One read.
 struct GameMoments {
   stream::MomentRates rates;
-  stream::Moments sums;  // of p0 as it lies in the column
+  stream::Moments sums;        // of p0 as it lies in the column
+  std::vector<double> sample;  // [samples][n + 1]: initial and the rewards, as reported
 };
-[[nodiscard]] GameMoments moments_of(const StreamGame& game, int threads);
+[[nodiscard]] std::optional<GameMoments> moments_of(const StreamGame& game, SegmentPasses& passes);
 
-[[nodiscard]] Solution solve_kl_stream(const StreamGame& game, int threads);
+[[nodiscard]] std::optional<Solution> solve_kl_stream(const StreamGame& game,
+                                                      SegmentPasses& passes);
 // kl and tv excepted.
-[[nodiscard]] Solution solve_lock_step(const StreamGame& game, const GameMoments& moments,
-                                       int threads);
+[[nodiscard]] std::optional<Solution> solve_lock_step(const StreamGame& game,
+                                                      const GameMoments& moments,
+                                                      SegmentPasses& passes);
 
 }  // namespace candor

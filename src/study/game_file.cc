@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <memory>
 
+#include "base/file.h"
+#include "base/sha256.h"
 #include "base/strings.h"
 #include "formats/npy.h"
 #include "formats/safetensors.h"
@@ -147,7 +149,7 @@ namespace {
 
 // A streamed game's column, or nothing where the array must be converted.
 Result<std::optional<Column>> open_column(const Json& reference, const std::string& source,
-                                          const std::string& path, MappedGame& out) {
+                                          const std::string& path, MappedColumns& out) {
   CANDOR_TRY(const ArrayFile file, open_array(reference, source, path));
   CANDOR_TRY(const NumberRow row, file.number_row());
   if (!row.in_place()) return std::optional<Column>();
@@ -169,15 +171,17 @@ bool streamable(const Json& json) {
 
 }  // namespace
 
-Result<std::optional<MappedGame>> map_game(const std::string& path, int threads) {
-  CANDOR_TRY(const Json json, read_json_file(path));
-  if (!streamable(json)) return std::optional<MappedGame>();
+Result<std::optional<MappedColumns>> map_columns(const std::string& path) {
+  CANDOR_TRY(const std::string text, read_file(path));
+  CANDOR_TRY(const Json json, parse_json(text, path));
+  if (!streamable(json)) return std::optional<MappedColumns>();
   JsonReader in(json, path);
-  MappedGame out;
+  MappedColumns out;
+  out.digest = str_cat("sha256:", sha256_hex(text));
   static const std::vector<std::string> kKind = {"game/1"};
   in.choice("candor", kKind);
-  out.game.divergence = read_divergence(in);
-  const Normalization normalization = read_normalization(in);
+  out.raw.divergence = read_divergence(in);
+  out.normalization = read_normalization(in);
   const int64_t max_size = in.integer_or("max_size", Game().max_size, 1, Game().max_size);
   const Json& initial = in.any("initial");
   std::vector<std::pair<std::string, const Json*>> rewards;
@@ -187,23 +191,32 @@ Result<std::optional<MappedGame>> map_game(const std::string& path, int threads)
     group.group_size = static_cast<double>(fields.integer("size", 1, max_size));
     rewards.emplace_back(str_cat(fields.path(), ".reward"), &fields.any("reward"));
     in.adopt(fields.finish());
-    out.game.groups.push_back(std::move(group));
+    out.raw.groups.push_back(std::move(group));
   }
   CANDOR_RETURN_IF_ERROR(in.finish());
-  if (out.game.divergence.kind == DivergenceKind::kTv) return std::optional<MappedGame>();
+  if (out.raw.divergence.kind == DivergenceKind::kTv) return std::optional<MappedColumns>();
   CANDOR_TRY(const auto first, open_column(initial, path, "$.initial", out));
-  if (!first.has_value() || first->size < kSmallestStreamed) return std::optional<MappedGame>();
-  out.game.initial = *first;
+  if (!first.has_value() || first->size < kSmallestStreamed) return std::optional<MappedColumns>();
+  out.raw.initial = *first;
   for (size_t i = 0; i < rewards.size(); ++i) {
     CANDOR_TRY(const auto column, open_column(*rewards[i].second, path, rewards[i].first, out));
-    if (!column.has_value()) return std::optional<MappedGame>();
-    out.game.groups[i].reward = *column;
+    if (!column.has_value()) return std::optional<MappedColumns>();
+    out.raw.groups[i].reward = *column;
   }
-  Result<StreamGame> made = make_stream_game(std::move(out.game), normalization, threads);
-  if (!made.ok()) return invalid_argument(str_cat(path, ": $.", made.error().message));
-  out.game = std::move(made).value();
-  return std::optional<MappedGame>(std::move(out));
+  return std::optional<MappedColumns>(std::move(out));
 }
+
+Result<std::optional<MappedGame>> map_game(const std::string& path, int threads) {
+  CANDOR_TRY(std::optional<MappedColumns> columns, map_columns(path));
+  if (!columns.has_value()) return std::optional<MappedGame>();
+  Result<StreamGame> made =
+      make_stream_game(std::move(columns->raw), columns->normalization, threads);
+  if (!made.ok()) return invalid_argument(str_cat(path, ": $.", made.error().message));
+  return std::optional<MappedGame>(
+      {.game = std::move(made).value(), .files = std::move(columns->files)});
+}
+
+const std::vector<std::string>& normalization_names() { return kNormalizations; }
 
 Json game_json(const Game& game) {
   Json groups = Json::array();

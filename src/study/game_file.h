@@ -27,6 +27,14 @@ struct MappedGame {
   std::vector<std::shared_ptr<const void>> files;  // keep the columns valid
 };
 
+// The same before its columns are read: as make_stream_game takes it.
+struct MappedColumns {
+  StreamGame raw;
+  Normalization normalization = Normalization::kMax;
+  std::string digest;  // "sha256:..." of the game file's bytes; the arrays' files are not read
+  std::vector<std::shared_ptr<const void>> files;
+};
+
 // From this many outcomes on a game is streamed where it can be.
 inline constexpr size_t kSmallestStreamed = size_t{1} << 16;
 
@@ -35,6 +43,9 @@ inline constexpr size_t kSmallestStreamed = size_t{1} << 16;
 // candidates, blocks, tv; fewer than kSmallestStreamed outcomes.
 // Errors: as load_game.
 Result<std::optional<MappedGame>> map_game(const std::string& path, int threads);
+Result<std::optional<MappedColumns>> map_columns(const std::string& path);
+
+[[nodiscard]] const std::vector<std::string>& normalization_names();
 
 // The game/1 object of a game, rewards inline. `normalization` is written as given in the game, so
 // a reader normalises again: harmless, because normalised rewards stay as they are.
