@@ -173,8 +173,38 @@ def record_corpus():
     write("chat_template", "unknown.jinja", head + "{{ message['content'] }}{% endfor %}")
 
 
+def study_corpus():
+    """The files of the theory: a right one of each kind, and each with one thing wrong."""
+    groups = [{"name": "a", "size": 3, "reward": [1, 0.5, 0]}, {"name": "b", "size": 2, "reward": [0, 0.5, 1]}]
+    game = {"candor": "game/1", "divergence": {"name": "kl", "lambda": 0.5}, "normalization": "max", "initial": [1, 1, 2], "groups": groups}
+    table = {"candor": "table/1", "candidates": [{"name": "A", "divergence": "0"}, {"name": "B", "divergence": "5"}],
+             "groups": [{"name": "a", "size": 3, "valuations": ["0", "4294967296"]}], "menu_depends_on_reports": False, "half_widths": [["1", 2]]}
+    outline = {"digest": "sha256:0", "divergence": {"name": "kl", "lambda": 0.5}, "normalization": "max", "outcomes": 70000,
+               "groups": [{"name": "a", "size": 3}]}
+    measure = [1.0, 0.5, 1.5, 1.0, 1.0, 2.0, 0.0, 1.0, 1.0, 0.5]
+    files = {
+        "game": game, "table": table,
+        "blocks": {**game, "blocks": [1, 2]}, "bad_blocks": {**game, "blocks": [1e300]},
+        "candidates": {**game, "candidates": [[1, 0, 0], [0, 1, 1]]},
+        "array_elsewhere": {**game, "initial": {"file": "../none.npy"}},
+        "types": {"candor": "types/1", "types": [{"size": 1, "reward": [0, 1, 1]}]},
+        "rule": {"candor": "rule/1", "name": "r", "rows": [{"size": 1, "reward": [0, 1, 1], "allocation": [0, 0.5, 0.5]}]},
+        "state": {"candor": "state/1", "game": outline, "passes": [{"name": "measure", "parts": [measure]}]},
+        "state_short": {"candor": "state/1", "game": outline, "passes": [{"name": "measure", "parts": [measure[:3]]}]},
+        "state_moments": {"candor": "state/1", "game": {**outline, "divergence": {"name": "js", "lambda": 1}},
+                          "passes": [{"name": "measure", "parts": [measure]}, {"name": "moments", "parts": [[1, 0, 1, 0, 1, 0, 1, 0, 0, 1]]}]},
+        "accumulator": {"candor": "accumulator/1", "game": outline, "state": "none", "pass": "measure", "first_segment": 0, "parts": [measure]},
+        "accumulator_beyond": {"candor": "accumulator/1", "game": outline, "state": "none", "pass": "measure", "first_segment": 9, "parts": [measure]},
+        "accumulator_zeros": {"candor": "accumulator/1", "game": outline, "state": "none", "pass": "measure", "first_segment": 0, "parts": [[0.0] * 10]},
+    }
+    for name, value in files.items():
+        write("study_json", name + ".json", json.dumps(value).encode())
+    write("study_json", "not_json.json", b"{\"candor\": ")
+
+
 if __name__ == "__main__":
     gguf_corpus()
     array_corpus()
     tokenizer_corpus()
     record_corpus()
+    study_corpus()
