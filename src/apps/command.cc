@@ -131,7 +131,12 @@ void print_table(const std::vector<std::vector<std::string>>& rows) {
     std::string line;
     for (size_t i = 0; i < row.size(); ++i) {
       const std::string padding(widths[i] - row[i].size(), ' ');
-      const bool right = i > 0 && (&row == &rows.front() || looks_like_number(row[i]));
+      // A header stands where its column does, which the first row below it decides.
+      const bool header = &row == &rows.front();
+      const bool number =
+          header ? rows.size() > 1 && i < rows[1].size() && looks_like_number(rows[1][i])
+                 : looks_like_number(row[i]);
+      const bool right = i > 0 && number;
       line += (i > 0 ? "  " : "") + (right ? padding + row[i] : row[i] + padding);
     }
     std::printf("%s\n", std::string(line.substr(0, line.find_last_not_of(' ') + 1)).c_str());
