@@ -5,74 +5,19 @@
 // seconds of solve_stream (columns mapped and in the page cache), of a plain read of the same
 // bytes, and of as many exponentials as the problem has, with the same number of threads;
 // interleaved. bench/solve_large.py makes the games and adds the peers.
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "bench/solve_large.cc"
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-// After highway.h.
-#include <hwy/contrib/math/math-inl.h>
-
 #include "base/parallel.h"
+#include "bench/probes.h"
 #include "study/game_file.h"
 
-HWY_BEFORE_NAMESPACE();
-namespace candor::bench::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// The sum of `count` doubles.
-double read_part(const double* values, size_t count) {
-  const hn::ScalableTag<double> d;
-  const size_t lanes = hn::Lanes(d);
-  auto a = hn::Zero(d);
-  auto b = hn::Zero(d);
-  auto c = hn::Zero(d);
-  auto e = hn::Zero(d);
-  for (size_t x = 0; x + 4 * lanes <= count; x += 4 * lanes) {
-    a = hn::Add(a, hn::LoadU(d, values + x));
-    b = hn::Add(b, hn::LoadU(d, values + x + lanes));
-    c = hn::Add(c, hn::LoadU(d, values + x + 2 * lanes));
-    e = hn::Add(e, hn::LoadU(d, values + x + 3 * lanes));
-  }
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(a, b), hn::Add(c, e))));
-}
-
-// The sum of exp over a hot buffer, `count` times in all.
-double exp_part(const double* buffer, size_t size, size_t count) {
-  const hn::ScalableTag<double> d;
-  const size_t lanes = hn::Lanes(d);
-  auto a = hn::Zero(d);
-  auto b = hn::Zero(d);
-  for (size_t done = 0; done < count; done += size) {
-    for (size_t x = 0; x + 2 * lanes <= size; x += 2 * lanes) {
-      a = hn::Add(a, hn::Exp(d, hn::LoadU(d, buffer + x)));
-      b = hn::Add(b, hn::Exp(d, hn::LoadU(d, buffer + x + lanes)));
-    }
-  }
-  return hn::GetLane(hn::SumOfLanes(d, hn::Add(a, b)));
-}
-}  // namespace candor::bench::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 namespace candor::bench {
-HWY_EXPORT(read_part);
-HWY_EXPORT(exp_part);
 
 namespace {
-
-template <typename Work>
-double seconds(const Work& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
 
 volatile double sink = 0;
 
@@ -85,8 +30,7 @@ void read_column(const Column& column) {
   const size_t parts = (count + kPart - 1) / kPart;
   std::vector<double> sums(parts);
   parallel_for(parts, 0, [&](size_t i) {
-    sums[i] =
-        HWY_DYNAMIC_DISPATCH(read_part)(values + i * kPart, std::min(kPart, count - i * kPart));
+    sums[i] = read_part(values + i * kPart, std::min(kPart, count - i * kPart));
   });
   for (const double sum : sums) sink = sink + sum;
 }
@@ -97,9 +41,7 @@ void exponentials(size_t count) {
   for (size_t x = 0; x < kHot; ++x) buffer[x] = -static_cast<double>(x) / 100;
   const size_t parts = 64;
   std::vector<double> sums(parts);
-  parallel_for(parts, 0, [&](size_t i) {
-    sums[i] = HWY_DYNAMIC_DISPATCH(exp_part)(buffer.data(), kHot, count / parts);
-  });
+  parallel_for(parts, 0, [&](size_t i) { sums[i] = exp_part(buffer.data(), kHot, count / parts); });
   for (const double sum : sums) sink = sink + sum;
 }
 
@@ -122,14 +64,10 @@ int run(const char* file, int rounds) {
     }));
     exp_s.push_back(seconds([&] { exponentials((n + 1) * game.outcome_count()); }));
   }
-  const auto middle = [](std::vector<double> times) {
-    std::ranges::nth_element(times, times.begin() + static_cast<ptrdiff_t>(times.size() / 2));
-    return times[times.size() / 2];
-  };
   std::printf(
       "{\"outcomes\": %zu, \"groups\": %zu, \"rounds\": %d, \"reads\": %d, \"solve_s\": %.5f, "
       "\"read_s\": %.5f, \"exp_s\": %.5f}\n",
-      game.outcome_count(), n, rounds, reads, middle(solve_s), middle(read_s), middle(exp_s));
+      game.outcome_count(), n, rounds, reads, median(solve_s), median(read_s), median(exp_s));
   return 0;
 }
 
@@ -143,4 +81,3 @@ int main(int argc, char** argv) {
   }
   return candor::bench::run(argv[1], argc > 2 ? std::atoi(argv[2]) : 7);
 }
-#endif

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Small games solved in 50-digit arithmetic, straight from the definitions of MATH 2 and 3.
+"""Small games solved in 100-digit arithmetic, straight from the definitions of MATH 2 and 3.
 
     python tools/make_exact_goldens.py tests/golden/exact_games.jsonl [GAMES]
 
@@ -8,12 +8,13 @@ are the textbook ones, the dual variable is found by a bracketing root finder, a
 plain difference of two welfares. `core/exact_games_test.cc` compares.
 """
 import json
+import multiprocessing
 import random
 import sys
 
 from mpmath import exp, findroot, lambertw, log, mp, mpf, sqrt
 
-mp.dps = 50
+mp.dps = 100
 
 
 def family(name, a):
@@ -50,13 +51,13 @@ def solve(functions, strength, initial, total):
         return sum(p * inverse((s - mu) / strength) for p, s in zip(initial, total)) - 1
 
     low, high = best - strength * slope(1 / top), best - strength * slope(mpf(1))
-    if high - low < mpf(10) ** -40:
+    if high - low < mpf(10) ** -90:
         mu = high
     elif excess(low) <= 0:
         mu = low
     else:
-        mu = findroot(excess, (low, high), solver="anderson", tol=mpf(10) ** -80, maxsteps=400, verify=False)
-    assert abs(excess(mu)) < mpf(10) ** -35, (excess(mu), mu)
+        mu = findroot(excess, (low, high), solver="anderson", tol=mpf(10) ** -180, maxsteps=1000, verify=False)
+    assert abs(excess(mu)) < mpf(10) ** -85, (excess(mu), mu)
     return [inverse((s - mu) / strength) for s in total]
 
 
@@ -89,12 +90,18 @@ def one_game(random_source, name):
             "payments": [float(p) for p in payments]}
 
 
+NAMES = ["kl", "chi2", "reverse_kl", "js", "hellinger", "jeffreys", "alpha"]
+
+
+def line(index):
+    source = random.Random(f"20261124 {index}")
+    return json.dumps(one_game(source, NAMES[index % len(NAMES)]), separators=(",", ":")) + "\n"
+
+
 def main(path, games):
-    names = ["kl", "chi2", "reverse_kl", "js", "hellinger", "jeffreys", "alpha"]
-    source = random.Random(20261124)
-    with open(path, "w", encoding="utf-8") as out:
-        for index in range(games):
-            out.write(json.dumps(one_game(source, names[index % len(names)]), separators=(",", ":")) + "\n")
+    with multiprocessing.Pool() as pool, open(path, "w", encoding="utf-8") as out:
+        out.writelines(pool.imap(line, range(games), chunksize=50))
 
 
-main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 1400)
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10000)

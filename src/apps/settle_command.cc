@@ -12,7 +12,7 @@ namespace candor {
 
 namespace {
 
-struct SettleOptions {
+struct SettleCommandOptions {
   std::string table;
   bool prices = false;
 };
@@ -48,9 +48,10 @@ void print_settlement(const Table& table, const Settlement& settlement, bool pri
   }
 }
 
-CommandResult run_settle(const SettleOptions& settle_options, const CommonOptions& options) {
+CommandResult run_settle(const SettleCommandOptions& settle_options, const CommonOptions& options) {
   CANDOR_TRY(const LoadedTable loaded, load_table(settle_options.table));
-  const Settlement settlement = settle(loaded.table);
+  const Settlement settlement =
+      settle(loaded.table, {.prices = settle_options.prices, .threads = options.threads});
   if (options.json()) {
     CANDOR_TRY(const std::string text,
                canonical_json(settlement_json(loaded.table, loaded.digest, settlement,
@@ -65,7 +66,7 @@ CommandResult run_settle(const SettleOptions& settle_options, const CommonOption
 }  // namespace
 
 void add_settle_command(CLI::App& app, CommonOptions& options) {
-  auto own = std::make_shared<SettleOptions>();
+  auto own = std::make_shared<SettleCommandOptions>();
   CLI::App* command =
       add_command(app,
                   {"settle", "Winner and payments of a valuation table, in integers, bit-exact",

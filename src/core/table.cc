@@ -4,7 +4,9 @@
 #include <set>
 
 #include "base/check.h"
+#include "base/parallel.h"
 #include "base/strings.h"
+#include "core/table_kernels.h"
 
 namespace candor {
 
@@ -113,30 +115,108 @@ size_t winner_under_report(const Table& table, size_t group, int64_t group_size,
   return best;
 }
 
-Settlement settle(const Table& table) {
-  CANDOR_CHECK(check_table(table).ok());
-  const std::vector<Int128> sums = totals(table);
-  Settlement settlement;
-  for (size_t i = 0; i < table.groups.size(); ++i) {
-    const Table::Group& group = table.groups[i];
-    // B_i from the totals of all, so that V is read once more and not n times.
-    std::vector<Int128> others = sums;
-    for (size_t k = 0; k < others.size(); ++k) {
-      others[k] -= Int128{group.group_size} * group.valuations[k];
-    }
-    if (i == 0) {
-      settlement.winner = winner_under_report(table, 0, group.group_size, group.valuations, others);
-      settlement.welfare = sums[settlement.winner];
-    }
-    const size_t winner = settlement.winner;
-    const Int128 best = *std::max_element(others.begin(), others.end());
-    Settlement::Group out{.name = group.name, .group_size = group.group_size, .prices = {}};
-    out.valuation = Int128{group.group_size} * group.valuations[winner];
-    out.payment = best - others[winner];
-    out.utility = out.valuation - out.payment;
-    for (const Int128 other : others) out.prices.push_back(best - other);
-    settlement.groups.push_back(std::move(out));
+namespace {
+
+// Whether every total, with and without a group, stays below 2^62.
+bool fits_64_bits(const Table& table) {
+  Int128 most = 0;
+  for (const Table::Candidate& candidate : table.candidates) {
+    most = std::max(
+        most, Int128{candidate.divergence < 0 ? -candidate.divergence : candidate.divergence});
   }
+  for (const Table::Group& group : table.groups) most += Int128{group.group_size} * kFixedPointOne;
+  return most < kFixedPointLimit;
+}
+
+// T_k in 64 bits; every thread sums a stretch of groups.
+std::vector<int64_t> small_totals(const Table& table, int threads) {
+  const size_t count = table.candidates.size();
+  const size_t stretches = std::min<size_t>(table.groups.size(), 64);
+  std::vector<std::vector<int64_t>> parts(stretches);
+  std::vector<char> fine(stretches, 1);
+  parallel_for(stretches, threads, [&](size_t part) {
+    parts[part].assign(count, 0);
+    const size_t begin = part * table.groups.size() / stretches;
+    const size_t end = (part + 1) * table.groups.size() / stretches;
+    for (size_t i = begin; i < end; ++i) {
+      const Table::Group& group = table.groups[i];
+      const bool in_range =
+          table::add_row(group.valuations.data(), group.group_size, count, parts[part].data());
+      fine[part] = static_cast<char>(fine[part] != 0 && in_range);
+    }
+  });
+  CANDOR_CHECK(std::ranges::all_of(fine, [](char one) { return one != 0; }),
+               "valuations are 0..2^32: check_table");
+  std::vector<int64_t> sums(count);
+  for (size_t k = 0; k < count; ++k) {
+    sums[k] = -table.candidates[k].divergence;
+    for (const auto& part : parts) sums[k] += part[k];
+  }
+  return sums;
+}
+
+// max_k B_i(k), in the integers that suffice.
+Int128 best_without(const Table::Group& group, const std::vector<int64_t>& small,
+                    const std::vector<Int128>& sums) {
+  if (!small.empty()) {
+    return table::best_without_row(group.valuations.data(), group.group_size, small.size(),
+                                   small.data());
+  }
+  Int128 best = sums[0] - Int128{group.group_size} * group.valuations[0];
+  for (size_t k = 1; k < sums.size(); ++k) {
+    best = std::max(best, sums[k] - Int128{group.group_size} * group.valuations[k]);
+  }
+  return best;
+}
+
+size_t winner_of(const Table& table, const std::vector<Int128>& sums) {
+  size_t best = 0;
+  for (size_t k = 1; k < sums.size(); ++k) {
+    const bool tie = sums[k] == sums[best];
+    if (sums[k] > sums[best] || (tie && precedes(table, 0, table.groups[0].valuations, k, best))) {
+      best = k;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+Settlement settle(const Table& table, const SettleOptions& options) {
+  CANDOR_CHECK(!table.candidates.empty() && !table.groups.empty());
+  for (const Table::Group& group : table.groups) {
+    CANDOR_CHECK(group.group_size >= 1 && group.valuations.size() == table.candidates.size());
+  }
+  std::vector<int64_t> small;
+  if (fits_64_bits(table)) small = small_totals(table, options.threads);
+  const std::vector<Int128> sums =
+      small.empty() ? totals(table) : std::vector<Int128>(small.begin(), small.end());
+  Settlement settlement;
+  settlement.winner = winner_of(table, sums);
+  settlement.welfare = sums[settlement.winner];
+  settlement.groups.resize(table.groups.size());
+  static constexpr size_t kGroups = 64;  // a thread's share at a time
+  const size_t shares = (table.groups.size() + kGroups - 1) / kGroups;
+  const auto settle_group = [&](size_t i) {
+    const Table::Group& group = table.groups[i];
+    Settlement::Group& out = settlement.groups[i];
+    out.name = group.name;
+    out.group_size = group.group_size;
+    const Int128 best = best_without(group, small, sums);
+    const auto others = [&](size_t k) {
+      return sums[k] - Int128{group.group_size} * group.valuations[k];
+    };
+    out.valuation = Int128{group.group_size} * group.valuations[settlement.winner];
+    out.payment = best - others(settlement.winner);
+    out.utility = out.valuation - out.payment;
+    for (size_t k = 0; options.prices && k < sums.size(); ++k) {
+      out.prices.push_back(best - others(k));
+    }
+  };
+  parallel_for(shares, options.threads, [&](size_t share) {
+    const size_t end = std::min(table.groups.size(), (share + 1) * kGroups);
+    for (size_t i = share * kGroups; i < end; ++i) settle_group(i);
+  });
   return settlement;
 }
 

@@ -46,9 +46,16 @@ struct Settlement {
   std::vector<Group> groups;
 };
 
+struct SettleOptions {
+  bool prices = true;  // false leaves Settlement::Group::prices empty: no memory of size n x K
+  int threads = 0;     // 0: all cores
+};
+
 // The exact settlement: same bytes on every machine and for any number of threads.
 // REQUIRES: check_table(table).ok().
-[[nodiscard]] Settlement settle(const Table& table);
+// Cost      V is read twice: for the totals, and for every group's best without it. 64-bit lanes
+//           where all sums fit (fewer than 2^29 agents together), else 128-bit integers.
+[[nodiscard]] Settlement settle(const Table& table, const SettleOptions& options = {});
 
 // B_i(k) = T_k - w_i V[i][k] for every k: what the others and the divergence make of each
 // candidate.
