@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 
@@ -115,6 +116,11 @@ CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule,
   if (loaded.table.menu_depends_on_reports) {
     std::printf("The menu depends on the reports: this audit takes the menu as it stands.\n");
   }
+  if (rule == PaymentRule::kAffine && !audit.profitable) {
+    std::printf(
+        "Certificate: at its prices the truth is worth the maximum over all candidates to every "
+        "group, reachable or not.\n");
+  }
   print_attacks(attacks);
   return audit.profitable ? 1 : 0;
 }
@@ -159,6 +165,12 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
   }
   print_audit(own.payments, audit->profitable, rows);
   std::printf("A gain counts above %s.\n", format_short(audit->threshold, 3).c_str());
+  if (rule == PaymentRule::kAffine) {
+    double most = 0;
+    for (const GroupAudit& group : audit->groups) most = std::max(most, group.certificate);
+    std::printf("Certificate: no report of any group gains more than %s.\n",
+                format_short(most, 3).c_str());
+  }
   print_attacks(attacks);
   return audit->profitable ? 1 : 0;
 }

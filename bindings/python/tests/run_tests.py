@@ -3,6 +3,7 @@
 Python tests, the type check and the tutorial there. Exit 77, saying why, where pip cannot reach
 packages."""
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def main(scratch):
     subprocess.run([*pip, str(source)], check=True)
     tests = source / "bindings" / "python"
     subprocess.run([python, tests / "tests" / "test_candor.py"], cwd=scratch, check=True)
+    for sample in re.findall(r"```python\n(.*?)```", (source / "README.md").read_text(), re.S):
+        subprocess.run([python, "-c", sample], cwd=scratch, check=True)
     (scratch / "sample.py").write_text(SAMPLE)
     subprocess.run([python, "-m", "mypy", "--strict", "sample.py"], cwd=scratch, check=True)
     subprocess.run([python, "-c", NOTEBOOK, tests / "tutorial.ipynb"], cwd=scratch, check=True)
