@@ -1,4 +1,4 @@
-// The program `candor` from outside: stdout, stderr and exit codes of solve, settle and audit.
+// The program `candor` from outside: stdout, stderr and exit codes of the theory's commands.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -270,6 +270,67 @@ TEST_F(CliTest, FullDisk) {
                               " settle t.json --format json >/dev/full 2>err";
   EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 4);
   EXPECT_TRUE(contains(*read_file(folder_ / "err"), "standard output"));
+}
+
+TEST_F(CliTest, LabTellsImplementableRulesFromOthers) {
+  const std::string game = catalog("sun2025/fig1_shape.json");
+  const Outcome fine = candor("lab sw_max " + game + " --steps 4 --format json --report lab.html");
+  EXPECT_EQ(fine.code, 0) << fine.err;
+  const Json json = *parse_json(fine.out, "stdout");
+  EXPECT_TRUE(json["rules"][0]["implementable"].get<bool>());
+  EXPECT_TRUE(contains(*read_file(folder_ / "lab.html"), "<svg"));
+  EXPECT_EQ(candor("lab max_min " + game + " --steps 1").code, 1);
+  EXPECT_TRUE(contains(candor("lab swmax " + game).err, "did you mean \"sw_max\""));
+  EXPECT_EQ(candor("lab swmax " + game).code, 2);
+  EXPECT_EQ(candor("lab " + game).code, 2);
+  EXPECT_TRUE(contains(candor("lab nash " + game + " --group gruop").err, "--group"));
+  write("types.json", R"({"candor":"types/1","types":[{"size":1,"reward":[1]}]})");
+  const Outcome types = candor("lab sw_max " + game + " --types types.json");
+  EXPECT_EQ(types.code, 3);
+  EXPECT_TRUE(contains(types.err, "types.json: $.types[0].reward: has 1 entries")) << types.err;
+}
+
+TEST_F(CliTest, NoiseNeedsANoiseAndAPlanATarget) {
+  const std::string game = catalog("sun2025/fig1_shape.json");
+  const Outcome fine =
+      candor("noise " + game + " --draws 20 --format json --target-epsilon 0.1 --report n.html");
+  EXPECT_EQ(fine.code, 0) << fine.err;
+  const Json json = *parse_json(fine.out, "stdout");
+  EXPECT_LE(json["plan"]["epsilon"].get<double>(), 0.1);
+  EXPECT_LE(json["worst_loss_found"].get<double>(), json["loss_bound"].get<double>());
+  EXPECT_TRUE(contains(*read_file(folder_ / "n.html"), "<svg"));
+  EXPECT_EQ(candor("noise " + game + " --noise white").code, 2);
+  EXPECT_EQ(candor("noise " + game + " --epsilon 0").code, 2);
+  write("t.json", kTable);
+  const Outcome table = candor("noise t.json");
+  EXPECT_EQ(table.code, 3);
+  EXPECT_TRUE(contains(table.err, "half_widths: is missing")) << table.err;
+}
+
+TEST_F(CliTest, AuditSearchesAttacksWhenAsked) {
+  const std::string game = catalog("candor/chi2_split.json");
+  const Outcome plain = candor("audit " + game + " --format json");
+  EXPECT_FALSE(contains(plain.out, "attacks"));
+  const Outcome found = candor("audit " + game + " --attacks --format json --report a.html");
+  EXPECT_EQ(found.code, 0) << found.err;  // attacks do not make an audit fail
+  const Json json = *parse_json(found.out, "stdout");
+  EXPECT_EQ(json["attacks"].size(), 3U);
+  EXPECT_TRUE(contains(*read_file(folder_ / "a.html"), "<svg"));
+}
+
+TEST_F(CliTest, CatalogNamesWhatItDoesNotKnow) {
+  const std::string dir = " --dir " + std::string(CANDOR_SOURCE_DIR) + "/catalog";
+  const Outcome one = candor("catalog thm3_3_dsic" + dir);
+  EXPECT_EQ(one.code, 0) << one.err;
+  EXPECT_TRUE(contains(one.out, "agrees"));
+  const Outcome none = candor("catalog thm3_3_dsik" + dir);
+  EXPECT_EQ(none.code, 2);
+  EXPECT_TRUE(contains(none.err, "did you mean \"thm3_3_dsic\"")) << none.err;
+  EXPECT_EQ(candor("catalog --dir nowhere").code, 3);
+  fs::create_directory(folder_ / "c");
+  write("c/catalog.json", R"({"candor":"catalog/1","entries":[{"name":"x","source":"s","claim":"c",
+    "run":{"command":"solve"},"value":"welfare","says":{"equal":1}}]})");
+  EXPECT_TRUE(contains(candor("catalog --dir c").err, "expected one of equals"));
 }
 
 }  // namespace
