@@ -87,7 +87,7 @@ CommandResult run_shard(const SolveOptions& own, const CommonOptions& options) {
   if (!columns.has_value()) {
     return invalid_argument(
         str_cat(own.game, ": shards need every array in a file, f32 or f64, of ", kSmallestStreamed,
-                " outcomes or more in one block, without candidates, and not tv"));
+                " outcomes or more in one block, without candidates"));
   }
   ShardFile file{.game = outline_of(*columns), .state = {}, .accumulator = {}};
   ShardState state{.game = file.game, .passes = {}};

@@ -50,6 +50,11 @@ struct PaymentRoute {
 // subtraction and to the model.
 void add_payment(BlockSolution& out, const PaymentRoute& route);
 
+// What one outcome lacks to the optimum of a tv problem, per unit of p0: f*(t) + f(r) - t r >= 0 at
+// slope t = s - max s + L in (-inf, L], ratio r and excess r - 1. The dual variable of every tv
+// problem is max s - L.
+[[nodiscard]] double tv_lack(double slope, double ratio, double excess, double strength);
+
 // One per kind of divergence; each REQUIRES its own.
 [[nodiscard]] BlockSolution solve_kl(const Block& block);
 [[nodiscard]] BlockSolution solve_chi2(const Block& block);

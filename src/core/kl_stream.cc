@@ -63,7 +63,9 @@ stream::KlRates kl_rates(const StreamGame& game) {
   return rates;
 }
 
-KlSegment kl_segment(const StreamGame& game, const stream::KlRates& shared, size_t index) {
+// `centres` [n], or empty: the segment finds its own pilot centres.
+KlSegment kl_segment(const StreamGame& game, const stream::KlRates& shared,
+                     const std::vector<double>& centres, size_t index) {
   const size_t n = game.groups.size();
   stream::KlRates rates = shared;
   stream::KlSums sums{.lean = std::vector<double>(n),
@@ -75,6 +77,7 @@ KlSegment kl_segment(const StreamGame& game, const stream::KlRates& shared, size
                 .lean = std::vector<ScaledSum>(n),
                 .curve = std::vector<ScaledSum>(n),
                 .others = std::vector<ScaledSum>(n)};
+  if (!centres.empty()) out.centre = rates.centre = centres;
   ChunkReader reader(game, index);
   while (reader.next()) {
     if (out.centre.empty()) {
@@ -171,18 +174,62 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
 
 }  // namespace
 
+namespace {
+
+// The game's sums around some centres.
+struct KlSums {
+  std::vector<KlSegment> segments;
+  ScaledSum total;                  // mass
+  std::vector<KlPayment> payments;  // [n]
+};
+
+std::optional<KlSums> kl_pass(const StreamGame& game, const stream::KlRates& rates,
+                              const std::string& name, const std::vector<double>& centres,
+                              SegmentPasses& passes) {
+  const auto parts = passes.run(name, [&](size_t index) {
+    return to_part(kl_segment(game, rates, centres, index), rates.wide);
+  });
+  if (!parts.has_value()) return std::nullopt;
+  KlSums out;
+  for (const SegmentPart& part : *parts)
+    out.segments.push_back(from_part(part, game.groups.size()));
+  for (const KlSegment& segment : out.segments) {
+    out.total.add(segment.mass.value(), segment.mass.exponent);
+  }
+  const double strength = game.divergence.regularization;
+  for (size_t i = 0; i < game.groups.size(); ++i) {
+    const double unit = game.groups[i].group_size * game.groups[i].scale / strength;
+    out.payments.push_back(kl_payment(out.segments, out.total, i, unit, strength));
+  }
+  return out;
+}
+
+// Pilot centres that turned out too far from v_i cost a payment its digits: a second read around
+// the means that the first one found restores them.
+bool needs_second_read(const KlSums& sums, const stream::KlRates& rates) {
+  static constexpr double kWorstCondition = 1e3;
+  for (size_t i = 0; i < sums.payments.size(); ++i) {
+    if (!rates.wide[i] && !(sums.payments[i].condition < kWorstCondition)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& passes) {
   const double strength = game.divergence.regularization;
   const stream::KlRates rates = kl_rates(game);
-  const auto parts = passes.run(
-      "kl", [&](size_t index) { return to_part(kl_segment(game, rates, index), rates.wide); });
-  if (!parts.has_value()) return std::nullopt;
-  std::vector<KlSegment> segments;
-  for (const SegmentPart& part : *parts) segments.push_back(from_part(part, game.groups.size()));
-  ScaledSum total;
-  for (const KlSegment& segment : segments) {
-    total.add(segment.mass.value(), segment.mass.exponent);
+  std::optional<KlSums> sums = kl_pass(game, rates, "kl", {}, passes);
+  if (!sums.has_value()) return std::nullopt;
+  const bool again = needs_second_read(*sums, rates);
+  if (again) {
+    std::vector<double> means;
+    for (const KlPayment& payment : sums->payments) means.push_back(payment.mean);
+    sums = kl_pass(game, rates, "kl centred", means, passes);
+    if (!sums.has_value()) return std::nullopt;
   }
+  const std::vector<KlSegment>& segments = sums->segments;
+  const ScaledSum& total = sums->total;
   Solution out = outcomes_of(game);
   const double log_mass =
       total.exponent * kLog2 + std::log(total.value()) + std::log(game.initial_scale);
@@ -198,7 +245,7 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
   for (size_t i = 0; i < game.groups.size(); ++i) {
     const StreamGroup& group = game.groups[i];
     const double worth = group.group_size * group.scale;
-    const KlPayment found = kl_payment(segments, total, i, worth / strength, strength);
+    const KlPayment& found = sums->payments[i];
     GroupOutcome& outcome = out.groups[i];
     outcome.valuation = worth * found.mean;
     valuations.add(outcome.valuation);
@@ -222,7 +269,7 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
   }
   out.divergence = std::max(0.0, valuations.value() - out.welfare);
   out.gap = kRounding * (spread + strength);
-  out.reads = 1;
+  out.reads = again ? 2 : 1;
   return out;
 }
 

@@ -104,18 +104,10 @@ class LockStep {
     const auto parts = passes_.run(name, [&](size_t index) {
       Sums sums = empty;
       Outcome outcome = blank();
-      ChunkReader reader(game_, index);
-      const auto value = [](const stream::ChunkColumn& column, size_t x) {
-        return column.f64 != nullptr ? column.f64[x] : static_cast<double>(column.f32[x]);
-      };
-      while (reader.next()) {
-        for (size_t x = 0; x < reader.count(); ++x) {
-          fill(
-              value(reader.view().initial, x),
-              [&](size_t i) { return value(reader.view().rewards[i], x); }, outcome);
-          add(outcome, sums);
-        }
-      }
+      visit_segment(game_, index, [&](size_t, double initial, const auto& reward) {
+        fill(initial, reward, outcome);
+        add(outcome, sums);
+      });
       SegmentPart part;
       for (const Sum* sum : sums.all()) part.push_back(sum->value());
       return part;

@@ -72,9 +72,11 @@ Status check_parts(const StreamGame& raw, const PassRecord& record) {
   const size_t n = raw.groups.size();
   const auto fits = [&](size_t size) {
     if (record.name == "measure") return size == 5 * (n + 1);
-    if (record.name == "kl") return size == 2 + 5 * n;
+    if (record.name.starts_with("kl")) return size == 2 + 5 * n;
     if (record.name == "moments") return size >= 5 + 5 * n && (size - 5 - 5 * n) % (n + 1) == 0;
     if (record.name == "price") return size == 4 + 4 * n;
+    if (record.name == "top") return size == 3 + 2 * n;
+    if (record.name == "tv") return size == 3 + 5 * n;
     return record.name.starts_with("newton ") && size == 2 * (n + 1);
   };
   for (size_t segment = 0; segment < record.parts.size(); ++segment) {

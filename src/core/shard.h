@@ -16,8 +16,9 @@ namespace candor {
 // sums become the next state, or the solution. It is solve_stream's own code that runs, so the
 // solution has the same bits for any number of shards, on one instruction set.
 //
-// Passes   kl: measure, kl. chi2 with no outcome at zero mass: measure, moments. Other f: measure,
-//          moments, a few Newton steps, price.
+// Passes   kl: measure, kl (and once more where stakes are large). chi2 with no outcome at zero
+// mass: measure, moments. tv: measure, top,
+//          tv. Other f: measure, moments, a few Newton steps, price.
 // Size     of a state: passes x segments x some 5n + 5 numbers.
 
 // One pass, known for every segment.

@@ -80,7 +80,8 @@ TEST(Shard, EveryNumberOfShardsGivesTheBitsOfOneMachine) {
                                            {DivergenceKind::kHellinger, 2, 0.5, 0},
                                            {DivergenceKind::kReverseKl, 2, 0.5, 0},
                                            {DivergenceKind::kAlpha, 1.5, 0.5, 0},
-                                           {DivergenceKind::kAlpha, 3, 0.5, 0}}) {
+                                           {DivergenceKind::kAlpha, 3, 0.5, 0},
+                                           {DivergenceKind::kTv, 2, 0.4, 3}}) {
     SCOPED_TRACE(divergence_name(one.kind));
     const Columns data = columns(one.kind, one.alpha, one.strength, 5);
     const Solution whole =

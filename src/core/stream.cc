@@ -406,14 +406,11 @@ Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization,
 }
 
 Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes) {
-  if (game.divergence.kind == DivergenceKind::kTv) {
-    return invalid_argument(
-        "divergence.name: tv is solved in memory only; give the arrays inline or another "
-        "divergence");
-  }
   std::optional<Solution> out;
   if (game.divergence.kind == DivergenceKind::kKl) {
     out = solve_kl_stream(game, passes);
+  } else if (game.divergence.kind == DivergenceKind::kTv) {
+    out = solve_tv_stream(game, passes);
   } else {
     const std::optional<GameMoments> moments = moments_of(game, passes);
     if (!moments.has_value()) return std::optional<Solution>();

@@ -52,10 +52,12 @@ Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization,
 // allocation is left empty.
 //
 // Source   Sun et al. 2025, Def 3.1 and p^AFF (Sec. 3); MATH 3 for the formulas.
-// Cost     reads of the rewards, in Solution::reads: KL one; chi2 one while no outcome loses its
-//          mass in any of the n+1 problems. Otherwise one read to measure the game, one a Newton
-//          step of all n+1 problems together (they start from a sample's solution), one to price.
-// Errors   kInvalidArgument for tv, and where double precision does not suffice.
+// Cost     reads of the rewards, in Solution::reads: KL one (two where large stakes make the first
+//          one's centres too coarse); chi2 one while no outcome loses its
+//          mass in any of the n+1 problems; tv two. Otherwise one read to measure the game, one a
+//          Newton step of all n+1 problems together (they start from a sample's solution), one to
+//          price.
+// Errors   kInvalidArgument where double precision does not suffice.
 // Threads  as make_stream_game. Equal bits for any number of threads on one instruction set.
 Result<Solution> solve_stream(const StreamGame& game, int threads = 0);
 

@@ -81,6 +81,23 @@ class ChunkReader {
   std::vector<double> padded_;
 };
 
+// Calls visit(outcome, initial, reward) for every outcome of one segment, in order; reward(i) is
+// group i's reported reward there, initial as it lies in the column.
+template <typename Visit>
+void visit_segment(const StreamGame& game, size_t segment, const Visit& visit) {
+  const auto value = [](const stream::ChunkColumn& column, size_t x) {
+    return column.f64 != nullptr ? column.f64[x] : static_cast<double>(column.f32[x]);
+  };
+  size_t outcome = segment * kSegment;
+  ChunkReader reader(game, segment);
+  while (reader.next()) {
+    for (size_t x = 0; x < reader.count(); ++x, ++outcome) {
+      visit(outcome, value(reader.view().initial, x),
+            [&](size_t i) { return value(reader.view().rewards[i], x); });
+    }
+  }
+}
+
 // A solution with names and sizes.
 [[nodiscard]] Solution outcomes_of(const StreamGame& game);
 
@@ -94,6 +111,8 @@ struct GameMoments {
 [[nodiscard]] std::optional<GameMoments> moments_of(const StreamGame& game, SegmentPasses& passes);
 
 [[nodiscard]] std::optional<Solution> solve_kl_stream(const StreamGame& game,
+                                                      SegmentPasses& passes);
+[[nodiscard]] std::optional<Solution> solve_tv_stream(const StreamGame& game,
                                                       SegmentPasses& passes);
 // kl and tv excepted.
 [[nodiscard]] std::optional<Solution> solve_lock_step(const StreamGame& game,

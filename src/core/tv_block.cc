@@ -43,14 +43,13 @@ std::vector<double> optimum(const Block& block, std::span<const double> totals) 
   return model;
 }
 
-// f*(t) + f(r) - t r >= 0, t = s - max s + L in (-inf, L]: what one outcome lacks to the optimum.
-double fenchel_gap(double slope, double ratio, double excess, double strength) {
+}  // namespace
+
+double tv_lack(double slope, double ratio, double excess, double strength) {
   if (ratio == 0) return std::max(0.0, slope + strength);
   const double below = std::max(0.0, -strength - slope);
   return excess > 0 ? (strength - slope) * excess + below : below;
 }
-
-}  // namespace
 
 // mu = max s - L is the dual variable of every tv problem, so a payment is the sum over outcomes of
 // what p* lacks to ASW*_{-i} there.
@@ -65,7 +64,7 @@ BlockSolution solve_tv(const Block& block) {
     for (size_t x = 0; x < model.size(); ++x) {
       const double excess = (model[x] - block.initial[x]) / block.initial[x];
       sum.add(block.initial[x] *
-              fenchel_gap(of[x] - top + strength, model[x] / block.initial[x], excess, strength));
+              tv_lack(of[x] - top + strength, model[x] / block.initial[x], excess, strength));
     }
     return sum.value();
   };

@@ -194,7 +194,6 @@ Result<std::optional<MappedColumns>> map_columns(const std::string& path) {
     out.raw.groups.push_back(std::move(group));
   }
   CANDOR_RETURN_IF_ERROR(in.finish());
-  if (out.raw.divergence.kind == DivergenceKind::kTv) return std::optional<MappedColumns>();
   CANDOR_TRY(const auto first, open_column(initial, path, "$.initial", out));
   if (!first.has_value() || first->size < kSmallestStreamed) return std::optional<MappedColumns>();
   out.raw.initial = *first;

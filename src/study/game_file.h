@@ -40,7 +40,7 @@ inline constexpr size_t kSmallestStreamed = size_t{1} << 16;
 
 // The game of a game/1 file without copying its arrays, checked and normalised as load_game does.
 // Nothing where it must be loaded: an array inline, of another type than f32 or f64 or not aligned;
-// candidates, blocks, tv; fewer than kSmallestStreamed outcomes.
+// candidates, blocks; fewer than kSmallestStreamed outcomes.
 // Errors: as load_game.
 Result<std::optional<MappedGame>> map_game(const std::string& path, int threads);
 Result<std::optional<MappedColumns>> map_columns(const std::string& path);
