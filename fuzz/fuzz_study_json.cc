@@ -14,13 +14,13 @@ namespace {
 constexpr size_t kLargest = 64;  // outcomes and candidates solved here
 
 const Game& small_game() {
-  static const Game game = [] {
+  static const Game kGame = [] {
     Game raw;
     raw.initial = {0.5, 0.25, 0.25};
     raw.groups = {{"a", 2, {1, 0.5, 0}}, {"b", 1, {0, 0.5, 1}}};
     return make_game(std::move(raw)).value();
   }();
-  return game;
+  return kGame;
 }
 
 void try_shards(const Json& json) {

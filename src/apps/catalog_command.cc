@@ -30,6 +30,7 @@ Result<std::vector<CatalogEntry>> chosen(const CatalogCommandOptions& own,
   CANDOR_TRY(std::vector<CatalogEntry> entries, load_catalog(folder));
   if (own.names.empty()) return entries;
   std::vector<std::string> known;
+  known.reserve(entries.size());
   for (const CatalogEntry& entry : entries) known.push_back(entry.name);
   std::vector<CatalogEntry> out;
   for (const std::string& name : own.names) {
@@ -45,6 +46,7 @@ Result<std::vector<CatalogEntry>> chosen(const CatalogCommandOptions& own,
 
 CommandResult list_entries(const std::vector<CatalogEntry>& entries) {
   std::vector<std::vector<std::string>> rows = {{"entry", "source", "claim"}};
+  rows.reserve(entries.size() + 1);
   for (const CatalogEntry& entry : entries) rows.push_back({entry.name, entry.source, entry.claim});
   print_table(rows);
   return 0;
@@ -79,6 +81,7 @@ CommandResult run_catalog(const CatalogCommandOptions& own, const CommonOptions&
     return failed == 0 ? 0 : 1;
   }
   std::vector<std::vector<std::string>> rows = {{"entry", "source", "paper says", "we get", ""}};
+  rows.reserve(results.size() + 1);
   for (const CatalogResult& result : results) {
     rows.push_back({result.entry.name, result.entry.source, says_text(result.entry),
                     found_text(result.found), result.agrees ? "agrees" : "DIFFERS"});

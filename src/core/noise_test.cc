@@ -11,7 +11,7 @@
 namespace candor {
 namespace {
 
-NoiseStudy study(const Game& game, NoiseOptions options) {
+NoiseStudy study(const Game& game, const NoiseOptions& options) {
   const auto out = study_noise(game, options);
   EXPECT_TRUE(out.ok()) << out.error().message;
   return *out;

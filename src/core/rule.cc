@@ -231,7 +231,7 @@ Result<std::unique_ptr<TrainingRule>> make_training_rule(const std::string& name
   static const std::vector<Train> kTrain = {train_sw_max, train_max_min, train_nash,
                                             train_mean,   train_median,  train_uniform};
   const std::vector<std::string>& names = training_rule_names();
-  const std::string dictatorship = names.back();
+  const std::string& dictatorship = names.back();
   if (name == dictatorship || name.starts_with(dictatorship + ":")) {
     const std::string dictator = name == dictatorship ? "" : name.substr(dictatorship.size() + 1);
     return std::unique_ptr<TrainingRule>(new NamedRule(
