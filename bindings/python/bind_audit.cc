@@ -77,16 +77,18 @@ void bind_audit(py::module_& module) {
   module.def(
       "audit",
       [](const Game& game, const std::string& payments,
-         const std::vector<std::vector<double>>& prices, uint64_t seed, int random_reports) {
+         const std::vector<std::vector<double>>& prices, uint64_t seed, int random_reports,
+         const py::object& progress) {
         const AuditOptions options{.payments = game_rule(payments, !prices.empty()),
                                    .given_prices = prices,
                                    .seed = seed,
-                                   .random_reports = random_reports};
+                                   .random_reports = random_reports,
+                                   .progress = progress_of(progress)};
         return run_long([&] { return unwrap(audit_game(game, options)); });
       },
       py::arg("game"), py::arg("payments") = "affine",
       py::arg("prices") = std::vector<std::vector<double>>(), py::arg("seed") = 1,
-      py::arg("random_reports") = 200,
+      py::arg("random_reports") = 200, py::arg("progress") = py::none(),
       "Searches for a lie that pays (Thm 3.2, E.2, 3.3); `prices` [n][K] replace `payments` in "
       "games "
       "with candidates.");

@@ -143,8 +143,11 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
       for (const Int128 price : row) out.push_back(from_fixed_point(price));
     }
   }
+  Progress progress(options.progress_mode(), "groups", game.groups.size());
+  audit_options.progress = [&](size_t done, size_t) { progress.set(done); };
   const Result<Audit> audit = audit_game(game, audit_options);
   if (!audit.ok()) return Error{audit.error().code, str_cat(own.file, ": ", audit.error().message)};
+  progress.finish();
   if (!own.report.empty()) {
     CANDOR_RETURN_IF_ERROR(
         write_file_atomically(own.report, audit_page(game, *audit, own.payments)));

@@ -93,10 +93,12 @@ Result<Audit> audit_game(const Game& game, const AuditOptions& options) {
   for (const Report& report : game.groups) sizes += report.group_size;
   audit.threshold = 1e-9 * (1 + sizes) + truth.gap;
   for (size_t group = 0; group < game.groups.size(); ++group) {
+    if (options.progress) options.progress(group, game.groups.size());
     audit.groups.push_back(audit_group(game, group, options, truth));
     CANDOR_RETURN_IF_ERROR(check_interrupted());
     audit.profitable = audit.profitable || audit.groups.back().deviation_gain > audit.threshold;
   }
+  if (options.progress) options.progress(game.groups.size(), game.groups.size());
   return audit;
 }
 

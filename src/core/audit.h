@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,6 +47,7 @@ struct AuditOptions {
   std::vector<std::vector<double>> given_prices;  // [n][K], with kGiven; needs candidates
   uint64_t seed = 1;
   int random_reports = 200;  // per group, besides the structured families
+  std::function<void(size_t done, size_t total)> progress = {};  // groups
 };
 
 // Searches for profitable lies in a game (MATH 4-5). Families: size inflation, preference mix

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/stream_kernels.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
+// After highway.h.
+#include <hwy/cache_control.h>
 
 HWY_BEFORE_NAMESPACE();
 namespace candor::stream::HWY_NAMESPACE {
@@ -30,6 +33,14 @@ HWY_INLINE void with_type(const ChunkColumn& column, const Body& body) {
   } else {
     body(column.f32);
   }
+}
+
+// Asks for the part of the next chunk that lies where this one is read: the loops below compute
+// while it arrives. Past the end of a column the hint comes to nothing. By address: no pointer
+// leaves its array.
+template <typename T>
+HWY_INLINE void prefetch_next_chunk(const T* from) {
+  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(from) + kChunk * sizeof(T)));
 }
 
 constexpr double kLog2 = 0.6931471805599453;
@@ -120,6 +131,7 @@ void kl_chunk_kernel(const ChunkView& chunk, const KlRates& rates, KlSums& out) 
   with_type(chunk.initial, [&](const auto* initial) {
     const V shift = hn::Set(d, out.exponent);
     for (size_t x = 0; x < kChunk; x += lanes) {
+      prefetch_next_chunk(initial + x);
       const V e = hn::Mul(load(d, initial + x), exp2_of(d, hn::Sub(hn::Load(d, z + x), shift)));
       hn::Store(e, d, weight + x);
       mass = hn::Add(mass, e);
@@ -135,6 +147,7 @@ void kl_chunk_kernel(const ChunkView& chunk, const KlRates& rates, KlSums& out) 
     const bool wide = rates.wide[i];
     with_type(chunk.rewards[i], [&](const auto* reward) {
       for (size_t x = 0; x < kChunk; x += lanes) {
+        prefetch_next_chunk(reward + x);
         const V e = hn::Load(d, weight + x);
         const V minus_y2 = hn::Mul(minus_a, hn::Sub(load(d, reward + x), centre));
         lean = hn::NegMulAdd(e, minus_y2, lean);
@@ -177,6 +190,7 @@ void moments_chunk_kernel(const ChunkView& chunk, const MomentRates& rates, Mome
     V low = hn::Load(d, s);
     V high = low;
     for (size_t x = 0; x < kChunk; x += lanes) {
+      prefetch_next_chunk(initial + x);
       const V p0 = load(d, initial + x);
       hn::Store(p0, d, p + x);
       const V value = hn::Load(d, s + x);
@@ -203,6 +217,7 @@ void moments_chunk_kernel(const ChunkView& chunk, const MomentRates& rates, Mome
     V high = hn::Neg(low);
     with_type(chunk.rewards[i], [&](const auto* reward) {
       for (size_t x = 0; x < kChunk; x += lanes) {
+        prefetch_next_chunk(reward + x);
         const V own = hn::Sub(load(d, reward + x), centre);
         const V value = hn::Load(d, s + x);
         const V weighted = hn::Mul(hn::Load(d, p + x), own);

@@ -372,6 +372,7 @@ def audit(
     prices: Sequence[Sequence[float]] = ...,
     seed: int = ...,
     random_reports: int = ...,
+    progress: Progress = ...,
 ) -> Audit: ...
 def search_attacks(game: Game, payments: str = ..., seed: int = ...) -> list[Attack]: ...
 def study_noise(
