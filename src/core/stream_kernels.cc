@@ -40,7 +40,8 @@ HWY_INLINE void with_type(const ChunkColumn& column, const Body& body) {
 // leaves its array.
 template <typename T>
 HWY_INLINE void prefetch_next_chunk(const T* from) {
-  hwy::Prefetch(reinterpret_cast<const T*>(reinterpret_cast<uintptr_t>(from) + kChunk * sizeof(T)));
+  const uintptr_t ahead = reinterpret_cast<uintptr_t>(from) + kChunk * sizeof(T);
+  hwy::Prefetch(reinterpret_cast<const T*>(ahead));  // NOLINT(performance-no-int-to-ptr)
 }
 
 constexpr double kLog2 = 0.6931471805599453;

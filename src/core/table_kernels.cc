@@ -22,7 +22,8 @@ using D = hn::ScalableTag<int64_t>;
 // ahead keeps reading going across their ends. Elsewhere the hint comes to nothing.
 HWY_INLINE void prefetch_ahead(const int64_t* from) {
   static constexpr size_t kAheadBytes = 4096;
-  hwy::Prefetch(reinterpret_cast<const int64_t*>(reinterpret_cast<uintptr_t>(from) + kAheadBytes));
+  const uintptr_t ahead = reinterpret_cast<uintptr_t>(from) + kAheadBytes;
+  hwy::Prefetch(reinterpret_cast<const int64_t*>(ahead));  // NOLINT(performance-no-int-to-ptr)
 }
 
 bool add_row_kernel(const int64_t* row, int64_t size, size_t count, int64_t* totals) {
