@@ -275,7 +275,7 @@ Result<std::vector<Attack>> search_attacks(const Table& table, const AttackOptio
         group.valuations.push_back(std::llrint(value * static_cast<double>(kFixedPointOne)));
       }
     }
-    const Settlement settled = candor::settle(changed, {.prices = false, .threads = 1});
+    const Settlement settled = candor::settle(changed, {.prices = false});
     Settled out{.model = std::vector<double>(table.candidates.size(), 0.0), .payments = {}};
     out.model[settled.winner] = 1;
     std::vector<double> affine;

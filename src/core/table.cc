@@ -187,8 +187,12 @@ Settlement settle(const Table& table, const SettleOptions& options) {
   for (const Table::Group& group : table.groups) {
     CANDOR_CHECK(group.group_size >= 1 && group.valuations.size() == table.candidates.size());
   }
+  // Starting threads takes longer than a small table.
+  static constexpr size_t kWorthThreads = 1 << 16;
+  const bool few = table.groups.size() * table.candidates.size() < kWorthThreads;
+  const int threads = few ? 1 : options.threads;
   std::vector<int64_t> small;
-  if (fits_64_bits(table)) small = small_totals(table, options.threads);
+  if (fits_64_bits(table)) small = small_totals(table, threads);
   const std::vector<Int128> sums =
       small.empty() ? totals(table) : std::vector<Int128>(small.begin(), small.end());
   Settlement settlement;
@@ -213,7 +217,7 @@ Settlement settle(const Table& table, const SettleOptions& options) {
       out.prices.push_back(best - others(k));
     }
   };
-  parallel_for(shares, options.threads, [&](size_t share) {
+  parallel_for(shares, threads, [&](size_t share) {
     const size_t end = std::min(table.groups.size(), (share + 1) * kGroups);
     for (size_t i = share * kGroups; i < end; ++i) settle_group(i);
   });

@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/rng.h"
+#include "base/strings.h"
 
 namespace candor {
 namespace {
@@ -186,6 +188,38 @@ TEST(Table, Refuses) {
   EXPECT_TRUE(refused([](Table& t) { t.candidates[1].divergence = kFixedPointLimit; }));
   EXPECT_TRUE(refused([](Table& t) { t.groups.push_back(t.groups[0]); }));
   EXPECT_TRUE(refused([](Table& t) { t.groups.clear(); }));
+}
+
+// Large enough for threads and 64-bit lanes; then too many agents for 64 bits. Against the
+// definition.
+TEST(Settle, LargeMenusInEveryWidth) {
+  static constexpr size_t kGroups = 700;
+  static constexpr size_t kCandidates = 101;
+  for (const int64_t stretch : {int64_t{1}, int64_t{1} << 22}) {
+    RandomStream random({.seed = 3, .stream = 8});
+    Table table;
+    for (size_t k = 0; k < kCandidates; ++k) {
+      table.candidates.push_back({str_cat("c", k), static_cast<int64_t>(random() >> 20)});
+    }
+    for (size_t i = 0; i < kGroups; ++i) {
+      Table::Group& group = table.groups.emplace_back();
+      group.name = str_cat("g", i);
+      group.group_size = (1 + static_cast<int64_t>(random.below(100))) * stretch;
+      for (size_t k = 0; k < kCandidates; ++k) {
+        group.valuations.push_back(static_cast<int64_t>(random.below(kFixedPointOne + 1)));
+      }
+    }
+    const Settlement one = settle(table, {.threads = 1});
+    const Settlement three = settle(table, {.prices = false, .threads = 3});
+    EXPECT_EQ(one.winner, three.winner);
+    for (size_t i = 0; i < kGroups; ++i) {
+      const std::vector<Int128> others = welfare_without(table, i);
+      const Int128 payment = *std::ranges::max_element(others) - others[one.winner];
+      ASSERT_TRUE(one.groups[i].payment == payment && three.groups[i].payment == payment) << i;
+      ASSERT_TRUE(one.groups[i].prices[one.winner] == payment) << i;
+      ASSERT_TRUE(three.groups[i].prices.empty());
+    }
+  }
 }
 
 }  // namespace
