@@ -1,4 +1,5 @@
-// 10,000 small games against 100-digit arithmetic (tools/make_exact_goldens.py), every smooth divergence.
+// 10,000 small games against 100-digit arithmetic (tools/make_exact_goldens.py), every smooth
+// divergence.
 #include <gtest/gtest.h>
 
 #include <algorithm>
