@@ -12,10 +12,7 @@ namespace {
 
 PaymentRule game_rule(const std::string& name, bool given) {
   if (given) return PaymentRule::kGiven;
-  if (name == "affine") return PaymentRule::kAffine;
-  if (name == "zero") return PaymentRule::kZero;
-  if (name == "pay_report") return PaymentRule::kPayReport;
-  throw CandorError("payments: found \"" + name + "\"; expected affine, zero or pay_report");
+  return unwrap(parse_payment_rule(name));
 }
 
 void bind_results(py::module_& module) {
@@ -104,13 +101,7 @@ void bind_audit(py::module_& module) {
       "study_noise",
       [](const Game& game, const std::string& noise, double epsilon, int draws, int votes,
          uint64_t seed, const py::object& progress) {
-        const auto& names = noise_model_names();
-        const auto found = std::find(names.begin(), names.end(), noise);
-        if (found == names.end()) {
-          throw CandorError("noise: found \"" + noise +
-                            "\"; expected uniform, gaussian, sign or sampling");
-        }
-        const NoiseOptions options{.model = static_cast<NoiseModel>(found - names.begin()),
+        const NoiseOptions options{.model = unwrap(parse_noise_model(noise)),
                                    .epsilon = epsilon,
                                    .votes = votes,
                                    .draws = draws,

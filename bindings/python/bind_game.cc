@@ -19,9 +19,11 @@ Divergence make_divergence(const std::string& name, double regularization, doubl
     for (const std::string& one : names) known += (known.empty() ? "" : ", ") + one;
     throw CandorError("divergence: found \"" + name + "\"; expected one of " + known);
   }
-  return {.kind = static_cast<DivergenceKind>(found - names.begin()),
-          .regularization = regularization,
-          .alpha = alpha};
+  const Divergence out{.kind = static_cast<DivergenceKind>(found - names.begin()),
+                       .regularization = regularization,
+                       .alpha = alpha};
+  check(check_divergence(out));
+  return out;
 }
 
 Normalization make_normalization(const std::string& name) {
@@ -163,12 +165,8 @@ void bind_types(py::module_& module) {
           "with_report",
           [](const Game& game, const std::variant<size_t, std::string>& group, double size,
              const Numbers& reward) {
-            std::vector<double> values = numbers(reward, "reward");
-            if (values.size() != game.outcome_count()) {
-              throw CandorError("reward: has " + std::to_string(values.size()) +
-                                " entries; the game has " + std::to_string(game.outcome_count()));
-            }
-            return with_report(game, group_index(game, group), size, std::move(values));
+            return with_report(game, group_index(game, group), size_above_0(size),
+                               outcome_values(game, reward, "reward"));
           },
           py::arg("group"), py::arg("size"), py::arg("reward"),
           "The same game with one group's report replaced, taken as it is.");
@@ -209,11 +207,23 @@ void bind_solution(py::module_& module) {
       .def_readonly("exact", &BestResponse::exact);
 }
 
+// `function` of a divergence where the ratio is one.
+auto of_ratio(double (*function)(const Divergence&, double), bool zero) {
+  return [function, zero](const Divergence& divergence, double ratio) {
+    const bool inside = ratio > 0 || (zero && ratio == 0);
+    if (inside && std::isfinite(ratio)) return function(divergence, ratio);
+    throw CandorError("ratio: found " + std::to_string(ratio) + "; expected a finite number " +
+                      (zero ? ">= 0" : "above 0"));
+  };
+}
+
 void bind_divergence(py::module_& module) {
-  module.def("generator", &generator, py::arg("divergence"), py::arg("ratio"), "f(r), r = p/p0.");
-  module.def("generator_slope", &generator_slope, py::arg("divergence"), py::arg("ratio"), "f'(r)");
-  module.def("generator_curvature", &generator_curvature, py::arg("divergence"), py::arg("ratio"),
-             "f''(r)");
+  module.def("generator", of_ratio(generator, true), py::arg("divergence"), py::arg("ratio"),
+             "f(r), r = p/p0.");
+  module.def("generator_slope", of_ratio(generator_slope, false), py::arg("divergence"),
+             py::arg("ratio"), "f'(r)");
+  module.def("generator_curvature", of_ratio(generator_curvature, false), py::arg("divergence"),
+             py::arg("ratio"), "f''(r)");
   module.def("inverse_slope", &inverse_slope, py::arg("divergence"), py::arg("slope"),
              "(f')^{-1}(t)");
   module.def("conjugate", &conjugate, py::arg("divergence"), py::arg("slope"),
@@ -240,19 +250,18 @@ void bind_game(py::module_& module) {
   module.def(
       "affine_social_welfare",
       [](const Game& game, const Numbers& model, std::optional<size_t> without) {
-        const std::vector<double> values = numbers(model, "model");
-        if (values.size() != game.outcome_count()) throw CandorError("model: wrong length");
-        return affine_social_welfare(game, values, without.value_or(kNobody));
+        if (without.has_value()) (void)group_index(game, *without);
+        return affine_social_welfare(game, outcome_values(game, model, "model"),
+                                     without.value_or(kNobody));
       },
       py::arg("game"), py::arg("model"), py::arg("without") = std::nullopt,
       "ASW(p) = sum_i w_i v_i(p) - D_f(p||p0), or ASW_{-i} without one group.");
   module.def(
       "group_valuation",
       [](const Game& game, const Report& type, const Numbers& model) {
-        const std::vector<double> values = numbers(model, "model");
-        if (values.size() != game.outcome_count() || type.reward.size() != values.size()) {
-          throw CandorError("model: wrong length");
-        }
+        const std::vector<double> values = outcome_values(game, model, "model");
+        if (type.reward.size() != values.size()) throw CandorError("type: wrong length");
+        check_finite(type.reward, "type.reward");
         return group_valuation(game, type, values);
       },
       py::arg("game"), py::arg("type"), py::arg("model"), "w_i v_i(p) with the type's reward.");
@@ -270,9 +279,9 @@ void bind_game(py::module_& module) {
       "best_response_without_payments",
       [](const Game& game, const std::variant<size_t, std::string>& group, double size) {
         const size_t index = group_index(game, group);
-        if (!(size > 0) || !game.candidates.empty() || game.normalization == Normalization::kSum) {
-          throw CandorError(
-              "best responses need a size > 0, all distributions and max or no normalisation");
+        (void)size_above_0(size);
+        if (!game.candidates.empty() || game.normalization == Normalization::kSum) {
+          throw CandorError("best responses need all distributions and max or no normalisation");
         }
         return run_long([&] { return best_response_without_payments(game, index, size); });
       },

@@ -118,11 +118,6 @@ void bind_lab(py::module_& module) {
          std::vector<Report> types, size_t type_count, int largest_steps, uint64_t seed) {
         const auto made = rule_of(rule);
         const size_t index = group_index(game, group);
-        for (const Report& type : types) {
-          if (type.reward.size() != game.outcome_count()) {
-            throw CandorError("types: a reward has the wrong length");
-          }
-        }
         const LabOptions options{
             .type_count = type_count, .largest_steps = largest_steps, .seed = seed};
         Laboratory lab = run_long([&] {
@@ -139,9 +134,12 @@ void bind_lab(py::module_& module) {
       [](const std::vector<std::vector<double>>& value, double error) {
         for (const auto& row : value) {
           if (row.size() != value.size()) throw CandorError("value: expected a square matrix");
+          check_finite(row, "value");
         }
-        if (value.empty() || value.size() > 512)
-          throw CandorError("value: expected 1 to 512 types");
+        check_finite({error}, "error");
+        if (value.empty() || value.size() > kMostTypes) {
+          throw CandorError("value: expected 1 to " + std::to_string(kMostTypes) + " types");
+        }
         return run_long([&] { return check_implementable(value, error); });
       },
       py::arg("value"), py::arg("error") = 0.0,

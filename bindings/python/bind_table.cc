@@ -1,6 +1,7 @@
 #include <variant>
 
 #include "common.h"
+#include "core/audit.h"
 #include "core/table.h"
 #include "core/table_audit.h"
 #include "core/table_sweep.h"
@@ -9,21 +10,35 @@ namespace candor::python {
 
 namespace {
 
-using Group = std::tuple<std::string, int64_t, std::vector<int64_t>>;
-using Candidate = std::pair<std::string, int64_t>;
+// Python's integers have no bounds; a table's have.
+using Group = std::tuple<std::string, int64_t, std::vector<py::int_>>;
+using Candidate = std::pair<std::string, py::int_>;
+
+int64_t units(const py::int_& value, const std::string& what) {
+  int overflow = 0;
+  const int64_t out = PyLong_AsLongLongAndOverflow(value.ptr(), &overflow);
+  if (overflow == 0) return out;
+  throw CandorError(what + ": found " + py::str(value).cast<std::string>() +
+                    ", which is beyond 64 bits");
+}
 
 Table new_table(const std::vector<Candidate>& candidates, const std::vector<Group>& groups,
                 bool menu_depends_on_reports, int64_t max_size) {
   Table table;
-  for (const auto& [name, divergence] : candidates) table.candidates.push_back({name, divergence});
+  for (const auto& [name, divergence] : candidates) {
+    table.candidates.push_back({name, units(divergence, "candidate " + name)});
+  }
   for (const auto& [name, size, valuations] : groups) {
-    table.groups.push_back({name, size, valuations});
+    Table::Group& group = table.groups.emplace_back();
+    group.name = name;
+    group.group_size = size;
+    for (const py::int_& value : valuations) {
+      group.valuations.push_back(units(value, "group " + name));
+    }
   }
   table.menu_depends_on_reports = menu_depends_on_reports;
   table.max_size = max_size;
-  if (const Status status = check_table(table); !status.ok()) {
-    throw CandorError(status.error().message);
-  }
+  check(check_table(table));
   return table;
 }
 
@@ -37,13 +52,6 @@ py::list as_integers(const std::vector<Int128>& values) {
 template <typename Owner>
 auto amount(Int128 Owner::*member) {
   return [member](const Owner& owner) { return to_python(owner.*member); };
-}
-
-PaymentRule table_rule(const std::string& name) {
-  if (name == "affine") return PaymentRule::kAffine;
-  if (name == "zero") return PaymentRule::kZero;
-  if (name == "pay_report") return PaymentRule::kPayReport;
-  throw CandorError("payments: found \"" + name + "\"; expected affine, zero or pay_report");
 }
 
 void bind_results(py::module_& module) {
@@ -94,7 +102,7 @@ void bind_table(py::module_& module) {
   module.def(
       "audit_table",
       [](const Table& table, const std::string& payments) {
-        const PaymentRule rule = table_rule(payments);
+        const PaymentRule rule = unwrap(parse_payment_rule(payments));
         return run_long([&] { return unwrap(audit_table(table, rule)); });
       },
       py::arg("table"), py::arg("payments") = "affine",

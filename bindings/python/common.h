@@ -4,8 +4,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <atomic>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -35,6 +35,10 @@ template <typename T>
 T unwrap(Result<T> result) {
   if (result.ok()) return std::move(result).value();
   throw CandorError(result.error().message);
+}
+
+inline void check(const Status& status) {
+  if (!status.ok()) throw CandorError(status.error().message);
 }
 
 // Runs `work` on a thread of its own without the interpreter's lock, and looks for signals 20 times
@@ -117,10 +121,32 @@ inline size_t group_index(const Game& game, const std::variant<size_t, std::stri
                           std::to_string(game.groups.size()));
   }
   const std::string& name = std::get<std::string>(group);
-  for (size_t i = 0; i < game.groups.size(); ++i) {
-    if (game.groups[i].name == name) return i;
+  if (name.empty()) throw CandorError("no group is named \"\"");
+  return unwrap(find_group(game, name));
+}
+
+inline void check_finite(const std::vector<double>& values, const char* what) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    throw CandorError(std::string(what) + "[" + std::to_string(i) + "]: is not finite");
   }
-  throw CandorError("no group is named \"" + name + "\"");
+}
+
+// A model or reward of the game's length, every number finite.
+inline std::vector<double> outcome_values(const Game& game, const Numbers& array,
+                                          const char* what) {
+  std::vector<double> values = numbers(array, what);
+  if (values.size() != game.outcome_count()) {
+    throw CandorError(std::string(what) + ": has " + std::to_string(values.size()) +
+                      " entries; the game has " + std::to_string(game.outcome_count()));
+  }
+  check_finite(values, what);
+  return values;
+}
+
+inline double size_above_0(double size) {
+  if (std::isfinite(size) && size > 0) return size;
+  throw CandorError("size: found " + std::to_string(size) + "; expected a finite number above 0");
 }
 
 // A progress callable (done, total) as core wants it; errors in it are Python's to report.

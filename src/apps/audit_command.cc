@@ -74,14 +74,10 @@ Result<std::vector<Attack>> find_attacks(const Input& input, const AuditCommandO
 }
 
 Result<PaymentRule> parse_rule(const std::string& text) {
-  if (text == "affine") return PaymentRule::kAffine;
-  if (text == "zero") return PaymentRule::kZero;
-  if (text == "pay_report") return PaymentRule::kPayReport;
   if (text.ends_with(".json")) return PaymentRule::kGiven;
-  const std::vector<std::string> rules = {"affine", "zero", "pay_report"};
-  return usage_error(str_cat("--payments: found ", quote(text),
-                             "; expected affine, zero, pay_report or a prices/1 file (*.json)",
-                             did_you_mean(text, rules)));
+  const Result<PaymentRule> rule = parse_payment_rule(text);
+  if (rule.ok()) return *rule;
+  return usage_error(str_cat("--", rule.error().message, ", or a prices/1 file (*.json)"));
 }
 
 CommandResult audit_table_file(const AuditCommandOptions& own, PaymentRule rule,

@@ -57,16 +57,6 @@ Result<LoadedRules> load_rules(const std::vector<std::string>& names, const Game
   return out;
 }
 
-Result<size_t> find_group(const Game& game, const std::string& name) {
-  std::vector<std::string> names;
-  for (size_t i = 0; i < game.groups.size(); ++i) {
-    if (name.empty() || game.groups[i].name == name) return i;
-    names.push_back(game.groups[i].name);
-  }
-  return usage_error(str_cat("--group: no group is named ", quote(name), "; there are ",
-                             join(names, ", "), did_you_mean(name, names)));
-}
-
 void print_lab(const Game& game, const Laboratory& lab) {
   std::vector<std::vector<std::string>> rows = {{"rule", "implementable", "worst cycle",
                                                  "unique within", "gain unpaid", "gain pay_report",
@@ -105,7 +95,9 @@ CommandResult run_lab(const LabCommandOptions& own, const CommonOptions& options
   }
   const std::vector<std::string> names(own.arguments.begin(), own.arguments.end() - 1);
   CANDOR_TRY(const Game game, load_game(own.arguments.back()));
-  CANDOR_TRY(const size_t group, find_group(game, own.group));
+  const Result<size_t> found = find_group(game, own.group);
+  if (!found.ok()) return usage_error("--group: " + found.error().message);
+  const size_t group = *found;
   CANDOR_TRY(const LoadedRules rules, load_rules(names, game, group));
   std::vector<Report> types = rules.types;
   if (!own.types.empty()) {
@@ -116,8 +108,13 @@ CommandResult run_lab(const LabCommandOptions& own, const CommonOptions& options
                          .largest_steps = own.steps,
                          .seed = options.seed,
                          .progress = [&](size_t done, size_t) { progress.set(done); }};
-  CANDOR_TRY(const Laboratory lab,
-             run_laboratory(game, group, rules.pointers(), std::move(types), lab_options));
+  const Result<Laboratory> studied =
+      run_laboratory(game, group, rules.pointers(), std::move(types), lab_options);
+  if (!studied.ok()) {
+    return Error{studied.error().code,
+                 str_cat(own.arguments.back(), ": ", studied.error().message)};
+  }
+  const Laboratory& lab = *studied;
   progress.finish();
   if (!own.report.empty()) {
     CANDOR_RETURN_IF_ERROR(write_file_atomically(own.report, lab_page(game, lab)));

@@ -102,17 +102,16 @@ Status finish_plan(const NoiseCommandOptions& own, const PlanRequest& request, b
 
 CommandResult noise_of_game(const NoiseCommandOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const Game game, load_game(own.file));
-  const auto& names = noise_model_names();
+  CANDOR_TRY(const NoiseModel model, parse_noise_model(own.model));
   Progress progress(options.progress_mode(), "groups", game.groups.size());
-  NoiseOptions noise{
-      .model = static_cast<NoiseModel>(std::ranges::find(names, own.model) - names.begin()),
-      .epsilon = own.epsilon,
-      .votes = own.votes,
-      .confidence = own.confidence,
-      .draws = own.draws,
-      .lies = static_cast<size_t>(own.lies),
-      .seed = options.seed,
-      .progress = [&](size_t done, size_t) { progress.set(done); }};
+  NoiseOptions noise{.model = model,
+                     .epsilon = own.epsilon,
+                     .votes = own.votes,
+                     .confidence = own.confidence,
+                     .draws = own.draws,
+                     .lies = static_cast<size_t>(own.lies),
+                     .seed = options.seed,
+                     .progress = [&](size_t done, size_t) { progress.set(done); }};
   const Result<NoiseStudy> study = study_noise(game, noise);
   if (!study.ok()) return Error{study.error().code, str_cat(own.file, ": ", study.error().message)};
   progress.finish();

@@ -30,7 +30,8 @@ struct Arena {
   double blocks = 1;
   double max_size = 1;
   std::function<std::optional<Settled>(const std::vector<Report>&)> settle;
-  std::function<bool(std::vector<double>&)> admit;  // brings a reward among the admissible ones
+  // Brings a reward of group `member` among its admissible ones.
+  std::function<bool(size_t member, std::vector<double>&)> admit;
 
   [[nodiscard]] double value(const Report& type, const std::vector<double>& model) const {
     return type.group_size *
@@ -64,7 +65,9 @@ class AttackSearch {
   void attempt(const std::string& family, std::vector<Report> reports) {
     std::vector<Report> profile = arena_.truth;
     for (size_t i = 0; i < reports.size(); ++i) {
-      if (!arena_.admit(reports[i].reward)) return;
+      // Further names are the last member's: they are bounded as it is.
+      const size_t member = members_[std::min(i, members_.size() - 1)];
+      if (!arena_.admit(member, reports[i].reward)) return;
       reports[i].group_size = limit_size(reports[i].group_size);
       if (i < members_.size()) {
         reports[i].name = arena_.truth[members_[i]].name;
@@ -246,7 +249,9 @@ Result<std::vector<Attack>> search_attacks(const Game& game, const AttackOptions
     out.payments = charged(arena, options.payments, reports, out.model, std::move(affine));
     return out;
   };
-  arena.admit = [&](std::vector<double>& reward) { return make_admissible(game, 0, reward); };
+  arena.admit = [&](size_t member, std::vector<double>& reward) {
+    return make_admissible(game, member, reward);
+  };
   return search_arena(arena, options);
 }
 
@@ -283,7 +288,7 @@ Result<std::vector<Attack>> search_attacks(const Table& table, const AttackOptio
     out.payments = charged(arena, options.payments, reports, out.model, std::move(affine));
     return out;
   };
-  arena.admit = [](std::vector<double>& reward) {
+  arena.admit = [](size_t, std::vector<double>& reward) {
     for (double& value : reward) value = std::clamp(value, 0.0, 1.0);
     return true;
   };

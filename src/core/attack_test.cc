@@ -65,6 +65,24 @@ TEST(Attack, EveryGainIsReal) {
   }
 }
 
+// Without normalisation a report is bounded by what its own group values most, not by group 0's.
+TEST(Attack, EveryMemberHasItsOwnBound) {
+  Game raw = random_game({.seed = 5, .kind = DivergenceKind::kKl, .most_groups = 2});
+  raw.normalization = Normalization::kNone;
+  raw.groups.resize(1);
+  raw.groups.push_back({"large", 2, std::vector<double>(raw.outcome_count(), 0.5)});
+  raw.groups[1].reward[0] = 7;
+  const Game game = make_game(raw).value();
+  double most = 0;
+  const auto attacks = search_attacks(game, {.payments = PaymentRule::kZero}).value();
+  for (const Attack& attack : attacks) {
+    if (attack.kind != "false_name" || attack.members[0] != "large") continue;
+    EXPECT_GT(attack.gain, 0);  // nobody pays: speaking for more agents wins
+    for (const Report& report : attack.reports) most = std::max(most, report.reward[0]);
+  }
+  EXPECT_EQ(most, 7);
+}
+
 // Two groups that want one candidate and together are many: each covers for the other.
 TEST(Attack, CollusionOnAMenu) {
   const int64_t one = kFixedPointOne;

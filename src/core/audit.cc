@@ -82,6 +82,19 @@ Status check_given_prices(const Game& game, const std::vector<std::vector<double
 
 }  // namespace
 
+const std::vector<std::string>& payment_rule_names() {
+  static const std::vector<std::string> kNames = {"affine", "zero", "pay_report"};
+  return kNames;
+}
+
+Result<PaymentRule> parse_payment_rule(const std::string& name) {
+  const std::vector<std::string>& names = payment_rule_names();
+  const auto found = std::ranges::find(names, name);
+  if (found != names.end()) return static_cast<PaymentRule>(found - names.begin());
+  return invalid_argument(str_cat("payments: found ", quote(name), "; expected one of ",
+                                  join(names, ", "), did_you_mean(name, names)));
+}
+
 Result<Audit> audit_game(const Game& game, const AuditOptions& options) {
   if (options.payments == PaymentRule::kGiven) {
     CANDOR_RETURN_IF_ERROR(check_given_prices(game, options.given_prices));

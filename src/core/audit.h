@@ -17,6 +17,11 @@ enum class PaymentRule {
   kGiven,      // a price per candidate and group (tables and candidate games)
 };
 
+// The rules that have a name: affine, zero, pay_report.
+[[nodiscard]] const std::vector<std::string>& payment_rule_names();
+// Errors: kInvalidArgument, naming the rules that there are.
+Result<PaymentRule> parse_payment_rule(const std::string& name);
+
 // What one family of lies achieves for one group, always against the others' reports as they stand.
 struct FamilyResult {
   std::string family;               // "size_inflation", "preference_mix", "best_response", ...
@@ -50,8 +55,8 @@ struct AuditOptions {
   std::function<void(size_t done, size_t total)> progress = {};  // groups
 };
 
-// Searches for profitable lies in a game (MATH 4-5). Families: size inflation, preference mix
-// (unclipped and clipped), Thm 3.2 construction, best response, random reports and vertices.
+// Searches for profitable lies in a game (MATH 4-5): the families of lie_families.h, best responses
+// where nobody pays, and the models that a lie can reach among candidates (reachable.h).
 Result<Audit> audit_game(const Game& game, const AuditOptions& options);
 
 }  // namespace candor

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "base/strings.h"
 #include "core/divergence_law.h"
 #include "core/sum.h"
 
@@ -196,6 +197,22 @@ double block_divergence(const Divergence& divergence, std::span<const double> mo
     });
   }
   return sum.value();
+}
+
+Status check_divergence(const Divergence& divergence) {
+  const double lambda = divergence.regularization;
+  if (!(std::isfinite(lambda) && lambda > 0)) {
+    return invalid_argument(
+        str_cat("divergence.lambda: found ", lambda, "; expected a finite number above 0"));
+  }
+  const double order = divergence.alpha;
+  const bool usable = std::isfinite(order) && order != 0 && order != 1;
+  if (divergence.kind == DivergenceKind::kAlpha && !usable) {
+    return invalid_argument(str_cat("divergence.alpha: found ", order,
+                                    "; expected a finite number other than 0 and 1 (these limits "
+                                    "are reverse_kl and kl)"));
+  }
+  return {};
 }
 
 const std::vector<std::string>& divergence_names() {

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
+
 namespace candor {
 
 // Which f-divergence, and how strong (MATH 2). `regularization` is the paper's strength, `lambda`
@@ -51,6 +53,10 @@ struct Divergence {
 // are close; infinity where the model has a zero and f(0) is infinite.
 [[nodiscard]] double block_divergence(const Divergence& divergence, std::span<const double> model,
                                       std::span<const double> initial);
+
+// Errors: kInvalidArgument: the regularization is not a finite number above 0, or alpha not one
+// other than 0 and 1.
+Status check_divergence(const Divergence& divergence);
 
 // "kl", "chi2", ..., as in files; all names in the order of DivergenceKind.
 [[nodiscard]] const std::vector<std::string>& divergence_names();

@@ -187,6 +187,11 @@ FeeRoom room_under_sum(const Game& game, size_t group) {
                    {.name = game.groups[group].name, .group_size = 1, .reward = std::move(reward)});
 }
 
+Result<FeeRoom> finite(FeeRoom room) {
+  if (std::isfinite(room.largest) && std::isfinite(room.error)) return room;
+  return invalid_argument("the room for a fee overflows beside the divergence's lambda");
+}
+
 }  // namespace
 
 Result<FeeRoom> fee_room(const Game& game, size_t group) {
@@ -203,9 +208,10 @@ Result<FeeRoom> fee_room(const Game& game, size_t group) {
           "the room for a fee under sum normalisation needs all distributions and a strictly "
           "convex divergence");
     }
-    return room_under_sum(game, group);
+    return finite(room_under_sum(game, group));
   }
-  return game.candidates.empty() ? room_under_max(game, group) : room_among_candidates(game, group);
+  return finite(game.candidates.empty() ? room_under_max(game, group)
+                                        : room_among_candidates(game, group));
 }
 
 }  // namespace candor

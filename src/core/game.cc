@@ -29,19 +29,7 @@ Status check_shape(Game& game) {
   if (game.max_size < 1) {
     return invalid_argument(str_cat("max_size: found ", game.max_size, "; expected at least 1"));
   }
-  const double lambda = game.divergence.regularization;
-  if (!(std::isfinite(lambda) && lambda > 0)) {
-    return invalid_argument(
-        str_cat("divergence.lambda: found ", lambda, "; expected a finite number above 0"));
-  }
-  const double order = game.divergence.alpha;
-  const bool usable = std::isfinite(order) && order != 0 && order != 1;
-  if (game.divergence.kind == DivergenceKind::kAlpha && !usable) {
-    return invalid_argument(str_cat("divergence.alpha: found ", order,
-                                    "; expected a finite number other than 0 and 1 (these limits "
-                                    "are reverse_kl and kl)"));
-  }
-  return {};
+  return check_divergence(game.divergence);
 }
 
 // Rescales to sum 1 in every block. `what` names the array in errors.
@@ -130,6 +118,16 @@ Result<Game> make_game(Game game) {
         rescale(game.block_begin, true, str_cat("candidates[", k, "]"), game.candidates[k]));
   }
   return game;
+}
+
+Result<size_t> find_group(const Game& game, const std::string& name) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < game.groups.size(); ++i) {
+    if (name.empty() || game.groups[i].name == name) return i;
+    names.push_back(game.groups[i].name);
+  }
+  return invalid_argument(str_cat("no group is named ", quote(name), "; there are ",
+                                  join(names, ", "), did_you_mean(name, names)));
 }
 
 Game with_report(const Game& game, size_t group, double group_size, std::vector<double> reward) {

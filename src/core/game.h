@@ -51,6 +51,10 @@ struct Game {
 //          candidate that is negative or sums to 0 in a block.
 Result<Game> make_game(Game raw);
 
+// The place of the group of that name; the first one for an empty name.
+// Errors: kInvalidArgument, naming the groups that there are.
+Result<size_t> find_group(const Game& game, const std::string& name);
+
 // The same game with group `group` reporting something else, taken as it is: whoever wants an
 // admissible report normalises it first (sweeps use unclipped mixes, MATH 4).
 // REQUIRES: group < n, reward has m finite values.

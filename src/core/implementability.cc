@@ -134,7 +134,6 @@ double largest_magnitude(const Matrix& value) {
 }  // namespace
 
 Implementability check_implementable(const Matrix& value, double error) {
-  static constexpr size_t kMostTypes = 512;
   const size_t count = value.size();
   CANDOR_CHECK(count >= 1 && count <= kMostTypes);
   const Matrix edge = edges_of(value);

@@ -33,6 +33,8 @@ struct ReportValues {
 Result<ReportValues> report_values(const TrainingRule& rule, const Game& game,
                                    const TypeSpace& space);
 
+inline constexpr size_t kMostTypes = 512;
+
 // Whether payments exist that make truth dominant on these types (Def 3.4), by Rochet's cycle
 // monotonicity: with l(t', t) = value[t][t] - value[t][t'] on the edge t' -> t, payments exist iff
 // no cycle is negative, and then p(t) - p(t') <= V(t', t), the length of the shortest path.
@@ -49,7 +51,7 @@ struct Implementability {
 };
 
 // Source   Rochet 1987; Sun et al. 2025, Def 3.4 and App. E.
-// Cost     O(N^3); N <= 512.
+// Cost     O(N^3); 1 <= N <= kMostTypes.
 // `error` bounds what the rule's own solver may have added to a value.
 [[nodiscard]] Implementability check_implementable(const std::vector<std::vector<double>>& value,
                                                    double error);

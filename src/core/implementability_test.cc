@@ -7,6 +7,7 @@
 #include "core/continuity.h"
 #include "core/fee.h"
 #include "core/lab.h"
+#include "core/linear_program.h"
 #include "core/solution.h"
 #include "core/test_games.h"
 
@@ -26,6 +27,31 @@ Study study(const std::string& rule, const Game& game, size_t count, uint64_t se
   out.values = report_values(*make_training_rule(rule).value(), game, out.space).value();
   out.answer = check_implementable(out.values.value, out.values.gap);
   return out;
+}
+
+// The payment differences p(t) - p(s) <= value[t][t] - value[t][s] as a linear programme: the
+// largest p(target) - p(base) that any implementing payments have.
+double largest_difference(const Matrix& value, size_t target, size_t base) {
+  const size_t n = value.size();
+  LinearProgram program;
+  program.cost.assign(n, 0.0);
+  program.cost[target] = -1;
+  program.lower.assign(n, -1e6);
+  program.upper.assign(n, 1e6);
+  program.lower[base] = program.upper[base] = 0;
+  for (size_t t = 0; t < n; ++t) {
+    for (size_t s = 0; s < n; ++s) {
+      if (s == t) continue;
+      std::vector<double>& row = program.rows.emplace_back(n, 0.0);
+      row[t] = 1;
+      row[s] = -1;
+      program.row_lower.push_back(-LinearProgram::kInfinity);
+      program.row_upper.push_back(value[t][t] - value[t][s]);
+    }
+  }
+  const LinearSolution solution = solve_linear_program(program);
+  EXPECT_EQ(solution.status, LinearSolution::Status::kOptimal);
+  return -solution.value;
 }
 
 // Every incentive constraint, written out: p(t) - p(s) <= value[t][t] - value[t][s].
@@ -79,6 +105,27 @@ double least_short_cycle(const Matrix& value) {
   return least;
 }
 
+// Shortest paths against the dual simplex.
+TEST(Implementability, IntervalsAreThoseOfALinearProgramme) {
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    const Game game = random_game({.seed = seed, .kind = static_cast<DivergenceKind>(seed % 8)});
+    const Study found = study("sw_max", game, 9, seed);
+    const Matrix& value = found.values.value;
+    double widest = 0;
+    for (size_t t = 1; t < value.size(); ++t) {
+      EXPECT_NEAR(found.answer.high[t], largest_difference(value, t, 0), 1e-7) << "seed " << seed;
+      EXPECT_NEAR(found.answer.low[t], -largest_difference(value, 0, t), 1e-7) << "seed " << seed;
+    }
+    for (size_t t = 0; t < value.size(); ++t) {
+      for (size_t s = 0; s < t; ++s) {
+        widest =
+            std::max(widest, largest_difference(value, t, s) + largest_difference(value, s, t));
+      }
+    }
+    EXPECT_NEAR(found.answer.widest, widest, 2e-7) << "seed " << seed;
+  }
+}
+
 TEST(Implementability, EgalitarianRulesAreCaughtWithAWitness) {
   for (const char* rule : {"max_min", "nash", "median_of_optima", "mean_of_optima"}) {
     int broken = 0;
@@ -122,6 +169,31 @@ TEST(Implementability, WithoutPaymentsOrPayingTheReportLyingGains) {
   const Study found = study("sw_max", game, 24);
   EXPECT_GT(gain_without_payments(found.values.value), 0.01);
   EXPECT_GT(gain_paying_report(found.values.value), 0.01);
+}
+
+TEST(Laboratory, TypesThatAreNoneAreRefused) {
+  const Game game = random_game({.seed = 3, .kind = DivergenceKind::kKl});
+  const auto rule = make_training_rule("sw_max").value();
+  const auto message = [&](std::vector<Report> types, size_t count) {
+    const auto lab = run_laboratory(game, 0, {rule.get()}, std::move(types),
+                                    {.type_count = count, .largest_steps = 1});
+    return lab.ok() ? std::string("accepted") : lab.error().message;
+  };
+  EXPECT_EQ(message({}, 0), "types: found 0; expected 1 to 512");
+  EXPECT_EQ(message({}, 513), "types: found 513; expected 1 to 512");
+  EXPECT_EQ(message({game.groups[0]}, 0), "accepted");
+  Report type = game.groups[0];
+  type.reward[0] = std::nan("");
+  EXPECT_NE(message({type}, 0).find("found reward nan"), std::string::npos);
+  type = game.groups[0];
+  type.reward.pop_back();
+  EXPECT_NE(message({type}, 0).find("the game has"), std::string::npos);
+  type = game.groups[0];
+  type.group_size = -1;
+  EXPECT_NE(message({type}, 0).find("found size -1"), std::string::npos);
+  type = game.groups[0];
+  for (double& value : type.reward) value *= 2;
+  EXPECT_NE(message({type}, 0).find("not normalised"), std::string::npos);
 }
 
 TEST(Laboratory, AffinePaymentsLieInEveryInterval) {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/strings.h"
 #include "core/solution.h"
 
 namespace candor {
@@ -107,12 +108,48 @@ void study_lemma_e_1(const Game& game, Laboratory& lab) {
   lab.lemma_e_1 = most;
 }
 
+// Admissible as they are (MATH 6): of the game's shape, and normalised.
+Status check_types(const Game& game, const std::vector<Report>& types) {
+  for (const Report& type : types) {
+    const std::string what = str_cat("type ", quote(type.name));
+    if (!(type.group_size > 0 && std::isfinite(type.group_size))) {
+      return invalid_argument(
+          str_cat(what, ": found size ", type.group_size, "; expected a finite number above 0"));
+    }
+    if (type.reward.size() != game.outcome_count()) {
+      return invalid_argument(str_cat(what, ": has ", type.reward.size(), " rewards; the game has ",
+                                      game.outcome_count()));
+    }
+    double total = 0;
+    double largest = 0;
+    for (const double value : type.reward) {
+      if (!(value >= 0 && std::isfinite(value))) {
+        return invalid_argument(
+            str_cat(what, ": found reward ", value, "; expected a finite number >= 0"));
+      }
+      total += value;
+      largest = std::max(largest, value);
+    }
+    const double scale = game.normalization == Normalization::kSum ? total : largest;
+    if (game.normalization != Normalization::kNone && !(std::abs(scale - 1) <= 1e-9)) {
+      return invalid_argument(str_cat(what, ": its reward is not normalised as the game's are (",
+                                      scale, " in place of 1)"));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<Laboratory> run_laboratory(const Game& game, size_t group,
                                   const std::vector<const TrainingRule*>& rules,
                                   std::vector<Report> types, const LabOptions& options) {
   CANDOR_CHECK(group < game.groups.size());
+  const size_t count = types.empty() ? options.type_count : types.size();
+  if (count < 1 || count > kMostTypes) {
+    return invalid_argument(str_cat("types: found ", count, "; expected 1 to ", kMostTypes));
+  }
+  CANDOR_RETURN_IF_ERROR(check_types(game, types));
   Laboratory lab;
   lab.space = {.group = group, .types = std::move(types)};
   if (lab.space.types.empty()) {

@@ -52,7 +52,8 @@ struct Laboratory {
 
 // Puts every rule through the checks, on `types` of one group or on default types when empty.
 // Rules that are tables take their rows' types: give those.
-// Errors: those of the rules. REQUIRES: group < n; at most 512 types.
+// Errors: those of the rules; no type or more than kMostTypes, or a type that the game does not
+// admit. REQUIRES: group < n.
 Result<Laboratory> run_laboratory(const Game& game, size_t group,
                                   const std::vector<const TrainingRule*>& rules,
                                   std::vector<Report> types, const LabOptions& options);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "base/check.h"
 #include "base/interrupt.h"
@@ -110,7 +111,9 @@ class WorstNoise {
         totals_[x] += group.group_size * group.reward[x];
       }
     }
-    best_welfare_ = affine_social_welfare(game, choice({}));
+    const auto truth = choice({});
+    CANDOR_CHECK(truth.has_value());  // study_noise has solved this game
+    best_welfare_ = affine_social_welfare(game, *truth);
   }
 
   double search() {
@@ -136,18 +139,22 @@ class WorstNoise {
   }
 
  private:
-  // What is chosen: an argmax rule sees the sum of the groups' rewards alone.
-  [[nodiscard]] std::vector<double> choice(const std::vector<double>& sign) const {
+  // What is chosen: an argmax rule sees the sum of the groups' rewards alone. Nothing where the
+  // noisy game overflows.
+  [[nodiscard]] std::optional<std::vector<double>> choice(const std::vector<double>& sign) const {
     Game one = game_;
     Report total{.name = "total", .group_size = 1, .reward = totals_};
     for (size_t x = 0; x < sign.size(); ++x) total.reward[x] += amplitude_ * sign[x];
     one.groups = {std::move(total)};
-    const Result<Solution> solution = solve(one);
-    return solution.ok() ? solution->allocation : game_.initial;
+    Result<Solution> solution = solve(one);
+    if (!solution.ok()) return std::nullopt;
+    return std::move(solution)->allocation;
   }
 
   bool keep(const std::vector<double>& sign) {
-    const double loss = best_welfare_ - affine_social_welfare(game_, choice(sign));
+    const auto chosen = choice(sign);
+    if (!chosen.has_value()) return false;
+    const double loss = best_welfare_ - affine_social_welfare(game_, *chosen);
     if (!(loss > worst_)) return false;
     worst_ = loss;
     best_sign_ = sign;
@@ -269,6 +276,14 @@ Status check_options(const Game& game, const NoiseOptions& options) {
 const std::vector<std::string>& noise_model_names() {
   static const std::vector<std::string> kNames = {"uniform", "gaussian", "sign", "sampling"};
   return kNames;
+}
+
+Result<NoiseModel> parse_noise_model(const std::string& name) {
+  const std::vector<std::string>& names = noise_model_names();
+  const auto found = std::ranges::find(names, name);
+  if (found != names.end()) return static_cast<NoiseModel>(found - names.begin());
+  return invalid_argument(str_cat("noise: found ", quote(name), "; expected one of ",
+                                  join(names, ", "), did_you_mean(name, names)));
 }
 
 Result<NoiseStudy> study_noise(const Game& game, const NoiseOptions& options) {

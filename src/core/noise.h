@@ -23,6 +23,8 @@ enum class NoiseModel {
                        // Hoeffding's at `confidence` for all groups and outcomes together
 };
 [[nodiscard]] const std::vector<std::string>& noise_model_names();
+// Errors: kInvalidArgument, naming the models that there are.
+Result<NoiseModel> parse_noise_model(const std::string& name);
 
 struct NoiseOptions {
   NoiseModel model = NoiseModel::kUniform;

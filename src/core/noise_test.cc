@@ -110,6 +110,12 @@ TEST(TableNoise, HindsightGainsStayWithinTheBound) {
   EXPECT_GT(found[0].largest_gain, 0);
 }
 
+// Both bounds by hand, to 12 digits (100 values, variance 0.04, range 1, delta 0.05).
+TEST(SamplingPlan, HalfWidthsByHand) {
+  EXPECT_NEAR(hoeffding_half_width(100, 1, 0.05), 0.135810151574, 1e-12);
+  EXPECT_NEAR(empirical_bernstein_half_width(100, 0.04, 1, 0.05), 0.16248837652475, 1e-12);
+}
+
 TEST(SamplingPlan, HalfWidthsCoverWhatTheyPromise) {
   // Bernoulli(0.2) means of 200: the failure rate stays below delta, and Bernstein wins there.
   static constexpr double kDelta = 0.1;

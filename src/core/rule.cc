@@ -22,7 +22,14 @@ class NamedRule : public TrainingRule {
  public:
   NamedRule(std::string name, Train train) : name_(std::move(name)), train_(std::move(train)) {}
   [[nodiscard]] std::string name() const override { return name_; }
-  [[nodiscard]] Result<TrainedModel> train(const Game& game) const override { return train_(game); }
+  [[nodiscard]] Result<TrainedModel> train(const Game& game) const override {
+    Result<TrainedModel> out = train_(game);
+    if (!out.ok()) return out;
+    const bool finite = std::ranges::all_of(out->model, [](double p) { return std::isfinite(p); });
+    if (finite && std::isfinite(out->gap)) return out;
+    return invalid_argument(
+        str_cat(name_, ": the rewards overflow beside the divergence's lambda"));
+  }
 
  private:
   std::string name_;
@@ -171,15 +178,9 @@ Result<TrainedModel> train_median(const Game& game) {
 }
 
 Result<TrainedModel> train_dictatorship(const Game& game, const std::string& dictator) {
-  std::vector<std::string> names;
-  for (size_t group = 0; group < game.groups.size(); ++group) {
-    names.push_back(game.groups[group].name);
-    if (dictator.empty() || names.back() == dictator) {
-      return TrainedModel{own_optimum(game, group), 0.0};
-    }
-  }
-  return invalid_argument(
-      str_cat("dictatorship: no group is named ", quote(dictator), did_you_mean(dictator, names)));
+  const Result<size_t> group = find_group(game, dictator);
+  if (!group.ok()) return invalid_argument("dictatorship: " + group.error().message);
+  return TrainedModel{own_optimum(game, *group), 0.0};
 }
 
 }  // namespace

@@ -131,5 +131,21 @@ TEST(Rule, ErrorsSayWhatIsAllowed) {
   EXPECT_FALSE(make_training_rule("dictatorship:nobody").value()->train(game).ok());
 }
 
+// A model that is not a number is no model.
+TEST(Rule, OverflowIsAnError) {
+  Game raw;
+  raw.normalization = Normalization::kNone;
+  raw.initial = {0.5, 0.5};
+  raw.groups = {{"a", 2e9, {1e300, 0}}, {"b", 1, {0, 1}}};
+  raw.divergence.regularization = 1e-9;
+  const Game game = make_game(raw).value();
+  for (const char* name : {"sw_max", "uniform_mixture", "max_min", "nash", "dictatorship"}) {
+    const auto trained = make_training_rule(name).value()->train(game);
+    if (!trained.ok()) continue;
+    for (const double p : trained->model) EXPECT_TRUE(p >= 0 && p <= 1) << name;
+  }
+  EXPECT_FALSE(make_training_rule("sw_max").value()->train(game).ok());
+}
+
 }  // namespace
 }  // namespace candor

@@ -67,6 +67,10 @@ Result<std::optional<Solution>> replay(const StreamGame& raw, Normalization norm
   return solution;
 }
 
+bool is_outcome(double value, size_t outcomes) {
+  return value >= 0 && value < static_cast<double>(outcomes) && value == std::floor(value);
+}
+
 // How many numbers a segment's part has in every pass: fixed but for the moments' sample.
 Status check_parts(const StreamGame& raw, const PassRecord& record) {
   const size_t n = raw.groups.size();
@@ -89,6 +93,10 @@ Status check_parts(const StreamGame& raw, const PassRecord& record) {
     if (!std::ranges::all_of(part, [](double value) { return std::isfinite(value); })) {
       return invalid_argument(str_cat("pass ", quote(record.name), ", segment ", segment,
                                       ": holds a number that is not finite"));
+    }
+    if (record.name == "top" && !is_outcome(part[2], raw.outcome_count())) {
+      return invalid_argument(str_cat("pass \"top\", segment ", segment, ": found ", part[2],
+                                      "; expected one of ", raw.outcome_count(), " outcomes"));
     }
   }
   return {};

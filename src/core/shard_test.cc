@@ -127,6 +127,25 @@ TEST(Shard, WhatDoesNotBelongTogetherIsRefused) {
   broken = map(1);
   broken.parts[0][0] = std::nan("");
   EXPECT_NE(refused({first, broken, map(2)}, {}).find("not finite"), std::string::npos);
+  // An outcome's index comes from outside: it is one.
+  const Columns tv = columns(DivergenceKind::kTv, 2, 0.5, 5);
+  const SegmentRange all{0, 3};
+  PassHistory history;
+  for (int round = 0; round < 8; ++round) {
+    const auto part = map_shard(tv.game, Normalization::kMax, history, all, 1).value();
+    if (part.pass == "top") {
+      for (const double index : {-1.0, 0.5, 600000.0, 1e300}) {
+        Accumulator wrong = part;
+        wrong.parts[1][2] = index;
+        const auto out = reduce_shards(bare(tv.game), Normalization::kMax, history, {wrong});
+        ASSERT_FALSE(out.ok()) << index;
+        EXPECT_NE(out.error().message.find("expected one of 600000 outcomes"), std::string::npos);
+      }
+      break;
+    }
+    history.push_back({part.pass, part.parts});
+    ASSERT_LT(round, 7) << "no pass looks for the top outcome";
+  }
   Columns negative = columns(DivergenceKind::kKl, 2, 0.5, 5);
   negative.rewards[1][300000] = -1;
   const auto bad = map_shard(negative.game, Normalization::kMax, {}, {1, 2}, 1);

@@ -339,11 +339,7 @@ Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization nor
 
 // Everything about a raw game that needs no read.
 Status check_shape(const StreamGame& raw) {
-  const double lambda = raw.divergence.regularization;
-  if (!(std::isfinite(lambda) && lambda > 0)) {
-    return invalid_argument(
-        str_cat("divergence.lambda: found ", lambda, "; expected a finite number above 0"));
-  }
+  CANDOR_RETURN_IF_ERROR(check_divergence(raw.divergence));
   if (raw.initial.size == 0) return invalid_argument("initial: is empty");
   if (raw.groups.empty()) return invalid_argument("groups: there is none; at least one is needed");
   std::set<std::string> names;

@@ -28,18 +28,6 @@ struct Request {
   JsonReader& options;
 };
 
-Result<size_t> group_index(const std::vector<std::string>& names, const std::string& name) {
-  const auto found = std::ranges::find(names, name);
-  if (found != names.end()) return static_cast<size_t>(found - names.begin());
-  return invalid_argument(str_cat("group: found ", quote(name), "; there are ", join(names, ", ")));
-}
-
-std::vector<std::string> names_of(const Game& game) {
-  std::vector<std::string> names;
-  for (const Report& group : game.groups) names.push_back(group.name);
-  return names;
-}
-
 Result<Json> run_solve(Request& request) {
   CANDOR_TRY(const Game game, load_game(request.file));
   CANDOR_TRY(const Solution solution, solve(game));
@@ -52,11 +40,8 @@ Result<Json> run_settle(Request& request) {
 }
 
 Result<Json> run_audit(Request& request) {
-  static const std::vector<std::string> kRules = {"affine", "zero", "pay_report"};
-  const std::string name = request.options.choice_or("payments", "affine", kRules);
-  const PaymentRule rule = name == "affine" ? PaymentRule::kAffine
-                           : name == "zero" ? PaymentRule::kZero
-                                            : PaymentRule::kPayReport;
+  CANDOR_TRY(const PaymentRule rule,
+             parse_payment_rule(request.options.text_or("payments", "affine")));
   const bool attacks = request.options.boolean_or("attacks", false);
   CANDOR_TRY(const std::string kind, kind_of_file(request.file));
   if (kind == "table/1") {
@@ -80,10 +65,7 @@ Result<Json> run_lab(Request& request) {
   const int64_t steps = request.options.integer_or("steps", 64, 1, 65536);
   CANDOR_RETURN_IF_ERROR(request.options.status());
   CANDOR_TRY(const Game game, load_game(request.file));
-  size_t index = 0;
-  if (!group.empty()) {
-    CANDOR_TRY(index, group_index(names_of(game), group));
-  }
+  CANDOR_TRY(const size_t index, find_group(game, group));
   CANDOR_TRY(const auto rule, make_training_rule(name));
   CANDOR_TRY(const Laboratory lab, run_laboratory(game, index, {rule.get()}, {},
                                                   {.largest_steps = static_cast<int>(steps)}));
@@ -92,9 +74,7 @@ Result<Json> run_lab(Request& request) {
 
 Result<Json> run_noise(Request& request) {
   NoiseOptions options;
-  const std::string model = request.options.choice_or("noise", "uniform", noise_model_names());
-  options.model = static_cast<NoiseModel>(std::ranges::find(noise_model_names(), model) -
-                                          noise_model_names().begin());
+  CANDOR_TRY(options.model, parse_noise_model(request.options.text_or("noise", "uniform")));
   options.epsilon = request.options.number_or("epsilon", 0.05, 1e-12, 1e6);
   options.draws = static_cast<int>(request.options.integer_or("draws", 200, 4, 1000000));
   CANDOR_TRY(const Game game, load_game(request.file));
@@ -110,9 +90,11 @@ Result<Json> run_inflation(Request& request) {
   CANDOR_RETURN_IF_ERROR(request.options.status());
   CANDOR_TRY(const LoadedTable loaded, load_table(request.file));
   const Table& table = loaded.table;
-  std::vector<std::string> names;
-  for (const Table::Group& one : table.groups) names.push_back(one.name);
-  CANDOR_TRY(const size_t index, group_index(names, group));
+  const auto found = std::ranges::find(table.groups, group, &Table::Group::name);
+  if (found == table.groups.end()) {
+    return invalid_argument(str_cat("group: no group is named ", quote(group)));
+  }
+  const auto index = static_cast<size_t>(found - table.groups.begin());
   if (parameters.empty()) return invalid_argument("parameters: expected at least one");
   CANDOR_TRY(const auto pieces,
              size_inflation_pieces(table, index, 2 * *std::ranges::max_element(parameters)));
@@ -142,7 +124,7 @@ Result<Json> run_best_response(Request& request) {
   const std::string group = request.options.text("group");
   CANDOR_RETURN_IF_ERROR(request.options.status());
   CANDOR_TRY(const Game game, load_game(request.file));
-  CANDOR_TRY(const size_t index, group_index(names_of(game), group));
+  CANDOR_TRY(const size_t index, find_group(game, group));
   const double size = request.options.number_or("size", game.groups[index].group_size, 1, 1e9);
   const BestResponse best = best_response_without_payments(game, index, size);
   return Json{{"valuation", best.valuation},

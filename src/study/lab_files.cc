@@ -11,8 +11,6 @@ namespace candor {
 
 namespace {
 
-constexpr size_t kMostTypes = 512;
-
 // {"name"?, "size", "reward"} of one type, normalised.
 Report read_type(JsonReader& in, const Game& game, size_t index) {
   Report type;

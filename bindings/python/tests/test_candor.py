@@ -84,7 +84,7 @@ def test_audit_finds_lies_only_without_payments():
     assert candor.audit(FIGURE_1, "zero").profitable
     audit = candor.audit(FIGURE_1)
     assert not audit.profitable and all(g.bound == "exact" for g in audit.groups)
-    raises("expected affine", lambda: candor.audit(FIGURE_1, "free"))
+    raises("expected one of affine", lambda: candor.audit(FIGURE_1, "free"))
 
 
 def test_tables_are_integers():
@@ -131,6 +131,32 @@ def test_errors_say_what_is_wrong():
     raises("whole number", lambda: candor.Game([0.5, 0.5], [candor.Report("a", 1.5, [1, 0])]))
     raises("expected one of", lambda: candor.Divergence("k1"))
     raises("no group is named", lambda: candor.price_menu(FIGURE_1, "zed"))
+
+
+def test_what_is_no_game_is_refused():
+    nan, inf = float("nan"), float("inf")
+    one = lambda: [1.0] * 4
+    raises("types: found 0", lambda: candor.study_rule("sw_max", FIGURE_1, type_count=0))
+    raises("types: found 600", lambda: candor.study_rule("sw_max", FIGURE_1, type_count=600))
+    raises("not normalised", lambda: candor.study_rule("sw_max", FIGURE_1, types=[candor.Report("t", 1, [2, 1, 1, 1])]))
+    raises("the game has 4", lambda: candor.study_rule("sw_max", FIGURE_1, types=[candor.Report("t", 1, [1, 1])]))
+    for size in (-1, 0, nan, inf):
+        raises("size: found", lambda size=size: FIGURE_1.with_report("a", size, one()))
+        raises("size: found", lambda size=size: candor.best_response_without_payments(FIGURE_1, "a", size))
+    raises("reward[2]: is not finite", lambda: FIGURE_1.with_report("a", 1, [1, 1, nan, 1]))
+    raises("model[0]: is not finite", lambda: candor.affine_social_welfare(FIGURE_1, [nan, 1, 0, 0]))
+    raises("group 7", lambda: candor.affine_social_welfare(FIGURE_1, [0.25] * 4, without=7), IndexError)
+    raises("value[1]: is not finite", lambda: candor.check_implementable([[0, nan], [0, 0]]))
+    raises("error[0]: is not finite", lambda: candor.check_implementable([[0]], nan))
+    raises("divergence.lambda", lambda: candor.Divergence("kl", -1))
+    raises("divergence.alpha", lambda: candor.Divergence("alpha", 1, 1.0))
+    raises("ratio: found", lambda: candor.generator_slope(candor.Divergence("kl"), 0))
+    raises("ratio: found", lambda: candor.generator(candor.Divergence("kl"), -1))
+    assert candor.generator(candor.Divergence("kl"), 0) == 0
+    raises("beyond 64 bits", lambda: candor.Table([("A", 2**70)], [("a", 1, [0])]))
+    raises("beyond 64 bits", lambda: candor.Table([("A", 0)], [("a", 1, [-(2**64)])]))
+    raises("expected one of affine, zero, pay_report", lambda: candor.audit(FIGURE_1, "zeor"))
+    raises("expected one of uniform", lambda: candor.study_noise(FIGURE_1, "unifrom"))
 
 
 def test_stubs_name_everything():
