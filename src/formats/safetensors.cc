@@ -207,17 +207,25 @@ Result<NumberRow> SafeTensors::number_row(const std::string& name, int64_t row) 
   return candor::number_row(part.bytes, part.dtype == "F64", part.dtype == "F32");
 }
 
-std::string safetensors_bytes(const std::vector<NamedDoubles>& tensors) {
-  std::map<std::string, const NamedDoubles*> sorted;
-  for (const NamedDoubles& tensor : tensors) sorted[tensor.name] = &tensor;
+namespace {
+
+std::vector<int64_t> shape_of(const NamedDoubles& tensor) {
+  return {static_cast<int64_t>(tensor.values.size())};
+}
+std::vector<int64_t> shape_of(const NamedFloats& tensor) { return tensor.shape; }
+
+template <typename Tensor>
+std::string bytes_of(const std::vector<Tensor>& tensors, const char* dtype) {
+  std::map<std::string, const Tensor*> sorted;
+  for (const Tensor& tensor : tensors) sorted[tensor.name] = &tensor;
   Json header = Json::object();
   std::string data;
   for (const auto& [name, tensor] : sorted) {
+    const auto& values = tensor->values;
     const size_t begin = data.size();
-    data.append(reinterpret_cast<const char*>(tensor->values.data()),
-                tensor->values.size() * sizeof(double));
-    header[name] = {{"dtype", "F64"},
-                    {"shape", Json::array({tensor->values.size()})},
+    data.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0]));
+    header[name] = {{"dtype", dtype},
+                    {"shape", shape_of(*tensor)},
                     {"data_offsets", Json::array({begin, data.size()})}};
   }
   std::string text = header.dump();
@@ -226,6 +234,15 @@ std::string safetensors_bytes(const std::vector<NamedDoubles>& tensors) {
   std::string bytes(sizeof size, '\0');
   std::memcpy(bytes.data(), &size, sizeof size);
   return bytes + text + data;
+}
+
+}  // namespace
+
+std::string safetensors_bytes(const std::vector<NamedDoubles>& tensors) {
+  return bytes_of(tensors, "F64");
+}
+std::string float_safetensors_bytes(const std::vector<NamedFloats>& tensors) {
+  return bytes_of(tensors, "F32");
 }
 
 }  // namespace candor

@@ -55,5 +55,12 @@ struct NamedDoubles {
   std::vector<double> values;  // one dimension
 };
 [[nodiscard]] std::string safetensors_bytes(const std::vector<NamedDoubles>& tensors);
+// The same of float tensors of any shape. REQUIRES: a value for every place of the shape.
+struct NamedFloats {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::vector<float> values;  // row-major
+};
+[[nodiscard]] std::string float_safetensors_bytes(const std::vector<NamedFloats>& tensors);
 
 }  // namespace candor

