@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "base/file.h"
@@ -33,13 +34,29 @@ Status check_variant(const std::string& where, const Json& json) {
     if (json.contains(key) && json[key] != false) return refuse(key);
   }
   for (const char* key : {"modules_to_save", "layer_replication", "trainable_token_indices",
-                          "target_parameters", "alora_invocation_tokens"}) {
+                          "target_parameters", "alora_invocation_tokens", "arrow_config"}) {
     if (json.contains(key) && !json[key].is_null()) return refuse(key);
   }
   for (const char* key : {"rank_pattern", "alpha_pattern"}) {
     if (json.contains(key) && !json[key].empty()) return refuse(key);
   }
+  // The other ways to begin (pissa, olora, corda, loftq) change the base model's weights too.
+  static const std::set<std::string> kHarmless = {"gaussian", "eva", "orthogonal"};
+  const Json start = json.value("init_lora_weights", Json(true));
+  const bool harmless = start.is_string() && kHarmless.contains(start.get<std::string>());
+  if (!start.is_boolean() && !harmless) return refuse("init_lora_weights");
   return {};
+}
+
+// "base_model.model.MODULE.lora_A.weight" gives MODULE; nothing for another name.
+std::optional<std::string> module_of(std::string_view tensor) {
+  const std::string_view prefix = kPrefix;
+  const size_t suffix = std::string_view(kSuffixA).size();  // both suffixes have one length
+  const bool factor = tensor.ends_with(kSuffixA) || tensor.ends_with(kSuffixB);
+  if (!factor || !tensor.starts_with(prefix) || tensor.size() <= prefix.size() + suffix) {
+    return std::nullopt;
+  }
+  return std::string(tensor.substr(prefix.size(), tensor.size() - prefix.size() - suffix));
 }
 
 Result<LoraAdapter> read_config(const fs::path& folder) {
@@ -113,17 +130,13 @@ Result<LoraAdapter> load_lora_adapter(const fs::path& folder) {
   const std::string where = (folder / kTensorFile).string();
   CANDOR_TRY(const SafeTensors tensors, SafeTensors::open(where));
   for (const auto& item : tensors.tensors()) {
-    std::string module = item.first;
-    const bool known =
-        module.starts_with(kPrefix) && (module.ends_with(kSuffixA) || module.ends_with(kSuffixB));
-    if (!known) {
+    const std::optional<std::string> module = module_of(item.first);
+    if (!module.has_value()) {
       return invalid_argument(str_cat(where, ": tensor ", quote(item.first), ": expected ", kPrefix,
                                       "MODULE", kSuffixA, " or ", kSuffixB));
     }
-    module = module.substr(std::string_view(kPrefix).size());
-    module.resize(module.size() - std::string_view(kSuffixA).size());
-    if (out.modules.contains(module)) continue;
-    CANDOR_TRY(out.modules[module], read_module(tensors, where, module, out.rank));
+    if (out.modules.contains(*module)) continue;
+    CANDOR_TRY(out.modules[*module], read_module(tensors, where, *module, out.rank));
   }
   if (out.modules.empty()) return invalid_argument(where + ": holds no factors");
   return out;

@@ -28,8 +28,8 @@ struct LoraAdapter {
 };
 
 // Errors   kInvalidArgument, naming file and key or tensor: not LoRA; a variant that changes the
-//          computation (DoRA, biases, saved modules, per-module ranks or alphas, fan-in/fan-out
-//          weights); a factor missing, misshapen, or not finite.
+//          computation or the base model (DoRA, biases, saved modules, per-module ranks or alphas,
+//          fan-in/fan-out weights, PiSSA and its kin); a factor missing, misshapen, or not finite.
 Result<LoraAdapter> load_lora_adapter(const std::filesystem::path& folder);
 
 // Writes both files into `folder`, which exists, with alpha = scale x rank. F32; `target_modules`

@@ -130,6 +130,13 @@ TEST_F(LoraAdapterTest, WhatWouldComputeSomethingElseIsRefused) {
   NamedFloats other = a;
   other.name = "base_model.model.x.lora_embedding_A";
   expect(message(good, {a, b, other}), "lora_embedding_A");
+  for (const char* name : {"base_model.model.lora_A.weight", "base_model.model..lora_A.weight",
+                           ".lora_A.weight", "base_model.model."}) {
+    other.name = name;  // prefix and suffix may overlap: no module is between them
+    expect(message(good, {a, b, other}), "expected base_model.model.MODULE");
+  }
+  expect(message(with(R"("init_lora_weights":"pissa_niter_4")"), {a, b}), "$.init_lora_weights");
+  EXPECT_EQ(message(with(R"("init_lora_weights":"gaussian")"), {a, b}), "accepted");
   NamedFloats broken = a;
   broken.values[3] = INFINITY;
   expect(message(good, {broken, b}), "not finite");

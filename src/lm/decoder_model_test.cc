@@ -85,6 +85,10 @@ TEST_F(Stories, AdaptersAndTheirSoupGivePeftsLogits) {
   compare("b", {{b, 1}});
   compare("soup", {{a, 0.3}, {b, 0.7}});
   EXPECT_EQ(last_logits({{a, 0}}), base);
+  const auto overflown = LanguageModel::load(folder_, {Dtype::kF32, 2, {{a, 1e38}, {a, 3e38}}});
+  ASSERT_FALSE(overflown.ok());
+  EXPECT_NE(overflown.error().message.find("every weight must be finite"), std::string::npos)
+      << overflown.error().message;
 }
 
 std::vector<GenerateRequest> some_requests(const std::vector<int32_t>& ids) {

@@ -113,7 +113,7 @@ Status add_adapter(const LoraAdapter& adapter, const std::string& weight_name, i
                                     outputs, ", ", inputs, "]"));
   }
   add_low_rank(factors, adapter.rank, static_cast<float>(adapter.scale), weight);
-  return {};
+  return check_values("with its adapters", weight_name, weight);
 }
 
 Result<DecoderLayer> read_layer(const DecoderConfig& config, Dtype dtype,
