@@ -11,12 +11,14 @@ MAY_INCLUDE = {
     "receipt": {"base"},
     "report": {"base", "core"},
     "study": {"base", "core", "formats", "receipt", "report"},
-    "lm": {"base", "formats"},
-    "worker": {"base", "formats", "study", "lm"},
+    "lm": {"base", "core", "formats"},
+    "worker": {"base", "core", "formats", "study", "lm"},
     "apps": {"base", "core", "formats", "receipt", "report", "study", "lm", "worker"},
 }
 # What of study the worker may use: descriptions of sources, not runs.
 WORKER_FROM_STUDY = {"study/source.h"}
+# What of core the language-model side may use: the laws of divergences, nothing about incentives.
+TENSORS_FROM_CORE = {"core/divergence.h", "core/divergence_law.h"}
 # Only these may see LibTorch.
 TORCH = re.compile(r"#include <(ATen|torch|c10)/")
 
@@ -38,6 +40,8 @@ def problems(root: pathlib.Path):
             header = re.match(r'#include "([^"]+)"', line).group(1)
             if module == "worker" and match.group(1) == "study" and header not in WORKER_FROM_STUDY:
                 yield f"{path}:{number}: worker may include {sorted(WORKER_FROM_STUDY)} of study only"
+            if module in ("lm", "worker") and match.group(1) == "core" and header not in TENSORS_FROM_CORE:
+                yield f"{path}:{number}: {module} may include {sorted(TENSORS_FROM_CORE)} of core only"
 
 
 if __name__ == "__main__":

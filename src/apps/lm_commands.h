@@ -4,7 +4,11 @@
 
 namespace candor {
 
-// tokenize, score, generate, reward: JSONL in, JSONL out (DESIGN section 5).
+// Everything under `candor lm`: JSONL in, JSONL out (DESIGN section 5). One file a command, but for
+// tokenize, score and generate.
 void add_lm_commands(CLI::App& lm, CommonOptions& options);
+
+void add_reward_command(CLI::App& lm, CommonOptions& options);
+void add_soup_command(CLI::App& lm, CommonOptions& options);
 
 }  // namespace candor

@@ -23,7 +23,7 @@ class LoraAdapterTest : public testing::Test {
   ~LoraAdapterTest() override { fs::remove_all(folder_); }
 
   fs::path folder(const std::string& config, const std::vector<NamedFloats>& tensors) {
-    const fs::path path = folder_ / std::to_string(++count_);
+    fs::path path = folder_ / std::to_string(++count_);
     fs::create_directory(path);
     std::ofstream(path / "adapter_config.json") << config;
     std::ofstream(path / "adapter_model.safetensors", std::ios::binary)

