@@ -13,7 +13,7 @@ namespace candor {
 // 4e-16 (exp) and 3e-16 (log, absolute near 1). Internal to lm: callers are loops that the compiler
 // makes several versions of (CANDOR_WIDE_CLONES).
 #define CANDOR_WIDE_CLONES \
-  __attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
+  __attribute__((target_clones("avx512f", "avx2", "default")))
 
 namespace wide_detail {
 
