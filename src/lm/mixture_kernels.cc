@@ -225,4 +225,13 @@ CANDOR_WIDE_CLONES void jeffreys_logs(const double* l0, const double* blend, dou
   }
 }
 
+CANDOR_WIDE_CLONES double kl_of_logs(const double* logs, const double* initial_logs,
+                                     int64_t count) {
+  const double sum = sum_lanes(count, [&](int64_t i) {
+    const double p = wide_exp(logs[i]);
+    return p > 0 ? p * (logs[i] - initial_logs[i]) : 0.0;
+  });
+  return std::max(0.0, sum);
+}
+
 }  // namespace candor

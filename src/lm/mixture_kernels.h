@@ -61,4 +61,7 @@ void js_logs(const double* l0, const double* blend, double lowest, double u, dou
 void jeffreys_logs(const double* l0, const double* blend, double lowest, double u, double* out,
                    int64_t count);
 
+// sum_v p (log p - log p0), 0 where p is 0; never below 0.
+[[nodiscard]] double kl_of_logs(const double* logs, const double* initial_logs, int64_t count);
+
 }  // namespace candor
