@@ -16,6 +16,8 @@ struct GenerateRequest {
   std::vector<int32_t> prompt_ids;  // at least one
   uint32_t prompt_index = 0;        // keys the random numbers, with `sample`
   uint32_t sample = 0;
+  // One coefficient per row adapter of the model (LoadOptions::row_adapters); none: the base model.
+  std::vector<float> adapter_weights = {};
 };
 
 struct GenerateOptions {
