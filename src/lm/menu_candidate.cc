@@ -60,6 +60,36 @@ Result<MenuCandidate> mixture_candidate(std::string name, const MixtureRule& rul
   return out;
 }
 
+Result<MenuCandidate> candidate_of(const MenuItem& item, int64_t adapter_count) {
+  if (static_cast<int64_t>(item.weights.size()) > adapter_count) {
+    return invalid_argument(str_cat(item.name, ": found ", item.weights.size(), " weights for ",
+                                    adapter_count, " adapters"));
+  }
+  switch (item.kind) {
+    case MenuKind::kInitial:
+      return initial_candidate(item.name, adapter_count);
+    case MenuKind::kAdapter:
+      if (item.adapter < 0 || item.adapter >= adapter_count) {
+        return invalid_argument(str_cat(item.name, ": adapter ", item.adapter, " of ",
+                                        adapter_count, "; expected 0 to ", adapter_count - 1));
+      }
+      return adapter_candidate(item.name, item.adapter, adapter_count);
+    case MenuKind::kSoup:
+      for (const double weight : item.weights) {
+        if (std::isfinite(static_cast<float>(weight))) continue;
+        return invalid_argument(
+            str_cat(item.name, ": a weight is ", weight, "; expected a finite number"));
+      }
+      return soup_candidate(item.name, item.weights, adapter_count);
+    case MenuKind::kMixture:
+      break;
+  }
+  Result<MenuCandidate> mixture =
+      mixture_candidate(item.name, {item.divergence, item.weights}, adapter_count);
+  if (mixture.ok()) return mixture;
+  return Error{mixture.error().code, str_cat(item.name, ": ", mixture.error().message)};
+}
+
 bool is_initial(const MenuCandidate& candidate) {
   return std::ranges::all_of(candidate.variants, [](const std::vector<float>& variant) {
     return std::ranges::all_of(variant, [](float weight) { return weight == 0; });

@@ -19,6 +19,18 @@ struct MenuCandidate {
   std::optional<TokenMixer> mixer;           // of a mixture
 };
 
+// The same as a file or a study declares it.
+enum class MenuKind { kInitial, kSoup, kMixture, kAdapter };
+struct MenuItem {
+  std::string name;
+  MenuKind kind = MenuKind::kInitial;
+  std::vector<double> weights;  // of kSoup and kMixture: experts first
+  Divergence divergence;        // of kMixture
+  int64_t adapter = 0;          // of kAdapter
+};
+// Errors: an adapter or weights beyond `adapter_count`; a weight that is not finite; as TokenMixer.
+Result<MenuCandidate> candidate_of(const MenuItem& item, int64_t adapter_count);
+
 // `adapter_count` row adapters in all: experts first, then directly trained models.
 [[nodiscard]] MenuCandidate initial_candidate(std::string name, int64_t adapter_count);
 [[nodiscard]] MenuCandidate adapter_candidate(std::string name, int64_t adapter,

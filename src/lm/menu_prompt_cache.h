@@ -10,6 +10,9 @@ namespace candor {
 
 inline constexpr int64_t kMenuPrefillRows = 128;  // prompt tokens run through the model together
 
+// Probabilities computed together from which on threads pay.
+inline constexpr int64_t kWorthThreads = 1 << 14;
+
 // Prompts that were read lately, each under one variant, in slots of their own: sequences copy
 // their caches from there. The least recently used slot is read over. Internal to lm.
 class MenuPromptCache {

@@ -84,7 +84,8 @@ class MenuScorer {
     decoder_->forward(rows);
     decoder_->logits(0, static_cast<int64_t>(rows.size()), logits_.data());
     std::vector<Status> statuses(static_cast<size_t>(block.count));
-#pragma omp parallel for num_threads(model_.threads()) schedule(dynamic)
+    const bool large = block.count * model_.vocabulary_size() >= kWorthThreads;
+#pragma omp parallel for num_threads(model_.threads()) schedule(dynamic) if (large)
     for (int64_t i = 0; i < block.count; ++i) {
       std::vector<const float*> pointers;
       for (size_t v = 0; v < variants; ++v) {

@@ -14,13 +14,13 @@ namespace candor {
 // enumerated.
 class TableModel : public SlotModel {
  public:
-  TableModel(int64_t vocabulary, int64_t adapters, uint64_t seed)
-      : vocabulary_(vocabulary), adapters_(adapters), seed_(seed) {}
+  TableModel(int64_t vocabulary, int64_t adapters, uint64_t seed, int threads = 1)
+      : vocabulary_(vocabulary), adapters_(adapters), seed_(seed), threads_(threads) {}
 
   [[nodiscard]] int64_t vocabulary_size() const override { return vocabulary_; }
   [[nodiscard]] int64_t context_length() const override { return 64; }
   [[nodiscard]] int64_t adapter_count() const override { return adapters_; }
-  [[nodiscard]] int threads() const override { return 2; }
+  [[nodiscard]] int threads() const override { return threads_; }
   [[nodiscard]] const std::vector<int32_t>& stop_ids() const override { return stops_; }
   [[nodiscard]] std::unique_ptr<SlotDecoder> open(const SlotCapacity& capacity) const override;
 
@@ -50,6 +50,7 @@ class TableModel : public SlotModel {
   int64_t vocabulary_;
   int64_t adapters_;
   uint64_t seed_;
+  int threads_;
   std::vector<int32_t> stops_ = {0};
 };
 

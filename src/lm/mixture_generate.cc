@@ -70,7 +70,7 @@ class MenuBatch {
 
  private:
   struct Active {
-    Job job;
+    Job job{};
     std::vector<int64_t> slots;  // one per variant
     int64_t position = 0;        // of the next token to feed
     int32_t token = 0;           // to feed
@@ -97,7 +97,9 @@ class MenuBatch {
 
   Status admit(const Job& job) {
     const std::vector<int32_t>& prompt = plan_.prompts[job.prompt].ids;
-    Active sequence{.job = job, .position = static_cast<int64_t>(prompt.size())};
+    Active sequence;
+    sequence.job = job;
+    sequence.position = static_cast<int64_t>(prompt.size());
     std::vector<const float*> rows;
     for (const std::vector<float>& variant : candidate_of(job).variants) {
       sequence.slots.push_back(free_slots_.back());
@@ -162,7 +164,8 @@ class MenuBatch {
     decoder_->logits(0, static_cast<int64_t>(rows_.size()), logits_.data());
     const auto vocabulary = static_cast<size_t>(model_.vocabulary_size());
     const auto count = static_cast<int64_t>(active_.size());
-#pragma omp parallel for num_threads(model_.threads()) schedule(dynamic)
+    const bool large = count * model_.vocabulary_size() >= kWorthThreads;
+#pragma omp parallel for num_threads(model_.threads()) schedule(dynamic) if (large)
     for (int64_t i = 0; i < count; ++i) {
       Active& sequence = active_[static_cast<size_t>(i)];
       std::vector<const float*> rows;
