@@ -24,9 +24,9 @@ enum class MenuKind { kInitial, kSoup, kMixture, kAdapter };
 struct MenuItem {
   std::string name;
   MenuKind kind = MenuKind::kInitial;
-  std::vector<double> weights;  // of kSoup and kMixture: experts first
-  Divergence divergence;        // of kMixture
-  int64_t adapter = 0;          // of kAdapter
+  std::vector<double> weights = {};  // of kSoup and kMixture: experts first
+  Divergence divergence = {};        // of kMixture
+  int64_t adapter = 0;               // of kAdapter
 };
 // Errors: an adapter or weights beyond `adapter_count`; a weight that is not finite; as TokenMixer.
 Result<MenuCandidate> candidate_of(const MenuItem& item, int64_t adapter_count);

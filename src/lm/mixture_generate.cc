@@ -112,23 +112,47 @@ class MenuBatch {
     return {};
   }
 
-  // Draws the sequence's next token from its variants' logits; threads: one per sequence.
-  void take_token(Active& sequence, std::span<const float* const> rows) {
+  struct Draw {
+    int32_t token = 0;
+    double logprob = 0;  // of the untempered, untruncated candidate
+  };
+
+  // One token from a candidate's variants. A candidate of one variant is sampled from its logits as
+  // they are: bit for bit what `generate` does.
+  Result<Draw> draw(const MenuCandidate& candidate, std::span<const float* const> rows,
+                    const RandomKey& key) const {
+    const auto vocabulary = static_cast<size_t>(model_.vocabulary_size());
+    Draw out;
+    if (!candidate.mixer.has_value()) {
+      const std::span<const float> logits(rows[0], vocabulary);
+      out.token = sample_token(logits, sampling_of(options_), key);
+      out.logprob = log_probability(logits, out.token);
+      return out;
+    }
     thread_local std::vector<double> logs;
     thread_local std::vector<float> narrow;
-    logs.resize(static_cast<size_t>(model_.vocabulary_size()));
-    const Result<bool> clipped = candidate_log_probs(candidate_of(sequence.job), rows, logs);
-    if (!clipped.ok()) {
-      sequence.status = clipped.error();
+    logs.resize(vocabulary);
+    const Result<bool> clipped = candidate_log_probs(candidate, rows, logs);
+    if (!clipped.ok()) return clipped.error();
+    narrow.assign(logs.begin(), logs.end());
+    out.token = sample_token(narrow, sampling_of(options_), key);
+    out.logprob = logs[static_cast<size_t>(out.token)];
+    return out;
+  }
+
+  // Draws the sequence's next token; threads: one per sequence.
+  void take_token(Active& sequence, std::span<const float* const> rows) {
+    Generation& result = result_of(sequence.job);
+    const RandomKey key{options_.seed, options_.stream, plan_.prompts[sequence.job.prompt].index,
+                        static_cast<uint32_t>(sequence.job.sample),
+                        static_cast<uint32_t>(result.token_ids.size())};
+    const Result<Draw> drawn = draw(candidate_of(sequence.job), rows, key);
+    if (!drawn.ok()) {
+      sequence.status = drawn.error();
       return;
     }
-    narrow.assign(logs.begin(), logs.end());
-    Generation& result = result_of(sequence.job);
-    const auto position = static_cast<uint32_t>(result.token_ids.size());
-    const RandomKey key{options_.seed, options_.stream, plan_.prompts[sequence.job.prompt].index,
-                        static_cast<uint32_t>(sequence.job.sample), position};
-    sequence.token = sample_token(narrow, sampling_of(options_), key);
-    const auto logprob = static_cast<float>(logs[static_cast<size_t>(sequence.token)]);
+    sequence.token = drawn->token;
+    const auto logprob = static_cast<float>(drawn->logprob);
     result.token_ids.push_back(sequence.token);
     result.token_logprobs.push_back(logprob);
     result.logprob += logprob;
