@@ -26,8 +26,8 @@ std::vector<Divergence> all_divergences() {
   return out;
 }
 
-std::vector<MenuCandidate> some_candidates() {
-  std::vector<MenuCandidate> out = {initial_candidate("initial", 2),
+std::vector<CandidateModel> some_candidates() {
+  std::vector<CandidateModel> out = {initial_candidate("initial", 2),
                                     adapter_candidate("second", 1, 2),
                                     soup_candidate("soup", std::vector<double>{0.3, 0.7}, 2)};
   for (const DivergenceKind kind : {DivergenceKind::kKl, DivergenceKind::kJs, DivergenceKind::kChi2,
@@ -47,7 +47,7 @@ struct Enumerated {
   bool clipped = false;
 };
 
-Enumerated enumerate(const SlotModel& model, const MenuCandidate& candidate, double temperature) {
+Enumerated enumerate(const SlotModel& model, const CandidateModel& candidate, double temperature) {
   static const std::vector<int32_t> kPrompt = {3, 1};
   const auto replies = all_replies(kVocabulary, kLength);
   std::vector<MenuReply> requests;
@@ -74,7 +74,7 @@ TEST(DivergenceEstimate, MeansOverAllRepliesAreTheExactDivergence) {
   for (const uint64_t seed : {1, 2, 3}) {
     const TableModel model(kVocabulary, 2, seed);
     for (const double temperature : {1.0, 0.7}) {
-      for (const MenuCandidate& candidate : some_candidates()) {
+      for (const CandidateModel& candidate : some_candidates()) {
         const Enumerated all = enumerate(model, candidate, temperature);
         double total = 0;
         for (const double p : all.model) total += p;

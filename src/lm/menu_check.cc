@@ -26,7 +26,7 @@ class Prober {
                            .rows = std::max<int64_t>(kMenuPrefillRows, positions)});
   }
 
-  Result<Distributions> distributions(const MenuCandidate& candidate) {
+  Result<Distributions> distributions(const CandidateModel& candidate) {
     std::vector<std::vector<std::vector<float>>> logits;  // [variant][place][V]
     for (const std::vector<float>& variant : candidate.variants) {
       std::vector<std::vector<float>>& places = logits.emplace_back();
@@ -86,9 +86,9 @@ double distance(const Distributions& left, const Distributions& right) {
 }
 
 // Which expert an item is by its declaration: weights e_i, or adapter i. Initial: -1.
-std::optional<int64_t> endpoint_of(const MenuItem& item) {
-  if (item.kind == MenuKind::kInitial) return -1;
-  if (item.kind == MenuKind::kAdapter) return item.adapter;
+std::optional<int64_t> endpoint_of(const CandidateSpec& item) {
+  if (item.kind == CandidateKind::kInitial) return -1;
+  if (item.kind == CandidateKind::kAdapter) return item.adapter;
   std::optional<int64_t> found = -1;
   for (size_t i = 0; i < item.weights.size(); ++i) {
     if (item.weights[i] == 0) continue;
@@ -106,25 +106,25 @@ std::string weights_text(const std::vector<double>& weights) {
 
 // The endpoints to test that are not on the menu: a soup and one mixture per divergence for every
 // expert.
-std::vector<MenuItem> missing_endpoints(std::span<const MenuItem> items, int64_t experts) {
-  std::vector<MenuItem> out;
-  std::vector<MenuItem> families = {{.name = "", .kind = MenuKind::kSoup}};
-  for (const MenuItem& item : items) {
-    if (item.kind != MenuKind::kMixture) continue;
-    const bool known = std::ranges::any_of(families, [&](const MenuItem& family) {
-      return family.kind == MenuKind::kMixture &&
+std::vector<CandidateSpec> missing_endpoints(std::span<const CandidateSpec> items, int64_t experts) {
+  std::vector<CandidateSpec> out;
+  std::vector<CandidateSpec> families = {{.name = "", .kind = CandidateKind::kSoup}};
+  for (const CandidateSpec& item : items) {
+    if (item.kind != CandidateKind::kMixture) continue;
+    const bool known = std::ranges::any_of(families, [&](const CandidateSpec& family) {
+      return family.kind == CandidateKind::kMixture &&
              family.divergence.kind == item.divergence.kind &&
              family.divergence.alpha == item.divergence.alpha;
     });
     if (!known) {
-      families.push_back({.name = "", .kind = MenuKind::kMixture, .divergence = item.divergence});
+      families.push_back({.name = "", .kind = CandidateKind::kMixture, .divergence = item.divergence});
     }
   }
-  for (MenuItem family : families) {
+  for (CandidateSpec family : families) {
     for (int64_t expert = 0; expert < experts; ++expert) {
       family.weights.assign(static_cast<size_t>(experts), 0.0);
       family.weights[static_cast<size_t>(expert)] = 1;
-      family.name = family.kind == MenuKind::kSoup
+      family.name = family.kind == CandidateKind::kSoup
                         ? str_cat("soup(", weights_text(family.weights), ")")
                         : str_cat(divergence_name(family.divergence.kind), " mixture(",
                                   weights_text(family.weights), ")");
@@ -136,7 +136,7 @@ std::vector<MenuItem> missing_endpoints(std::span<const MenuItem> items, int64_t
 
 // Everything that is compared: the menu's candidates and the endpoints it lacks.
 struct Tested {
-  MenuItem item;
+  CandidateSpec item;
   Distributions distributions;
 };
 
@@ -170,8 +170,8 @@ Result<std::vector<MenuCheck>> check_menu(const SlotModel& model, const ExpertSo
     CANDOR_TRY(Distributions found, prober.distributions(menu.candidates[k]));
     tested.push_back({menu.items[k], std::move(found)});
   }
-  for (const MenuItem& item : missing_endpoints(menu.items, model.adapter_count())) {
-    CANDOR_TRY(const MenuCandidate candidate, candidate_of(item, model.adapter_count()));
+  for (const CandidateSpec& item : missing_endpoints(menu.items, model.adapter_count())) {
+    CANDOR_TRY(const CandidateModel candidate, candidate_of(item, model.adapter_count()));
     CANDOR_TRY(Distributions found, prober.distributions(candidate));
     tested.push_back({item, std::move(found)});
   }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "lm/menu_candidate.h"
+#include "lm/candidate_model.h"
 #include "lm/mixture_generate.h"
 #include "lm/slot_decoder.h"
 
@@ -38,8 +38,8 @@ struct MenuCheckOptions {
 
 // The menu as declared, and as it will be decoded: item k is candidate k.
 struct CheckedMenu {
-  std::span<const MenuItem> items;
-  std::span<const MenuCandidate> candidates;
+  std::span<const CandidateSpec> items;
+  std::span<const CandidateModel> candidates;
 };
 
 // Expert i as a model of its own, adapter merged; opened one at a time.

@@ -55,9 +55,9 @@ class StoriesMenu : public testing::Test {
   std::vector<MenuPrompt> prompts_;
 };
 
-std::vector<MenuItem> some_menu() {
-  const MenuKind soup = MenuKind::kSoup;
-  const MenuKind mixture = MenuKind::kMixture;
+std::vector<CandidateSpec> some_menu() {
+  const CandidateKind soup = CandidateKind::kSoup;
+  const CandidateKind mixture = CandidateKind::kMixture;
   return {{.name = "initial"},
           {.name = "soup-1-0", .kind = soup, .weights = {1, 0}},
           {.name = "soup-0.3-0.7", .kind = soup, .weights = {0.3, 0.7}},
@@ -67,12 +67,12 @@ std::vector<MenuItem> some_menu() {
            .kind = mixture,
            .weights = {0.5, 0.5},
            .divergence = {.kind = DivergenceKind::kJs}},
-          {.name = "b", .kind = MenuKind::kAdapter, .adapter = 1}};
+          {.name = "b", .kind = CandidateKind::kAdapter, .adapter = 1}};
 }
 
-std::vector<MenuCandidate> decoded(const std::vector<MenuItem>& items) {
-  std::vector<MenuCandidate> out;
-  for (const MenuItem& item : items) out.push_back(*candidate_of(item, 2));
+std::vector<CandidateModel> decoded(const std::vector<CandidateSpec>& items) {
+  std::vector<CandidateModel> out;
+  for (const CandidateSpec& item : items) out.push_back(*candidate_of(item, 2));
   return out;
 }
 
@@ -112,7 +112,7 @@ TEST_F(StoriesMenu, SoupsAreMergedModels) {
 // KL's closed form from three models with merged weights, on what the mixture sampled.
 TEST_F(StoriesMenu, MixturesLogProbabilitiesAreTheClosedForm) {
   const LanguageModel model = beside();
-  const std::vector<MenuCandidate> menu = {
+  const std::vector<CandidateModel> menu = {
       *mixture_candidate("kl", {{}, {0.5, 0.8}}, 2)};  // the power of pi_0 is -0.3
   const auto all =
       *generate_menu(LanguageSlotModel(model), menu, prompts_, 3, {.max_new_tokens = 20});
@@ -186,8 +186,8 @@ TEST_F(StoriesMenu, TokenWiseKlAgreesWithTheLogRatio) {
 
 class MenuChecks : public StoriesMenu {
  protected:
-  [[nodiscard]] std::string failed(const std::vector<MenuItem>& items,
-                                   const std::vector<MenuCandidate>& menu,
+  [[nodiscard]] std::string failed(const std::vector<CandidateSpec>& items,
+                                   const std::vector<CandidateModel>& menu,
                                    bool swapped = false) const {
     const LanguageModel model = beside();
     std::vector<LanguageModel> experts = {merged(1, 0), merged(0, 1)};
@@ -213,13 +213,13 @@ TEST_F(MenuChecks, PlantedFaultsAreNamed) {
   const auto contains = [](const std::string& text, const std::string& part) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
   };
-  const std::vector<MenuItem> items = some_menu();
+  const std::vector<CandidateSpec> items = some_menu();
   // Experts in another order than the reports'.
   const std::string swapped = failed(items, decoded(items), true);
   contains(swapped, "endpoint soup-1-0 = expert 1: total variation ");
   contains(swapped, "endpoint js mixture(0,1) = expert 2");
   // A soup decoded with other weights than declared.
-  std::vector<MenuCandidate> menu = decoded(items);
+  std::vector<CandidateModel> menu = decoded(items);
   menu[1] = soup_candidate("soup-1-0", std::vector<double>{0.9, 0.1}, 2);
   const std::string wrong = failed(items, menu);
   EXPECT_TRUE(wrong.starts_with("endpoint soup-1-0 = expert 1")) << wrong;

@@ -26,7 +26,7 @@ void temper(std::span<double> logs, double temperature) {
 
 class MenuScorer {
  public:
-  MenuScorer(const SlotModel& model, std::span<const MenuCandidate> candidates,
+  MenuScorer(const SlotModel& model, std::span<const CandidateModel> candidates,
              const MenuScoreOptions& options, int64_t variants, int64_t positions)
       : model_(model),
         candidates_(candidates),
@@ -41,7 +41,7 @@ class MenuScorer {
 
   // All tokens of one reply.
   Result<std::vector<TokenComparison>> run(const MenuReply& reply) {
-    const MenuCandidate& candidate = candidates_[reply.candidate];
+    const CandidateModel& candidate = candidates_[reply.candidate];
     std::vector<std::vector<float>> variants = candidate.variants;
     // A mixture has the initial model among its variants, in front.
     const bool extra = options_.compare_to_initial && !candidate.mixer.has_value();
@@ -101,7 +101,7 @@ class MenuScorer {
     return {};
   }
 
-  Status compare(const MenuCandidate& candidate, const std::vector<const float*>& rows,
+  Status compare(const CandidateModel& candidate, const std::vector<const float*>& rows,
                  size_t initial_row, int32_t token, TokenComparison& out) const {
     thread_local std::vector<double> logs;
     thread_local std::vector<double> initial;
@@ -124,9 +124,9 @@ class MenuScorer {
   }
 
   const SlotModel& model_;
-  std::span<const MenuCandidate> candidates_;
+  std::span<const CandidateModel> candidates_;
   const MenuScoreOptions& options_;
-  MenuCandidate initial_;
+  CandidateModel initial_;
   int64_t rows_limit_;
   std::unique_ptr<SlotDecoder> decoder_;
   MenuPromptCache cache_;
@@ -136,7 +136,7 @@ class MenuScorer {
 }  // namespace
 
 Result<std::vector<std::vector<TokenComparison>>> score_menu(
-    const SlotModel& model, std::span<const MenuCandidate> candidates,
+    const SlotModel& model, std::span<const CandidateModel> candidates,
     std::span<const MenuReply> replies, const MenuScoreOptions& options,
     const ProgressSink& progress) {
   CANDOR_CHECK(options.temperature > 0 && options.rows > 0);

@@ -6,7 +6,7 @@
 
 #include "base/progress.h"
 #include "base/result.h"
-#include "lm/menu_candidate.h"
+#include "lm/candidate_model.h"
 #include "lm/slot_decoder.h"
 
 namespace candor {
@@ -38,7 +38,7 @@ struct MenuScoreOptions {
 // Cost     one read of the weights per options.rows positions of a reply, all variants counted; the
 //          prompts of neighbouring replies are read once where they agree.
 Result<std::vector<std::vector<TokenComparison>>> score_menu(
-    const SlotModel& model, std::span<const MenuCandidate> candidates,
+    const SlotModel& model, std::span<const CandidateModel> candidates,
     std::span<const MenuReply> replies, const MenuScoreOptions& options,
     const ProgressSink& progress = {});
 

@@ -15,9 +15,9 @@ namespace candor {
 
 namespace {
 
-int64_t most_variants(std::span<const MenuCandidate> candidates) {
+int64_t most_variants(std::span<const CandidateModel> candidates) {
   size_t most = 1;
-  for (const MenuCandidate& candidate : candidates) {
+  for (const CandidateModel& candidate : candidates) {
     most = std::max(most, candidate.variants.size());
   }
   return static_cast<int64_t>(most);
@@ -32,7 +32,7 @@ struct Job {
 };
 
 struct Plan {
-  std::span<const MenuCandidate> candidates;
+  std::span<const CandidateModel> candidates;
   std::span<const MenuPrompt> prompts;
   int64_t samples;
   int64_t rows;          // of a step
@@ -83,7 +83,7 @@ class MenuBatch {
     return {number / samples % plan_.candidates.size(),
             number / samples / plan_.candidates.size(), static_cast<int64_t>(number % samples)};
   }
-  [[nodiscard]] const MenuCandidate& candidate_of(const Job& job) const {
+  [[nodiscard]] const CandidateModel& candidate_of(const Job& job) const {
     return plan_.candidates[job.candidate];
   }
   [[nodiscard]] bool fits(const Job& job) const {
@@ -119,7 +119,7 @@ class MenuBatch {
 
   // One token from a candidate's variants. A candidate of one variant is sampled from its logits as
   // they are: bit for bit what `generate` does.
-  Result<Draw> draw(const MenuCandidate& candidate, std::span<const float* const> rows,
+  Result<Draw> draw(const CandidateModel& candidate, std::span<const float* const> rows,
                     const RandomKey& key) const {
     const auto vocabulary = static_cast<size_t>(model_.vocabulary_size());
     Draw out;
@@ -241,7 +241,7 @@ Status check_menu_prompt(const SlotModel& model, std::span<const int32_t> ids, i
 }
 
 Result<std::vector<Generation>> generate_menu(const SlotModel& model,
-                                              std::span<const MenuCandidate> candidates,
+                                              std::span<const CandidateModel> candidates,
                                               std::span<const MenuPrompt> prompts, int64_t samples,
                                               const GenerateOptions& options,
                                               const ProgressSink& progress) {
@@ -254,7 +254,7 @@ Result<std::vector<Generation>> generate_menu(const SlotModel& model,
   if (candidates.empty() || prompts.empty()) return std::vector<Generation>();
   const int64_t variants = most_variants(candidates);
   int64_t all_rows = 0;  // of everything at once
-  for (const MenuCandidate& candidate : candidates) {
+  for (const CandidateModel& candidate : candidates) {
     all_rows += static_cast<int64_t>(candidate.variants.size() * prompts.size()) * samples;
   }
   const Plan plan{.candidates = candidates,

@@ -7,7 +7,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "lm/generate.h"
-#include "lm/menu_candidate.h"
+#include "lm/candidate_model.h"
 #include "lm/slot_decoder.h"
 
 namespace candor {
@@ -33,7 +33,7 @@ struct MenuPrompt {
 // Cost     one read of the weights a step for options.batch rows (at least one candidate's); a
 //          prompt is read once per variant.
 Result<std::vector<Generation>> generate_menu(const SlotModel& model,
-                                              std::span<const MenuCandidate> candidates,
+                                              std::span<const CandidateModel> candidates,
                                               std::span<const MenuPrompt> prompts, int64_t samples,
                                               const GenerateOptions& options,
                                               const ProgressSink& progress = {});

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t kVocabulary = 5;
 
-std::vector<MenuCandidate> candidates() {
+std::vector<CandidateModel> candidates() {
   return {initial_candidate("initial", 2),
           soup_candidate("soup", std::vector<double>{0.5, 0.5}, 2),
           *mixture_candidate("kl", {{}, {0.5, 0.5}}, 2),

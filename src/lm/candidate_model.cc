@@ -1,4 +1,4 @@
-#include "lm/menu_candidate.h"
+#include "lm/candidate_model.h"
 
 #include <algorithm>
 #include <cmath>
@@ -27,23 +27,23 @@ std::vector<float> unit_coefficients(int64_t adapter, int64_t adapter_count) {
 
 }  // namespace
 
-MenuCandidate initial_candidate(std::string name, int64_t adapter_count) {
+CandidateModel initial_candidate(std::string name, int64_t adapter_count) {
   return {std::move(name), {coefficients({}, adapter_count)}, std::nullopt};
 }
 
-MenuCandidate adapter_candidate(std::string name, int64_t adapter, int64_t adapter_count) {
+CandidateModel adapter_candidate(std::string name, int64_t adapter, int64_t adapter_count) {
   return {std::move(name), {unit_coefficients(adapter, adapter_count)}, std::nullopt};
 }
 
-MenuCandidate soup_candidate(std::string name, std::span<const double> weights,
+CandidateModel soup_candidate(std::string name, std::span<const double> weights,
                              int64_t adapter_count) {
   return {std::move(name), {coefficients(weights, adapter_count)}, std::nullopt};
 }
 
-Result<MenuCandidate> mixture_candidate(std::string name, const MixtureRule& rule,
+Result<CandidateModel> mixture_candidate(std::string name, const MixtureRule& rule,
                                         int64_t adapter_count) {
   CANDOR_CHECK(static_cast<int64_t>(rule.weights.size()) <= adapter_count);
-  MenuCandidate out{std::move(name), {coefficients({}, adapter_count)}, std::nullopt};
+  CandidateModel out{std::move(name), {coefficients({}, adapter_count)}, std::nullopt};
   // Experts of weight 0 need no rows. With none left the mixture is the initial model.
   MixtureRule counted{rule.divergence, {}};
   CANDOR_TRY(out.mixer, TokenMixer::create(rule));
@@ -60,43 +60,43 @@ Result<MenuCandidate> mixture_candidate(std::string name, const MixtureRule& rul
   return out;
 }
 
-Result<MenuCandidate> candidate_of(const MenuItem& item, int64_t adapter_count) {
+Result<CandidateModel> candidate_of(const CandidateSpec& item, int64_t adapter_count) {
   if (static_cast<int64_t>(item.weights.size()) > adapter_count) {
     return invalid_argument(str_cat(item.name, ": found ", item.weights.size(), " weights for ",
                                     adapter_count, " adapters"));
   }
   switch (item.kind) {
-    case MenuKind::kInitial:
+    case CandidateKind::kInitial:
       return initial_candidate(item.name, adapter_count);
-    case MenuKind::kAdapter:
+    case CandidateKind::kAdapter:
       if (item.adapter < 0 || item.adapter >= adapter_count) {
         return invalid_argument(str_cat(item.name, ": adapter ", item.adapter, " of ",
                                         adapter_count, "; expected 0 to ", adapter_count - 1));
       }
       return adapter_candidate(item.name, item.adapter, adapter_count);
-    case MenuKind::kSoup:
+    case CandidateKind::kSoup:
       for (const double weight : item.weights) {
         if (std::isfinite(static_cast<float>(weight))) continue;
         return invalid_argument(
             str_cat(item.name, ": a weight is ", weight, "; expected a finite number"));
       }
       return soup_candidate(item.name, item.weights, adapter_count);
-    case MenuKind::kMixture:
+    case CandidateKind::kMixture:
       break;
   }
-  Result<MenuCandidate> mixture =
+  Result<CandidateModel> mixture =
       mixture_candidate(item.name, {item.divergence, item.weights}, adapter_count);
   if (mixture.ok()) return mixture;
   return Error{mixture.error().code, str_cat(item.name, ": ", mixture.error().message)};
 }
 
-bool is_initial(const MenuCandidate& candidate) {
+bool is_initial(const CandidateModel& candidate) {
   return std::ranges::all_of(candidate.variants, [](const std::vector<float>& variant) {
     return std::ranges::all_of(variant, [](float weight) { return weight == 0; });
   });
 }
 
-Result<bool> candidate_log_probs(const MenuCandidate& candidate, std::span<const float* const> rows,
+Result<bool> candidate_log_probs(const CandidateModel& candidate, std::span<const float* const> rows,
                                  std::span<double> log_probs) {
   CANDOR_CHECK(rows.size() == candidate.variants.size());
   if (candidate.mixer.has_value()) {
