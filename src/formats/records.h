@@ -14,18 +14,20 @@ namespace candor {
 // Where text records come from: JSONL or CSV.
 struct LabelledText {
   std::string text;
-  int label = 0;  // 0 or 1
+  int label = 0;       // 0 or 1
+  std::string prompt;  // empty without a prompt field
 };
 
 struct LabelledTextSource {
-  std::filesystem::path path;  // *.jsonl or *.csv
+  std::filesystem::path path;  // *.jsonl or *.csv, or either with .gz
   std::string text_field = "text";
   std::string label_field = "label";
   std::vector<std::string> positive_values = {"1"};  // label text (or number) that counts as 1
+  std::string prompt_field;                          // empty: the texts answer no prompt
 };
 
-// Every line of a JSONL file, parsed strictly; errors name file and line. Empty lines are refused
-// except at the end.
+// Every line of a JSONL file (of a *.gz one unpacked), parsed strictly; errors name file and line.
+// Empty lines are refused except at the end.
 Result<std::vector<Json>> read_jsonl(const std::filesystem::path& path);
 // The same of bytes that are there already; `source` names them in errors.
 Result<std::vector<Json>> parse_jsonl(std::string_view bytes, const std::string& source);
