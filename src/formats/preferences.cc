@@ -52,7 +52,8 @@ PreferencePair pair_of_dialogues(const std::vector<ChatMessage>& prompt,
   before.insert(before.end(), chosen.begin(), chosen.begin() + static_cast<std::ptrdiff_t>(common));
   return {.prompt = conversation_text(before),
           .chosen = conversation_text(turns_from(chosen, common)),
-          .rejected = conversation_text(turns_from(rejected, common))};
+          .rejected = conversation_text(turns_from(rejected, common)),
+          .source = {}};
 }
 
 Result<PreferencePair> hh_pair(const std::string& chosen, const std::string& rejected,
@@ -123,7 +124,8 @@ Result<PreferencePair> tldr_pair(const Json& record, const std::string& where) {
   CANDOR_RETURN_IF_ERROR(in.status());
   return PreferencePair{.prompt = std::move(prompt),
                         .chosen = std::move(texts[choice]),
-                        .rejected = std::move(texts[1 - choice])};
+                        .rejected = std::move(texts[1 - choice]),
+                        .source = {}};
 }
 
 Result<PreferencePair> standard_pair(const Json& record, const std::string& where) {
@@ -131,7 +133,7 @@ Result<PreferencePair> standard_pair(const Json& record, const std::string& wher
   CANDOR_TRY(std::string rejected, text_at(record, "rejected", where));
   if (!record.contains("prompt")) {
     if (is_hh_dialogue(chosen)) return hh_pair(chosen, rejected, where);
-    return PreferencePair{{}, std::move(chosen), std::move(rejected)};
+    return PreferencePair{{}, std::move(chosen), std::move(rejected), {}};
   }
   CANDOR_TRY(std::string prompt, text_at(record, "prompt", where));
   if (is_hh_dialogue(prompt)) {  // an HH dialogue whose last turn was taken off
@@ -140,7 +142,7 @@ Result<PreferencePair> standard_pair(const Json& record, const std::string& wher
     if (turns.back().content.empty()) turns.pop_back();
     prompt = conversation_text(turns);
   }
-  return PreferencePair{std::move(prompt), std::move(chosen), std::move(rejected)};
+  return PreferencePair{std::move(prompt), std::move(chosen), std::move(rejected), {}};
 }
 
 Result<std::vector<PreferencePair>> pairs_of_jsonl(const std::filesystem::path& path) {
@@ -174,6 +176,18 @@ Result<std::vector<PreferencePair>> pairs_of_csv(const std::filesystem::path& pa
     pairs.push_back(std::move(pair));
   }
   return pairs;
+}
+
+PreferenceData without_equal(std::vector<PreferencePair> pairs) {
+  PreferenceData out;
+  for (PreferencePair& pair : pairs) {
+    if (pair.chosen == pair.rejected) {
+      ++out.equal_count;
+    } else {
+      out.pairs.push_back(std::move(pair));
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -237,14 +251,15 @@ Result<PreferencePair> preference_of_record(const Json& record, const std::strin
                                     "; expected \"chosen\" and \"rejected\", or \"info\", "
                                     "\"summaries\" and \"choice\""));
   }
-  if (record.contains("summaries")) return tldr_pair(record, where);
-  if (record["chosen"].is_array()) {
-    if (!record.contains("rejected")) {
-      return invalid_argument(str_cat(where, ": $.rejected: is missing"));
-    }
-    return conversational_pair(record, where);
-  }
-  return standard_pair(record, where);
+  const auto pair = [&]() -> Result<PreferencePair> {
+    if (record.contains("summaries")) return tldr_pair(record, where);
+    if (!record["chosen"].is_array()) return standard_pair(record, where);
+    if (record.contains("rejected")) return conversational_pair(record, where);
+    return invalid_argument(str_cat(where, ": $.rejected: is missing"));
+  };
+  CANDOR_TRY(PreferencePair found, pair());
+  found.source = text_or_empty(record, "source");
+  return found;
 }
 
 Result<PreferenceData> read_preferences(const std::filesystem::path& path) {
@@ -255,16 +270,42 @@ Result<PreferenceData> read_preferences(const std::filesystem::path& path) {
   }
   CANDOR_TRY(std::vector<PreferencePair> pairs,
              extension == ".csv" ? pairs_of_csv(path) : pairs_of_jsonl(path));
-  PreferenceData out;
-  for (PreferencePair& pair : pairs) {
-    if (pair.chosen == pair.rejected) {
-      ++out.equal_count;
-    } else {
-      out.pairs.push_back(std::move(pair));
-    }
-  }
+  PreferenceData out = without_equal(std::move(pairs));
   if (out.pairs.empty()) {
     return invalid_argument(str_cat(path.string(), ": holds no pair of two different texts"));
+  }
+  return out;
+}
+
+Result<RewardData> read_reward_data(const LabelledTextSource& source) {
+  RewardData out;
+  if (record_extension(source.path) == ".csv") {
+    CANDOR_TRY(const CsvTable table, read_csv(source.path));
+    if (std::ranges::find(table.header, "chosen") == table.header.end()) {
+      CANDOR_TRY(out.labelled, read_labelled_texts(source));
+      return out;
+    }
+    CANDOR_TRY(PreferenceData data, read_preferences(source.path));
+    return RewardData{std::move(data.pairs), {}, data.equal_count};
+  }
+  CANDOR_TRY(std::vector<Json> records, read_jsonl(source.path));
+  std::vector<PreferencePair> pairs;
+  std::vector<NumberedRecord> others;
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (!is_preference_record(records[i])) {
+      others.push_back({i + 1, std::move(records[i])});
+      continue;
+    }
+    CANDOR_TRY(PreferencePair pair,
+               preference_of_record(records[i], str_cat(source.path.string(), ":", i + 1)));
+    pairs.push_back(std::move(pair));
+  }
+  PreferenceData data = without_equal(std::move(pairs));
+  out.pairs = std::move(data.pairs);
+  out.equal_count = data.equal_count;
+  CANDOR_TRY(out.labelled, labelled_texts_of_records(std::move(others), source));
+  if (out.pairs.empty() && out.labelled.empty()) {
+    return invalid_argument(str_cat(source.path.string(), ": holds no record to learn from"));
   }
   return out;
 }

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/result.h"
 #include "formats/chat_template.h"
+#include "formats/records.h"
 
 namespace candor {
 
@@ -17,6 +18,7 @@ struct PreferencePair {
   std::string prompt;
   std::string chosen;
   std::string rejected;
+  std::string source = {};  // the record's text "source", where it has one
 };
 
 // A completion that a human wrote, with its prompt.
@@ -41,6 +43,16 @@ struct PreferenceData {
   int64_t equal_count = 0;
 };
 Result<PreferenceData> read_preferences(const std::filesystem::path& path);
+
+// What a reward model is trained on: pairs, labelled texts, or both. A JSONL file may mix the two;
+// a record with "chosen" or "summaries" is a pair, every other one a labelled text under `source`.
+// A CSV file with a column "chosen" holds pairs, else labelled texts.
+struct RewardData {
+  std::vector<PreferencePair> pairs;
+  std::vector<LabelledText> labelled;
+  int64_t equal_count = 0;
+};
+Result<RewardData> read_reward_data(const LabelledTextSource& source);
 
 // The pair of one record (equal texts included); `where` names file and line.
 Result<PreferencePair> preference_of_record(const Json& record, const std::string& where);

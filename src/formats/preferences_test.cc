@@ -183,6 +183,31 @@ TEST_F(PreferenceFiles, GzipIsChecked) {
   }
 }
 
+// A file may hold pairs and labelled texts; errors still name the line.
+TEST_F(PreferenceFiles, PairsAndLabelsMixed) {
+  const auto data = read_reward_data(
+      {.path = write("m.jsonl",
+                     "{\"text\":\"good\",\"label\":1,\"source\":\"s\"}\n"
+                     "{\"chosen\":\"a\",\"rejected\":\"b\",\"source\":\"t\"}\n"
+                     "{\"text\":\"bad\",\"label\":0}\n{\"chosen\":\"a\",\"rejected\":\"a\"}\n")});
+  ASSERT_TRUE(data.ok()) << data.error().message;
+  ASSERT_EQ(data->pairs.size(), 1U);
+  EXPECT_EQ(data->pairs[0].source, "t");
+  EXPECT_EQ(data->equal_count, 1);
+  ASSERT_EQ(data->labelled.size(), 2U);
+  EXPECT_EQ(data->labelled[0].source, "s");
+  EXPECT_EQ(data->labelled[1].label, 0);
+  const auto bad = read_reward_data(
+      {.path = write("n.jsonl",
+                     "{\"chosen\":\"a\",\"rejected\":\"b\"}\n{\"txt\":\"bad\",\"label\":0}\n")});
+  ASSERT_FALSE(bad.ok());
+  EXPECT_NE(bad.error().message.find("n.jsonl:2: has no field \"text\""), std::string::npos)
+      << bad.error().message;
+  EXPECT_EQ(read_reward_data({.path = write("p.csv", "chosen,rejected\na,b\n")})->pairs.size(), 1U);
+  EXPECT_EQ(read_reward_data({.path = write("l.csv", "text,label\na,1\nb,0\n")})->labelled.size(),
+            2U);
+}
+
 TEST_F(PreferenceFiles, Demonstrations) {
   const auto data = read_prompt_completions(write(
       "a.jsonl",

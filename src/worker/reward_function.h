@@ -10,14 +10,13 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/result.h"
+#include "lm/reward_features.h"
 
 namespace candor {
 
-// One reply to be rewarded. `prompt` may stay empty for kinds that read the reply alone.
-struct RewardRequest {
-  std::string prompt;  // as reward_prompt_text gives it
-  std::string completion;
-};
+// One reply to be rewarded, {prompt, completion}. The prompt is as reward_prompt_text gives it; it
+// may stay empty for rewards that do not read it (needs_prompt).
+using RewardRequest = PromptedText;
 
 // Where the files of a reward lie, by the name its kind gives them ("head", "lexicon", ...). A
 // stage with one reward passes StageRequest::path; one with several adds a prefix of its own.
@@ -27,7 +26,8 @@ using RewardPaths = std::function<Result<std::filesystem::path>(const std::strin
 // RLHF use the same object, so what is optimised is what is priced.
 //
 //   kind      keys of the spec                                    paths
-//   head      encoder_digest, head_digest, positive_is_good       encoder (folder), head (file)
+//   head      encoder_digest, head_digest, positive_is_good,      encoder (folder), head (file)
+//             scale? (probability, or logit)
 //   brevity   scale_words                                         -
 //   lexicon   digest                                              lexicon (.json or .txt)
 //

@@ -24,6 +24,7 @@ using LoadedReward = Result<std::shared_ptr<const RewardModel>>;
 // Each reads its keys out of `spec` (reward_function.h).
 LoadedReward load_brevity_reward(JsonReader& spec);
 LoadedReward load_lexicon_reward(JsonReader& spec, const RewardPaths& paths);
+LoadedReward load_linear_ngrams_reward(JsonReader& spec, const RewardPaths& paths);
 LoadedReward load_head_reward(JsonReader& spec, const RewardPaths& paths, int threads);
 
 }  // namespace candor

@@ -3,8 +3,8 @@
 #include <cmath>
 #include <map>
 
-#include "base/file.h"
 #include "base/strings.h"
+#include "formats/gzip.h"
 #include "worker/reward_models.h"
 
 // The rewards that need no model: statistics of the reply's text.
@@ -94,10 +94,10 @@ Result<Lexicon> lexicon_of_text(std::string_view bytes, const std::string& where
 }
 
 Result<Lexicon> read_lexicon(const std::filesystem::path& file) {
-  CANDOR_TRY(const std::string bytes, read_file(file));
+  CANDOR_TRY(const std::string bytes, read_record_file(file));
   const std::string where = file.string();
-  CANDOR_TRY(Lexicon lexicon, file.extension() == ".txt" ? lexicon_of_text(bytes, where)
-                                                         : lexicon_of_json(bytes, where));
+  CANDOR_TRY(Lexicon lexicon, record_extension(file) == ".txt" ? lexicon_of_text(bytes, where)
+                                                               : lexicon_of_json(bytes, where));
   if (lexicon.empty()) return invalid_argument(str_cat(where, ": holds no word"));
   return lexicon;
 }
