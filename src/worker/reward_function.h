@@ -29,7 +29,20 @@ using RewardPaths = std::function<Result<std::filesystem::path>(const std::strin
 //   head      encoder_digest, head_digest, positive_is_good,      encoder (folder), head (file)
 //             scale? (probability, or logit)
 //   brevity   scale_words                                         -
-//   lexicon   digest                                              lexicon (.json or .txt)
+//   lexicon   digest                                              lexicon (.json, .txt, also .gz)
+//   linear_   digest, class (one of the model's)                  model (linear-ngrams/1, also .gz)
+//   ngrams
+//
+// In study/1 (branch points for src/study/reward_source.cc; what is optional has `?`):
+//   {kind: labelled | preference, encoder, data, features?, prompt_field?, l2?, max_texts?, ...}
+//       both are one `reward` stage (the records say whether they are pairs or labelled texts, or
+//       both) and a `head` reward; `preference` has no label fields (the stage then gets the
+//       defaults "text", "label", ["1"]) and positive_is_good is true
+//   {kind: head, ..., scale?}   {kind: linear_ngrams, model, class}
+// `features: prompt_completion` makes the head read the prompt. A score stage whose reward
+// needs_prompt() gets spec.prompts_digest and paths.prompts (the prompts of its bank) besides; for
+// kind head the file tells (load_reward_head), for trained heads `features` does. The score stage
+// reads these two keys where they are given, needed or not.
 //
 // Digests name the files in the identity of a stage; they are not checked here.
 class RewardFunction {

@@ -50,9 +50,9 @@ Status run_score_stage(const StageRequest& request, const ProgressSink& progress
              RewardFunction::load(
                  reward, [&](const std::string& name) { return request.path(name); }, threads));
   CANDOR_RETURN_IF_ERROR(reward.finish());
+  (void)spec.text_or("prompts_digest", "");
+  CANDOR_RETURN_IF_ERROR(spec.status());
   if (function.needs_prompt()) {
-    (void)spec.text("prompts_digest");
-    CANDOR_RETURN_IF_ERROR(spec.status());
     CANDOR_RETURN_IF_ERROR(add_prompts(request, bank, bank_path.string(), requests));
   }
   CANDOR_RETURN_IF_ERROR(spec.finish());
