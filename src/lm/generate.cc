@@ -94,7 +94,8 @@ class Batch {
     result.token_logprobs.push_back(static_cast<float>(logprob));
     result.logprob += static_cast<float>(logprob);
     ++token_count_;
-    const bool stopped = std::ranges::find(model_.stop_ids(), row.token) != model_.stop_ids().end();
+    const bool stopped = !options_.ignore_stop &&
+                         std::ranges::find(model_.stop_ids(), row.token) != model_.stop_ids().end();
     const bool full = static_cast<int64_t>(result.token_ids.size()) >= options_.max_new_tokens;
     if (stopped) result.finish_reason = FinishReason::kStop;
     if (!stopped && !full) return true;

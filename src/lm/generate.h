@@ -26,8 +26,9 @@ struct GenerateOptions {
   double top_p = 1.0;        // 1: off
   int64_t top_k = 0;         // 0: off
   uint64_t seed = 1;
-  uint32_t stream = 0;  // separates banks drawn with one seed
-  int64_t batch = 32;   // sequences decoded together; finished rows are refilled
+  uint32_t stream = 0;       // separates banks drawn with one seed
+  int64_t batch = 32;        // sequences decoded together; finished rows are refilled
+  bool ignore_stop = false;  // every reply has max_new_tokens: for measurements
 };
 
 [[nodiscard]] inline SamplingOptions sampling_of(const GenerateOptions& options) {
