@@ -129,7 +129,8 @@ TEST_F(Stories, RowAdaptersEqualMergedWeights) {
     double moved = 0;
     for (size_t t = 0; t < completion.size(); ++t) {
       ASSERT_NEAR(together[m][t], expected[0][t], 1e-4) << m << " " << t;
-      ASSERT_NEAR(coarse[m][t], expected[0][t], 0.6) << m << " " << t;
+      const double tolerance = 0.2 - 0.1 * double{expected[0][t]};  // bf16 keeps 8 bits
+      ASSERT_NEAR(coarse[m][t], expected[0][t], tolerance) << m << " " << t;
       moved = std::max(moved, std::abs(double{together[m][t]} - together[0][t]));
     }
     EXPECT_EQ(alone[0], together[m]) << "a row's numbers depend on its batch";
