@@ -332,7 +332,15 @@ TokenScores TrainableDecoder::token_scores(const at::Tensor& hidden_rows,
                                         {.targets = {targets.begin(), targets.end()},
                                          .temperature = temperature,
                                          .dtype = options_.arithmetic});
-  return {scores.logprobs, scores.entropies};
+  return {scores.logprobs, scores.entropies, scores.correct};
+}
+
+MeanLoss TrainableDecoder::mean_loss(const at::Tensor& hidden_rows,
+                                     std::span<const int32_t> targets, double divisor) const {
+  CANDOR_CHECK(divisor > 0);
+  const TokenScores scores = token_scores(hidden_rows, targets);
+  return {-scores.logprobs.sum() / divisor,
+          {scores.logprobs.detach(), scores.entropies, scores.correct}};
 }
 
 Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
