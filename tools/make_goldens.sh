@@ -7,9 +7,10 @@ env=build/parity-env
 if [ ! -f "$env/.done" ]; then
   python3 -m venv "$env"
   "$env/bin/pip" install --quiet --disable-pip-version-check \
-    torch==2.13.0 transformers==5.3.0 tokenizers==0.22.2 gguf==0.19.0 mpmath==1.3.0 numpy==2.4.6 safetensors==0.8.0 accelerate==1.15.0 peft==0.18.0
+    torch==2.13.0 transformers==5.3.0 tokenizers==0.22.2 gguf==0.19.0 mpmath==1.3.0 numpy==2.4.6 safetensors==0.8.0 accelerate==1.15.0 peft==0.18.0 trl==1.16.0 datasets==5.2.0
   touch "$env/.done"
 fi
 "$env/bin/python" tools/make_exact_goldens.py tests/golden/exact_games.jsonl
 "$env/bin/python" tools/make_goldens.py
+"$env/bin/python" tools/make_training_goldens.py
 exec "$env/bin/python" tools/make_tokenizer_goldens.py

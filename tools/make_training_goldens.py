@@ -100,6 +100,9 @@ def train(name, settings, lora, data, scratch):
     trainer = Recorder(model=model, args=config, train_dataset=Dataset.from_list(data), processing_class=tiny_tokenizer(),
                        peft_config=lora)
     trainer.seen = []
+    # TRL divides by the tokens of all accumulated batches together; accelerate would divide once more
+    # by their number, which makes gradients depend on how a batch is cut.
+    trainer.accelerator.gradient_accumulation_steps = 1
     callback = FirstGradients()
     trainer.add_callback(callback)
     if lora is not None:  # B begins at zero: begin elsewhere, so that both factors matter at once
