@@ -11,7 +11,6 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "lm/decoder_weights.h"
 #include "lm/train_ops.h"
 
 namespace candor {
@@ -169,6 +168,7 @@ Status TrainableDecoder::merge_adapter(const LoraAdapter& adapter) {
       linear.factors.reset();
     }
   }
+  rank_ = 0;
   return {};
 }
 
@@ -344,36 +344,17 @@ MeanLoss TrainableDecoder::mean_loss(const at::Tensor& hidden_rows,
 }
 
 Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
-  const at::NoGradGuard no_gradient;
-  // Matrices one below the other, packed.
-  const auto packed = [&](const std::vector<std::string>& names) -> Result<PackedMatrix> {
-    std::vector<at::Tensor> parts;
-    for (const std::string& name : names) parts.push_back(weight(name, true));
-    const at::Tensor all = parts.size() == 1 ? parts[0].contiguous() : at::cat(parts, 0);
-    const std::span<const float> values(all.const_data_ptr<float>(),
-                                        static_cast<size_t>(all.numel()));
-    if (!at::isfinite(all.sum()).item<bool>()) {
-      return invalid_argument(str_cat("training: ", quote(names[0]), " is no longer finite"));
-    }
-    return PackedMatrix(values, all.size(0), all.size(1), dtype);
+  const WeightReader read = [&](const std::string& name, const std::vector<int64_t>& shape,
+                                std::vector<float>& scratch) -> Result<std::span<const float>> {
+    const at::Tensor values = weight(name, false);
+    CANDOR_CHECK(values.is_contiguous() && values.sizes().vec() == shape && scratch.empty());
+    return std::span<const float>(values.const_data_ptr<float>(),
+                                  static_cast<size_t>(values.numel()));
   };
-  DecoderWeights out;
-  out.embedding = floats_of(embedding_);
-  out.final_norm = floats_of(final_norm_);
-  CANDOR_TRY(out.head, packed({kHeadName}));
-  for (const Layer& layer : layers_) {
-    const auto name = [&](size_t i) { return layer.linears[i].name + ".weight"; };
-    DecoderLayer copy;
-    copy.attention_norm = floats_of(layer.attention_norm);
-    copy.ffn_norm = floats_of(layer.ffn_norm);
-    CANDOR_TRY(copy.query_key_value, packed({name(0), name(1), name(2)}));
-    CANDOR_TRY(copy.attention_output, packed({name(3)}));
-    CANDOR_TRY(copy.gate_up, packed({name(4), name(5)}));
-    CANDOR_TRY(copy.down, packed({name(6)}));
-    out.layers.push_back(std::move(copy));
-  }
-  return LanguageModel::with_weights(*file_, {.dtype = dtype, .threads = options_.threads},
-                                     std::move(out));
+  const LoadOptions options = {.dtype = dtype, .threads = options_.threads};
+  if (rank_ == 0) return LanguageModel::made_of(*file_, options, read);
+  const LoraAdapter factors = adapter();
+  return LanguageModel::made_of(*file_, options, read, &factors);
 }
 
 LoraAdapter TrainableDecoder::adapter() const {
