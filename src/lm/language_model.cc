@@ -13,6 +13,7 @@
 #include "formats/safetensors.h"
 #include "lm/decoder_weights.h"
 #include "lm/low_rank.h"
+#include "lm/model_file.h"
 
 namespace candor {
 
@@ -408,6 +409,19 @@ Result<LanguageModel> LanguageModel::load(const fs::path& path, const LoadOption
         str_cat(path.string(), ": the tokenizer has ", model.tokenizer_->vocabulary_size(),
                 " tokens, the model's embedding only ", model.config_.vocabulary_size));
   }
+  model.weights_ = std::make_shared<const DecoderWeights>(std::move(weights));
+  model.find_stop_ids();
+  return model;
+}
+
+LanguageModel LanguageModel::with_weights(const ModelFile& file, const LoadOptions& options,
+                                          DecoderWeights weights) {
+  LanguageModel model;
+  model.options_ = options;
+  if (model.options_.threads <= 0) model.options_.threads = core_count();
+  model.config_ = file.config();
+  model.tokenizer_ = file.tokenizer();
+  model.chat_template_text_ = file.chat_template_text();
   model.weights_ = std::make_shared<const DecoderWeights>(std::move(weights));
   model.find_stop_ids();
   return model;

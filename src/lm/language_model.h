@@ -11,26 +11,11 @@
 #include "base/result.h"
 #include "formats/chat_template.h"
 #include "formats/tokenizer.h"
+#include "lm/decoder_config.h"
 
 namespace candor {
 
 enum class Dtype { kF32, kBf16 };
-
-// The shape of a Llama-family decoder (RMSNorm, rotary positions in the rotate-half layout,
-// grouped-query attention, SwiGLU).
-struct DecoderConfig {
-  int64_t layer_count = 0;
-  int64_t width = 0;
-  int64_t head_count = 0;
-  int64_t kv_head_count = 0;
-  int64_t head_width = 0;
-  int64_t ffn_width = 0;
-  int64_t vocabulary_size = 0;
-  int64_t context_length = 0;
-  double rope_base = 10000.0;
-  double norm_epsilon = 1e-5;
-  bool tied_head = false;
-};
 
 // A LoRA adapter laid over the weights as they are loaded: W + weight x scale x B A, in f32.
 struct AdapterChoice {
@@ -45,6 +30,7 @@ struct LoadOptions {
 };
 
 struct DecoderWeights;  // decoder_weights.h: internal to lm
+class ModelFile;        // model_file.h
 
 // A decoder with its tokenizer and chat template, loaded once, read-only afterwards.
 class LanguageModel {
@@ -54,6 +40,11 @@ class LanguageModel {
   // a missing or misshapen tensor, an adapter of other weights than
   // this model's, a tokenizer whose size does not fit, NaN or infinite weights.
   static Result<LanguageModel> load(const std::filesystem::path& path, const LoadOptions& options);
+
+  // The same tokenizer and template over weights made in memory (a snapshot of training).
+  // REQUIRES: weights of the file's shape.
+  static LanguageModel with_weights(const ModelFile& file, const LoadOptions& options,
+                                    DecoderWeights weights);
 
   [[nodiscard]] const DecoderConfig& config() const { return config_; }
   [[nodiscard]] const LoadOptions& options() const { return options_; }
