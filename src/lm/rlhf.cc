@@ -1,9 +1,9 @@
 #include "lm/rlhf.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
-#include "base/check.h"
 #include "base/crash_point.h"
 #include "base/interrupt.h"
 #include "base/strings.h"

@@ -1,5 +1,7 @@
 #include "lm/rlhf_step.h"
 
+#include <c10/core/GradMode.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -135,7 +137,7 @@ PolicyTrainer::Pass PolicyTrainer::forward(const Rollout& rollout,
   const bool reference = purpose == Purpose::kReference;
   const TrainableDecoder& engine =
       reference && reference_ != nullptr ? *reference_ : std::as_const(policy_);
-  const at::AutoGradMode gradients(purpose == Purpose::kUpdate);
+  const c10::AutoGradMode gradients(purpose == Purpose::kUpdate);
   const at::Tensor hidden = engine.hidden(packed, {.train = purpose == Purpose::kUpdate,
                                                    .step = dropout_step,
                                                    .use_adapter = !reference});
@@ -146,7 +148,7 @@ PolicyTrainer::Pass PolicyTrainer::forward(const Rollout& rollout,
   if (reference) return pass;
   pass.plain_logprobs = scores.logprobs.detach();
   if (settings_.temperature != 1) {
-    const at::NoGradGuard guard;
+    const c10::NoGradGuard guard;
     pass.plain_logprobs = engine.token_scores(chosen.detach(), targets).logprobs;
   }
   if (value_head_.has_value()) {
