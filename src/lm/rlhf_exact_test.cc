@@ -27,7 +27,7 @@ using Reply = std::vector<int32_t>;
 class ExactTest : public testing::Test {
  protected:
   ExactTest() : folder_(fs::path(testing::TempDir()) / ("candor-exact-" + name())) {
-    write_tiny_model({}, folder_);
+    write_tiny_model({.vocabulary_size = 6, .width = std::getenv("XW") ? std::atoi(std::getenv("XW")) : 32, .layer_count = std::getenv("XL") ? std::atoi(std::getenv("XL")) : 2}, folder_);
     for (const double place : {0.3, 0.6}) rewards_.push_back(random_reward(place));
   }
   ~ExactTest() override { fs::remove_all(folder_); }
@@ -149,10 +149,10 @@ class ExactTest : public testing::Test {
     const char* trace = std::getenv("CANDOR_TRACE");
     const Result<RlhfResult> result =
         train_rlhf(policy, run, [&](const StepReport& report) -> Status {
-          if (trace != nullptr && report.step % 20 == 0) {
+          if (trace != nullptr && report.step % 100 == 0) {
             std::printf("%d tv %.4f s %.3f+%.3f %s\n", static_cast<int>(report.step),
                         total_variation(distribution(policy), best), report.times.sample_s,
-                        report.times.update_s, report.metrics->dump().c_str());
+                        report.times.update_s, report.metrics->at("objective/rlhf_reward").dump().c_str());
           }
           return {};
         });
@@ -170,7 +170,7 @@ class ExactTest : public testing::Test {
   }
 
   static constexpr int32_t kPrompt = 0;
-  std::vector<Reply> replies_ = all_replies(7);
+  std::vector<Reply> replies_ = all_replies(6);
   fs::path folder_;
   std::vector<std::map<Reply, double>> rewards_;
 };
@@ -187,6 +187,10 @@ RlhfSettings base_settings() {
   settings.lr_scheduler_type = "cosine";
   settings.total_steps = 300;
   settings.max_grad_norm = 0;
+  if (const char* e = std::getenv("XK")) settings.num_generations = settings.per_device_train_batch_size = std::atoi(e);
+  if (const char* e = std::getenv("XLR")) settings.learning_rate = std::atof(e);
+  if (const char* e = std::getenv("XS")) settings.total_steps = std::atoi(e);
+  if (const char* e = std::getenv("XB2")) settings.adam_beta2 = std::atof(e);
   return settings;
 }
 
