@@ -16,9 +16,9 @@ constexpr int64_t kBlock = 1 << 15;  // fixed, so that sums do not depend on the
 bool decays(const std::string& name) { return name.find("norm.weight") == std::string::npos; }
 
 struct Rates {
-  float keep = 1;      // 1 - lr * weight_decay
-  float step = 0;      // lr / (1 - b1^t)
-  float root = 1;      // sqrt(1 - b2^t)
+  float keep = 1;  // 1 - lr * weight_decay
+  float step = 0;  // lr / (1 - b1^t)
+  float root = 1;  // sqrt(1 - b2^t)
   float beta1 = 0, beta2 = 0, epsilon = 0;
 };
 

@@ -64,9 +64,9 @@ at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table) {
   const int64_t half = x.size(-1) / 2;
   const at::Tensor first = x.narrow(-1, 0, half);
   const at::Tensor second = x.narrow(-1, half, half);
-  return at::cat({first * table.cosines - second * table.sines,
-                  second * table.cosines + first * table.sines},
-                 -1);
+  return at::cat(
+      {first * table.cosines - second * table.sines, second * table.cosines + first * table.sines},
+      -1);
 }
 
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
@@ -82,9 +82,9 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
     const at::Tensor keys = part(key).repeat_interleave(group, 0);
     const at::Tensor values = part(value).repeat_interleave(group, 0);
     const at::Tensor future = at::ones({length, length}, at::kBool).triu(1);
-    const at::Tensor scores =
-        at::matmul(part(query), keys.transpose(1, 2)).mul(scale).masked_fill(
-            future, -std::numeric_limits<float>::infinity());
+    const at::Tensor scores = at::matmul(part(query), keys.transpose(1, 2))
+                                  .mul(scale)
+                                  .masked_fill(future, -std::numeric_limits<float>::infinity());
     parts.push_back(at::matmul(at::softmax(scores, -1), values).transpose(0, 1));
   }
   return at::cat(parts, 0).reshape({query.size(0), -1});
@@ -102,10 +102,9 @@ at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key
   const auto threshold = static_cast<uint32_t>(rate * 0x1.0p32);
   const auto kept = static_cast<float>(1 / (1 - rate));
   for (int64_t block = 0; block * 4 < count; ++block) {
-    const std::array<uint32_t, 4> bits =
-        philox({kDropoutStream, static_cast<uint32_t>(key.step), key.place,
-                static_cast<uint32_t>(block)},
-               {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
+    const std::array<uint32_t, 4> bits = philox(
+        {kDropoutStream, static_cast<uint32_t>(key.step), key.place, static_cast<uint32_t>(block)},
+        {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
     for (int64_t i = 0; i < 4 && block * 4 + i < count; ++i) {
       values[block * 4 + i] = bits[static_cast<size_t>(i)] < threshold ? 0.0F : kept;
     }
@@ -179,12 +178,12 @@ class HeadFunction : public Function<HeadFunction> {
 
 class CheckpointFunction : public Function<CheckpointFunction> {
  public:
-  static at::Tensor forward(AutogradContext* context, const variable_list& inputs,
+  static at::Tensor forward(AutogradContext* context, at::TensorList inputs,
                             const std::shared_ptr<CheckpointedFunction>& function) {
     const at::NoGradGuard no_gradient;
-    context->save_for_backward(inputs);
-    context->saved_data["function"] = c10::IValue(
-        c10::make_intrusive<Holder>(function));
+    context->save_for_backward(inputs.vec());
+    context->saved_data["function"] =
+        at::IValue::make_capsule(c10::make_intrusive<Holder>(function));
     return (*function)(inputs[0].detach());
   }
 
@@ -214,17 +213,17 @@ class CheckpointFunction : public Function<CheckpointFunction> {
 }  // namespace
 
 HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOptions& options) {
-  const at::Tensor targets =
-      at::from_blob(const_cast<int32_t*>(options.targets.data()),
-                    {static_cast<int64_t>(options.targets.size())}, at::kInt)
-          .to(at::kLong);
+  const at::Tensor targets = at::from_blob(const_cast<int32_t*>(options.targets.data()),
+                                           {static_cast<int64_t>(options.targets.size())}, at::kInt)
+                                 .to(at::kLong);
   const variable_list out = HeadFunction::apply(h, head, targets, options.temperature,
                                                 static_cast<int64_t>(options.dtype));
   return {out[0], out[1]};
 }
 
 at::Tensor checkpoint(const CheckpointedFunction& function, const std::vector<at::Tensor>& inputs) {
-  return CheckpointFunction::apply(inputs, std::make_shared<CheckpointedFunction>(function));
+  return CheckpointFunction::apply(at::TensorList(inputs),
+                                   std::make_shared<CheckpointedFunction>(function));
 }
 
 }  // namespace candor

@@ -181,8 +181,7 @@ Status TrainableDecoder::attach_new_factors() {
     for (Linear& linear : layer.linears) {
       if (!targets.contains(last_part(linear.name))) continue;
       const int64_t inputs = linear.weight.size(1);
-      RandomStream random(
-          {.seed = options_.seed, .stream = kFactorStream, .prompt = linear.index});
+      RandomStream random({.seed = options_.seed, .stream = kFactorStream, .prompt = linear.index});
       const double bound = 1 / std::sqrt(static_cast<double>(inputs));
       std::vector<float> values(static_cast<size_t>(rank_ * inputs));
       for (float& value : values) {
@@ -246,8 +245,8 @@ at::Tensor TrainableDecoder::linear(const Linear& linear, const at::Tensor& x,
   at::Tensor input = x;
   const double rate = options_.lora.has_value() ? options_.lora->dropout : 0;
   if (pass.options.train && rate > 0) {
-    input = keyed_dropout(x, rate,
-                          {.seed = options_.seed, .step = pass.options.step, .place = linear.index});
+    input = keyed_dropout(
+        x, rate, {.seed = options_.seed, .step = pass.options.step, .place = linear.index});
   }
   const at::Tensor low = linear_product(input, linear.factors->a, dtype);
   return y + linear_product(low, linear.factors->b, dtype) * scale_;
@@ -260,10 +259,10 @@ at::Tensor TrainableDecoder::attention(const Layer& layer, const at::Tensor& x,
   const at::Tensor q = linear(layer.linears[0], x, pass);
   const at::Tensor k = linear(layer.linears[1], x, pass);
   const at::Tensor v = linear(layer.linears[2], x, pass);
-  const at::Tensor query = rotate_half(q.view({count, config.head_count, config.head_width}),
-                                       pass.rotary);
-  const at::Tensor key = rotate_half(k.view({count, config.kv_head_count, config.head_width}),
-                                     pass.rotary);
+  const at::Tensor query =
+      rotate_half(q.view({count, config.head_count, config.head_width}), pass.rotary);
+  const at::Tensor key =
+      rotate_half(k.view({count, config.kv_head_count, config.head_width}), pass.rotary);
   const at::Tensor value = v.view({count, config.kv_head_count, config.head_width});
   const at::Tensor mixed = packed_attention(query, key, value, pass.sequences.offsets);
   return linear(layer.linears[3], mixed, pass);
@@ -272,8 +271,7 @@ at::Tensor TrainableDecoder::attention(const Layer& layer, const at::Tensor& x,
 at::Tensor TrainableDecoder::layer_forward(const Layer& layer, const at::Tensor& x,
                                            const Pass& pass) const {
   const double epsilon = config().norm_epsilon;
-  const at::Tensor middle =
-      x + attention(layer, rms_norm(x, layer.attention_norm, epsilon), pass);
+  const at::Tensor middle = x + attention(layer, rms_norm(x, layer.attention_norm, epsilon), pass);
   const at::Tensor normed = rms_norm(middle, layer.ffn_norm, epsilon);
   const at::Tensor gate = linear(layer.linears[4], normed, pass);
   const at::Tensor up = linear(layer.linears[5], normed, pass);
@@ -297,7 +295,8 @@ at::Tensor TrainableDecoder::checkpointed(const Layer& layer, const at::Tensor& 
   // The copy of the sequences outlives this forward: the backward pass computes the layer again.
   const auto shared = std::make_shared<PackedSequences>(pass.sequences);
   return checkpoint(
-      [this, &layer, shared, options = pass.options, rotary = pass.rotary](const at::Tensor& input) {
+      [this, &layer, shared, options = pass.options,
+       rotary = pass.rotary](const at::Tensor& input) {
         return layer_forward(layer, input, {*shared, options, rotary});
       },
       inputs);
@@ -323,15 +322,16 @@ at::Tensor TrainableDecoder::hidden(const PackedSequences& sequences,
 TokenScores TrainableDecoder::token_scores(const at::Tensor& hidden_rows,
                                            std::span<const int32_t> targets,
                                            double temperature) const {
-  CANDOR_CHECK(hidden_rows.dim() == 2 && hidden_rows.size(0) == static_cast<int64_t>(targets.size()));
+  CANDOR_CHECK(hidden_rows.dim() == 2 &&
+               hidden_rows.size(0) == static_cast<int64_t>(targets.size()));
   CANDOR_CHECK(temperature > 0);
   for (const int32_t id : targets) {
     CANDOR_CHECK(id >= 0 && id < config().vocabulary_size, "target outside the vocabulary");
   }
-  const HeadScores scores = head_scores(
-      hidden_rows, head(),
-      {.targets = {targets.begin(), targets.end()}, .temperature = temperature,
-       .dtype = options_.arithmetic});
+  const HeadScores scores = head_scores(hidden_rows, head(),
+                                        {.targets = {targets.begin(), targets.end()},
+                                         .temperature = temperature,
+                                         .dtype = options_.arithmetic});
   return {scores.logprobs, scores.entropies};
 }
 
@@ -391,7 +391,8 @@ at::Tensor TrainableDecoder::weight(const std::string& name, bool merge) const {
   if (name == kHeadName) return head().detach();
   for (size_t index = 0; index < layers_.size(); ++index) {
     const auto layer = static_cast<int64_t>(index);
-    if (name == layer_name(layer, kAttentionNormName)) return layers_[index].attention_norm.detach();
+    if (name == layer_name(layer, kAttentionNormName))
+      return layers_[index].attention_norm.detach();
     if (name == layer_name(layer, kFfnNormName)) return layers_[index].ffn_norm.detach();
   }
   const Linear* linear = find_linear(name.substr(0, name.rfind(".weight")));

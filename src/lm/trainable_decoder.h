@@ -32,7 +32,7 @@ struct TrainableOptions {
   // Of the products. Master weights, residual stream, norms, softmax and losses are f32; bf16
   // rounds the factors of every product and sums in f32.
   Dtype arithmetic = Dtype::kF32;
-  int threads = 0;                   // 0: all cores of this process
+  int threads = 0;                        // 0: all cores of this process
   std::optional<LoraSettings> lora = {};  // absent: every weight is trained
   bool gradient_checkpointing = false;
   uint64_t seed = 1;

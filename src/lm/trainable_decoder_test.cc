@@ -15,9 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path stories() {
-  return fs::path(CANDOR_SOURCE_DIR) / "examples" / "data" / "stories260k";
-}
+fs::path stories() { return fs::path(CANDOR_SOURCE_DIR) / "examples" / "data" / "stories260k"; }
 
 TrainableDecoder load(const TrainableOptions& options) {
   Result<TrainableDecoder> model = TrainableDecoder::load(stories(), options);
@@ -38,7 +36,8 @@ PackedSequences packed(const std::vector<std::vector<int32_t>>& texts) {
 }
 
 // Log-probabilities of every token after the first of each text.
-at::Tensor all_logprobs(const TrainableDecoder& model, const std::vector<std::vector<int32_t>>& texts,
+at::Tensor all_logprobs(const TrainableDecoder& model,
+                        const std::vector<std::vector<int32_t>>& texts,
                         const ForwardOptions& options = {}) {
   const PackedSequences sequences = packed(texts);
   std::vector<int64_t> rows;
@@ -90,13 +89,13 @@ void check_gradients(const TrainableDecoder& model, const ForwardOptions& option
   }
 }
 
-TEST(TrainableDecoder, GradientsAgreeWithDifferences) {
-  check_gradients(load({.threads = 2}), {});
-}
+TEST(TrainableDecoder, GradientsAgreeWithDifferences) { check_gradients(load({.threads = 2}), {}); }
 
 TrainableOptions lora_options() {
   return {.threads = 2,
-          .lora = LoraSettings{.rank = 4, .lora_alpha = 8, .dropout = 0.1,
+          .lora = LoraSettings{.rank = 4,
+                               .lora_alpha = 8,
+                               .dropout = 0.1,
                                .target_modules = {"q_proj", "v_proj", "down_proj"}}};
 }
 
