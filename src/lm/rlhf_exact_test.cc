@@ -190,6 +190,8 @@ RlhfSettings base_settings() {
   if (const char* e = std::getenv("XK")) settings.num_generations = settings.per_device_train_batch_size = std::atoi(e);
   if (const char* e = std::getenv("XLR")) settings.learning_rate = std::atof(e);
   if (const char* e = std::getenv("XS")) settings.total_steps = std::atoi(e);
+  if (const char* e = std::getenv("XWH")) settings.whiten_advantages = std::atoi(e) != 0;
+  if (const char* e = std::getenv("XVLR")) settings.value_learning_rate = std::atof(e);
   if (const char* e = std::getenv("XB2")) settings.adam_beta2 = std::atof(e);
   return settings;
 }

@@ -1,6 +1,7 @@
 #include "worker/generation_records.h"
 
 #include "base/strings.h"
+#include "formats/preferences.h"
 
 namespace candor {
 
@@ -25,22 +26,7 @@ Result<std::string> prompt_text(const LanguageModel& model, const Json& record,
 }
 
 Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::string& where) {
-  if (!json.is_array() || json.empty()) {
-    return invalid_argument(str_cat(where, ": $.messages: found ", json.dump().substr(0, 60),
-                                    "; expected a list of {\"role\", \"content\"}, one or more"));
-  }
-  std::vector<ChatMessage> messages;
-  for (size_t i = 0; i < json.size(); ++i) {
-    JsonReader in(json[i], where, str_cat("$.messages[", i, "]"));
-    ChatMessage message;
-    message.role = in.text("role");
-    const Json& content = in.any("content");
-    if (!content.is_string()) in.fail("content", "expected a text");
-    CANDOR_RETURN_IF_ERROR(in.finish());
-    message.content = content.get<std::string>();
-    messages.push_back(std::move(message));
-  }
-  return messages;
+  return messages_of_json(json, where, "$.messages");
 }
 
 Result<std::vector<Json>> sample_records(const LanguageModel& model,
