@@ -31,15 +31,6 @@ void read_batches(JsonReader& in, RlhfSettings& s) {
   s.max_new_tokens = in.integer_or("max_new_tokens", s.max_new_tokens, 1, 1 << 20);
   s.temperature = in.number_or("temperature", s.temperature, 1e-3, 100);
   s.missing_eos_penalty = in.number_or("missing_eos_penalty", s.missing_eos_penalty, 0, 1e6);
-  if (in.has("stop_token_ids")) {
-    for (const double id : in.numbers("stop_token_ids")) {
-      if (id < 0 || id > INT32_MAX || id != static_cast<double>(static_cast<int32_t>(id))) {
-        in.fail("stop_token_ids", str_cat("found ", id, "; expected token ids"));
-        return;
-      }
-      s.stop_token_ids.push_back(static_cast<int32_t>(id));
-    }
-  }
 }
 
 void read_optimiser(JsonReader& in, RlhfSettings& s) {
@@ -120,7 +111,6 @@ Json rlhf_settings_json(const RlhfSettings& s) {
           {"max_new_tokens", s.max_new_tokens},
           {"temperature", s.temperature},
           {"missing_eos_penalty", s.missing_eos_penalty},
-          {"stop_token_ids", s.stop_token_ids},
           {"learning_rate", s.learning_rate},
           {"lr_scheduler_type", s.lr_scheduler_type},
           {"warmup_steps", s.warmup_steps},

@@ -36,7 +36,6 @@ struct RlhfSettings {
   int64_t max_new_tokens = 48;
   double temperature = 1;  // of the policy: sampled, learnt and compared at this temperature
   double missing_eos_penalty = 0;  // taken from the score of a reply that does not end
-  std::vector<int32_t> stop_token_ids;  // besides the model's own
 
   double learning_rate = 5e-5;
   std::string lr_scheduler_type = "linear";  // constant, linear, cosine
@@ -48,9 +47,9 @@ struct RlhfSettings {
   double max_grad_norm = 1;  // 0: no clipping
 
   double cliprange = 0.2;
-  bool normalize_advantages = false;  // RLOO
-  bool whiten_advantages = true;      // PPO, over the tokens of a step
-  bool whiten_rewards = false;        // PPO
+  bool normalize_advantages = false;            // RLOO
+  bool whiten_advantages = true;                // PPO, over the tokens of a step
+  bool whiten_rewards = false;                  // PPO
   KlEstimator kl_estimator = KlEstimator::kK1;  // of the penalty; RLOO takes k1
   double cliprange_value = 0.2;
   double value_coefficient = 0.1;
