@@ -43,7 +43,7 @@ const std::vector<std::vector<int64_t>> kSizes = {{3, 7}, {7, 3}};
 
 TEST(TableEstimate, DoublesAgreeWithTheIntegerSettlement) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
-    const TableSamples samples = Population{.spread = 0.5 - 0.25}.draw(9, seed);
+    const TableSamples samples = Population{}.draw(9, seed);
     const TableEstimate estimate =
         estimate_table(samples, kSizes, {.seed = seed, .resamples = 10}).value();
     for (size_t s = 0; s < kSizes.size(); ++s) {
