@@ -19,7 +19,7 @@ class Stories : public testing::Test {
  protected:
   void SetUp() override {
     folder_ = shared_data("stories260k");
-    if (folder_.empty()) GTEST_SKIP() << "skipped: shared/data/stories260k is missing";
+    if (folder_.empty()) GTEST_SKIP() << "skipped: stories260k is missing";
     golden_ = *read_json_file((folder_ / "golden.json").string());
     greedy_ = golden_["greedy"].get<std::vector<int32_t>>();
   }

@@ -1,97 +1,19 @@
 #include "lm/generate.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "base/check.h"
 #include "base/interrupt.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "lm/decoder.h"
-#include "lm/vector_math.h"
+#include "lm/sampler.h"
 
 namespace candor {
 
 namespace {
 
 constexpr int64_t kPrefillRows = 128;  // prompt tokens run through the model together
-
-// Candidate tokens and their weights after temperature, top-k and top-p.
-struct Shortlist {
-  std::vector<int32_t> ids;
-  std::vector<double> weights;
-};
-
-// Keeps the most likely tokens; ties go to the lower id, so the list does not depend on sorting.
-Shortlist shortlist_of(std::span<const float> logits, const GenerateOptions& options) {
-  Shortlist list;
-  list.ids.resize(logits.size());
-  std::iota(list.ids.begin(), list.ids.end(), 0);
-  const float largest = *std::max_element(logits.begin(), logits.end());
-  const auto weight = [&](int32_t id) {
-    return std::exp((double{logits[static_cast<size_t>(id)]} - largest) / options.temperature);
-  };
-  const bool cut = options.top_k > 0 || options.top_p < 1;
-  if (cut) {
-    std::ranges::sort(list.ids, [&](int32_t a, int32_t b) {
-      const float left = logits[static_cast<size_t>(a)];
-      const float right = logits[static_cast<size_t>(b)];
-      return left != right ? left > right : a < b;
-    });
-    if (options.top_k > 0 && static_cast<size_t>(options.top_k) < list.ids.size()) {
-      list.ids.resize(static_cast<size_t>(options.top_k));
-    }
-  }
-  double total = 0;
-  for (const int32_t id : list.ids) {
-    list.weights.push_back(weight(id));
-    total += list.weights.back();
-  }
-  if (options.top_p < 1) {  // the smallest set of the most likely whose mass reaches top_p
-    double mass = 0;
-    size_t kept = 0;
-    while (kept < list.ids.size() && mass < options.top_p * total) mass += list.weights[kept++];
-    list.ids.resize(kept);
-    list.weights.resize(kept);
-  }
-  return list;
-}
-
-// Inverse distribution function at `uniform`, in the order of the list.
-int32_t pick(const Shortlist& list, double uniform) {
-  const double total = std::accumulate(list.weights.begin(), list.weights.end(), 0.0);
-  double mass = 0;
-  for (size_t i = 0; i < list.ids.size(); ++i) {
-    mass += list.weights[i];
-    if (uniform * total < mass) return list.ids[i];
-  }
-  return list.ids.back();  // rounding left the last sliver
-}
-
-int32_t sample_token(std::span<const float> logits, const GenerateOptions& options,
-                     const RandomKey& key) {
-  if (options.temperature == 0) {
-    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  }
-  if (options.temperature == 1 && options.top_k == 0 && options.top_p == 1) {
-    // The common case without a list: two passes over the vocabulary.
-    const float largest = *std::max_element(logits.begin(), logits.end());
-    thread_local std::vector<float> weights;
-    weights.assign(logits.begin(), logits.end());
-    exp_minus(weights.data(), static_cast<int64_t>(weights.size()), largest);
-    double total = 0;
-    for (const float weight : weights) total += weight;
-    const double target = random_uniform(key) * total;
-    double mass = 0;
-    for (size_t id = 0; id < weights.size(); ++id) {
-      mass += weights[id];
-      if (target < mass) return static_cast<int32_t>(id);
-    }
-    return static_cast<int32_t>(weights.size()) - 1;
-  }
-  return pick(shortlist_of(logits, options), random_uniform(key));
-}
 
 // One run of generate: rows of a batch that are refilled as they finish.
 class Batch {
@@ -162,7 +84,7 @@ class Batch {
     const auto position = static_cast<uint32_t>(result.token_ids.size());
     const RandomKey key{options_.seed, options_.stream, request.prompt_index, request.sample,
                         position};
-    row.token = sample_token(logits, options_, key);
+    row.token = sample_token(logits, sampling_of(options_), key);
     const double logprob = log_probability(logits, row.token);
     result.token_ids.push_back(row.token);
     result.token_logprobs.push_back(static_cast<float>(logprob));

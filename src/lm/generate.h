@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "lm/language_model.h"
+#include "lm/sampler.h"
 
 namespace candor {
 
@@ -26,6 +27,10 @@ struct GenerateOptions {
   uint32_t stream = 0;  // separates banks drawn with one seed
   int64_t batch = 32;   // sequences decoded together; finished rows are refilled
 };
+
+[[nodiscard]] inline SamplingOptions sampling_of(const GenerateOptions& options) {
+  return {.temperature = options.temperature, .top_p = options.top_p, .top_k = options.top_k};
+}
 
 enum class FinishReason { kStop, kLength };
 

@@ -71,6 +71,38 @@ CANDOR_CLONES double sum_exp_minus(const float* values, int64_t count, float shi
   return sum;
 }
 
+CANDOR_CLONES double relative_weights(const float* in, int64_t count, float shift, float scale,
+                                      float* out) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = (in[i] - shift) * scale;
+    out[i] = x > -87.0F ? fast_exp(x) : 0.0F;
+  }
+  std::array<double, kLanes> lanes{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) lanes[static_cast<size_t>(lane)] += out[i + lane];
+  }
+  double sum = 0;
+  for (const double lane : lanes) sum += lane;
+  for (; i < count; ++i) sum += out[i];
+  return sum;
+}
+
+CANDOR_CLONES float largest_of(const float* values, int64_t count) {
+  std::array<float, kLanes> lanes{};
+  lanes.fill(values[0]);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      float& best = lanes[static_cast<size_t>(lane)];
+      best = values[i + lane] > best ? values[i + lane] : best;
+    }
+  }
+  float best = *std::max_element(lanes.begin(), lanes.end());
+  for (; i < count; ++i) best = std::max(best, values[i]);
+  return best;
+}
+
 CANDOR_CLONES void silu_times(const float* gate, const float* up, float* out, int64_t count) {
   for (int64_t i = 0; i < count; ++i) out[i] = gate[i] / (1.0F + fast_exp(-gate[i])) * up[i];
 }

@@ -12,6 +12,10 @@ namespace candor {
 void add_scaled(float* out, const float* in, float scale, int64_t count);  // out += scale * in
 void exp_minus(float* values, int64_t count, float shift);                 // exp(v - shift)
 [[nodiscard]] double sum_exp_minus(const float* values, int64_t count, float shift);
+// out = exp((in - shift) * scale), 0 where that exponent is -87 or less; returns the sum of out.
+[[nodiscard]] double relative_weights(const float* in, int64_t count, float shift, float scale,
+                                      float* out);
+[[nodiscard]] float largest_of(const float* values, int64_t count);  // REQUIRES: count > 0, no NaN
 // out = gate / (1 + exp(-gate)) * up
 void silu_times(const float* gate, const float* up, float* out, int64_t count);
 void round_to_bf16(const float* in, uint16_t* out, int64_t count);  // to nearest even, no NaN
