@@ -13,7 +13,7 @@ namespace {
 // A population of prompts with known mean values: V[i][k] on a prompt is centre + spread x (a part
 // shared by all candidates + a part of its own), uniform, so its mean is `centre`.
 struct Population {
-  std::vector<std::vector<double>> centres = {{0.30, 0.55, 0.70}, {0.80, 0.60, 0.25}};
+  std::vector<std::vector<double>> centres = {{0.30, 0.65, 0.70}, {0.80, 0.70, 0.25}};
   std::vector<double> divergences = {0.0, 0.4, 0.9};
   double spread = 0.2;
 
@@ -39,7 +39,7 @@ struct Population {
   }
 };
 
-const std::vector<std::vector<int64_t>> kSizes = {{3, 7}, {7, 3}};
+const std::vector<std::vector<int64_t>> kSizes = {{5, 5}, {7, 3}};
 
 TEST(TableEstimate, DoublesAgreeWithTheIntegerSettlement) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
