@@ -174,7 +174,7 @@ CommandResult run_plan(const RunOptions& own, const CommonOptions& options) {
     add(pipeline.bank_stage(reference), tokens / kTokensPerSecond, tokens * 40);
   }
   for (size_t group = 0; group < study.groups.size(); ++group) {
-    if (study.groups[group].reward.kind != RewardSource::Kind::kLabelled) continue;
+    if (!study.groups[group].reward.trained()) continue;
     const auto texts = static_cast<double>(study.groups[group].reward.max_texts);
     add(pipeline.reward_stage(group), texts / kTextsPerSecond, 16384);
   }

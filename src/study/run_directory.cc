@@ -106,14 +106,8 @@ Json run_json(const Pipeline& pipeline, const PipelineResult& result) {
   ::uname(&system);
   Json groups = Json::array();
   for (size_t group = 0; group < pipeline.groups.size(); ++group) {
-    const Pipeline::GroupSource& source = pipeline.groups[group];
-    Json entry = {{"name", pipeline.study.groups[group].name}};
-    for (const auto& [key, digest] : {std::pair{"encoder", &source.encoder_digest},
-                                      {"data", &source.data_digest},
-                                      {"head", &source.head_digest},
-                                      {"lexicon", &source.lexicon_digest}}) {
-      if (!digest->empty()) entry[key] = *digest;
-    }
+    Json entry = pipeline.groups[group].digests();
+    entry["name"] = pipeline.study.groups[group].name;
     groups.push_back(std::move(entry));
   }
   return {{"candor", "run/1"},
