@@ -14,8 +14,7 @@ namespace {
 
 constexpr int64_t kMostCandidates = 512;
 
-LoraChoice read_lora(JsonReader& parent) {
-  LoraChoice out;
+LoraChoice read_lora(JsonReader& parent, LoraChoice out) {
   if (!parent.has("lora")) return out;
   JsonReader in = parent.object("lora");
   out.rank = in.integer_or("rank", out.rank, 1, 4096);
@@ -34,7 +33,7 @@ SftChoice read_sft(JsonReader& parent) {
   out.batch = in.integer_or("batch", out.batch, 1, 1 << 16);
   out.max_length_tokens = in.integer_or("max_length_tokens", out.max_length_tokens, 2, 1 << 20);
   out.learning_rate = in.number_or("learning_rate", out.learning_rate, 1e-12, 10);
-  if (in.has("lora")) out.lora = read_lora(in);
+  if (in.has("lora")) out.lora = read_lora(in, {});
   parent.adopt(in.finish());
   return out;
 }
@@ -49,12 +48,23 @@ ExpertChoice read_experts(JsonReader& parent) {
   const bool automatic = in.has("kl_coefficient") && in.any("kl_coefficient") == "auto";
   if (!automatic) out.kl_coefficient = in.number_or("kl_coefficient", 0.05, 0.0, 1e6);
   out.learning_rate = in.number_or("learning_rate", out.learning_rate, 1e-12, 10);
-  out.lora = read_lora(in);
+  static const std::vector<std::string> kSchedules = {"constant", "linear", "cosine"};
+  out.lr_scheduler_type = in.choice_or("lr_scheduler_type", out.lr_scheduler_type, kSchedules);
+  out.lora = read_lora(in, out.lora);
   const int64_t least = out.algorithm == "rloo" ? 2 : 1;  // RLOO's baseline is the other replies
   out.num_generations = in.integer_or("num_generations", out.num_generations, least, 1 << 12);
   out.prompts_per_step = in.integer_or("prompts_per_step", out.prompts_per_step, 1, 1 << 16);
   out.max_new_tokens = in.integer_or("max_new_tokens", out.max_new_tokens, 1, 1 << 20);
   out.temperature = in.number_or("temperature", out.temperature, 1e-3, 100);
+  const int64_t replies = out.prompts_per_step * out.num_generations;
+  out.per_device_train_batch_size =
+      in.integer_or("per_device_train_batch_size",
+                    std::gcd(replies, out.per_device_train_batch_size), 1, 1 << 16);
+  if (in.ok() && replies % out.per_device_train_batch_size != 0) {
+    in.fail("per_device_train_batch_size",
+            str_cat("found ", out.per_device_train_batch_size, "; expected a divisor of ", replies,
+                    ", the replies of a step (prompts_per_step x num_generations)"));
+  }
   parent.adopt(in.finish());
   return out;
 }
@@ -275,6 +285,8 @@ void add_menu_settings(const MenuSettings& settings, Json& resolved) {
                            {"steps", experts.steps},
                            {"kl_coefficient", std::move(kl)},
                            {"learning_rate", experts.learning_rate},
+                           {"lr_scheduler_type", experts.lr_scheduler_type},
+                           {"per_device_train_batch_size", experts.per_device_train_batch_size},
                            {"lora", lora_json(experts.lora)},
                            {"num_generations", experts.num_generations},
                            {"prompts_per_step", experts.prompts_per_step},

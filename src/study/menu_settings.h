@@ -38,8 +38,11 @@ struct ExpertChoice {
   // which makes the run SW-Max of these groups alone (MATH 8).
   std::optional<double> kl_coefficient;
   double learning_rate = 1e-4;
-  LoraChoice lora;
+  // constant (a shorter run is then a checkpoint of a longer one), linear, cosine
+  std::string lr_scheduler_type = "constant";
+  LoraChoice lora{.dropout = 0};  // dropout would train another policy than the one sampled
   int64_t num_generations = 4;
+  int64_t per_device_train_batch_size = 8;  // replies per forward and backward pass
   int64_t prompts_per_step = 8;
   int64_t max_new_tokens = 48;
   double temperature = 1.0;

@@ -20,19 +20,6 @@ namespace fs = std::filesystem;
 constexpr uint32_t kPricingStream = 0;
 constexpr uint32_t kReferenceStream = 1;  // the reference bank is disjoint from the pricing bank
 
-Status check_prompts(const std::vector<Json>& prompts, const fs::path& path) {
-  if (prompts.empty()) return invalid_argument(str_cat(path.string(), ": holds no prompt"));
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const bool prompt = prompts[i].is_object() &&
-                        (prompts[i].contains("prompt") || prompts[i].contains("messages"));
-    if (!prompt) {
-      return invalid_argument(str_cat(path.string(), ":", i + 1,
-                                      ": expected an object with \"prompt\" or \"messages\""));
-    }
-  }
-  return {};
-}
-
 class Runner {
  public:
   Runner(const Pipeline& pipeline, const Store& store, const StageSink& sink)
@@ -104,6 +91,19 @@ class Runner {
 };
 
 }  // namespace
+
+Status check_prompts(const std::vector<Json>& prompts, const fs::path& path) {
+  if (prompts.empty()) return invalid_argument(str_cat(path.string(), ": holds no prompt"));
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const bool prompt = prompts[i].is_object() &&
+                        (prompts[i].contains("prompt") || prompts[i].contains("messages"));
+    if (!prompt) {
+      return invalid_argument(str_cat(path.string(), ":", i + 1,
+                                      ": expected an object with \"prompt\" or \"messages\""));
+    }
+  }
+  return {};
+}
 
 Result<Pipeline> Pipeline::plan(const Study& study, int threads) {
   Pipeline out;

@@ -49,6 +49,9 @@ struct PipelineResult {
   Json stages;  // label -> artifact folder's name
 };
 
+// Errors: no line at all; a line without "prompt" or "messages", with its place.
+Status check_prompts(const std::vector<Json>& prompts, const std::filesystem::path& path);
+
 // Tells which stage runs and how far it is; a stage found in the store reports once.
 using StageSink = std::function<ProgressSink(const std::string& label, bool stored)>;
 
