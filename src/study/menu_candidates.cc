@@ -152,6 +152,13 @@ std::vector<MenuCandidate> menu_candidates(const Study& study) {
                    .weights = std::move(weights)});
   }
   add_grid(study, menu.soups, false, out);
+  const bool uniform_is_there = groups == 1 || (menu.soups - 1) % static_cast<int64_t>(groups) == 0;
+  if (menu.soups > 0 && !uniform_is_there) {  // a baseline that every menu of soups has
+    const auto share = 1 / static_cast<double>(groups);
+    out.push_back({.name = "soup-uniform",
+                   .kind = MenuCandidate::Kind::kSoup,
+                   .weights = std::vector<double>(groups, share)});
+  }
   add_grid(study, menu.mixtures, true, out);
   return out;
 }

@@ -45,8 +45,8 @@ struct MenuCandidate {
   bool on_menu = true;          // false: measured to price a shortcut, never chosen
 };
 
-// initial, the experts (soups of one), soups, mixtures; `trained` then appends one per adapter.
-// Corners of the grids are the experts and appear once.
+// initial, the experts (soups of one), soups (the uniform one always), mixtures; the runner appends
+// one per further adapter. Corners of the grids are the experts and appear once.
 [[nodiscard]] std::vector<MenuCandidate> menu_candidates(const Study& study);
 
 [[nodiscard]] Json candidate_json(const MenuCandidate& candidate, const Divergence& divergence);
