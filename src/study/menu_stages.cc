@@ -10,6 +10,8 @@ namespace {
 
 constexpr uint32_t kMenuStream = 2;  // the bank that prices
 constexpr uint32_t kReferenceStream = 1;
+constexpr int64_t kCheckedPrompts = 4;
+constexpr int64_t kCheckedPositions = 4;
 
 Json candidates_json(const MenuPipeline& pipeline, const MenuBank& bank) {
   Json out = Json::array();
@@ -152,6 +154,22 @@ Stage divergence_stage(const MenuPipeline& pipeline, const InitialModel& model,
           {"model", model.path}, {"prompts", pipeline.base.prompts_path}, {"bank", bank_file}}};
   add_adapters(bank, stage);
   add_machine(pipeline, stage.spec);
+  return stage;
+}
+
+Stage menu_check_stage(const MenuPipeline& pipeline, const InitialModel& model,
+                       const MenuBank& bank, const std::string& suffix) {
+  Stage stage{.kind = "menu_check",
+              .label = "self-tests of the menu" + suffix,
+              .spec = {{"model_digest", model.digest},
+                       {"prompts_digest", pipeline.base.prompts_digest},
+                       {"candidates", candidates_json(pipeline, bank)},
+                       {"prompts", kCheckedPrompts},
+                       {"positions", kCheckedPositions},
+                       {"threads", pipeline.base.threads},
+                       {"instruction_set", instruction_set()}},
+              .paths = {{"model", model.path}, {"prompts", pipeline.base.prompts_path}}};
+  add_adapters(bank, stage);
   return stage;
 }
 

@@ -26,5 +26,8 @@ struct InitialModel {
 [[nodiscard]] Stage divergence_stage(const MenuPipeline& pipeline, const InitialModel& model,
                                      const MenuBank& bank, const std::filesystem::path& bank_file,
                                      const std::string& suffix);
+// Next-token distributions of soups and mixtures against experts made another way.
+[[nodiscard]] Stage menu_check_stage(const MenuPipeline& pipeline, const InitialModel& model,
+                                     const MenuBank& bank, const std::string& suffix);
 
 }  // namespace candor
