@@ -56,7 +56,9 @@ class Batch {
   void admit(size_t request) {
     const std::vector<int32_t>& prompt = requests_[request].prompt_ids;
     const int64_t prompt_slot = row_limit_;
-    if (prompt_ == nullptr || *prompt_ != prompt) {
+    const std::vector<float>& adapters = requests_[request].adapter_weights;
+    if (prompt_ == nullptr || *prompt_ != prompt || *prompt_adapters_ != adapters) {
+      decoder_.set_slot_adapters(prompt_slot, adapters);
       std::vector<Decoder::Row> rows;
       for (size_t begin = 0; begin < prompt.size(); begin += kPrefillRows) {
         rows.clear();
@@ -68,11 +70,13 @@ class Batch {
       prompt_logits_.resize(static_cast<size_t>(model_.config().vocabulary_size));
       decoder_.logits(static_cast<int64_t>(rows.size()) - 1, 1, prompt_logits_.data());
       prompt_ = &prompt;
+      prompt_adapters_ = &adapters;
     }
     const int64_t slot = free_slots_.back();
     free_slots_.pop_back();
     const auto length = static_cast<int64_t>(prompt.size());
     decoder_.copy_cache(prompt_slot, slot, length);
+    decoder_.set_slot_adapters(slot, adapters);
     Active row{request, slot, length, 0};
     if (take_token(row, prompt_logits_)) active_.push_back(row);
   }
@@ -90,7 +94,8 @@ class Batch {
     result.token_logprobs.push_back(static_cast<float>(logprob));
     result.logprob += static_cast<float>(logprob);
     ++token_count_;
-    const bool stopped = std::ranges::find(model_.stop_ids(), row.token) != model_.stop_ids().end();
+    const bool stopped = !options_.ignore_stop &&
+                         std::ranges::find(model_.stop_ids(), row.token) != model_.stop_ids().end();
     const bool full = static_cast<int64_t>(result.token_ids.size()) >= options_.max_new_tokens;
     if (stopped) result.finish_reason = FinishReason::kStop;
     if (!stopped && !full) return true;
@@ -124,6 +129,7 @@ class Batch {
   std::vector<float> logits_;
   std::vector<float> prompt_logits_;
   const std::vector<int32_t>* prompt_ = nullptr;
+  const std::vector<float>* prompt_adapters_ = nullptr;
   std::vector<int64_t> free_slots_;
   std::vector<Active> active_;
   std::vector<Decoder::Row> rows_;
@@ -160,6 +166,7 @@ Result<std::vector<Generation>> generate(const LanguageModel& model,
                                       model.config().context_length));
     }
     CANDOR_RETURN_IF_ERROR(check_token_ids(model, request.prompt_ids));
+    CANDOR_RETURN_IF_ERROR(check_adapter_weights(model, request.adapter_weights));
     longest = std::max(longest, length);
   }
   if (requests.empty()) return std::vector<Generation>();

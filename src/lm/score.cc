@@ -61,6 +61,7 @@ Result<std::vector<std::vector<float>>> score(const LanguageModel& model,
     }
     if (request.completion_ids.empty()) return invalid_argument("a completion has no token");
     CANDOR_RETURN_IF_ERROR(check_sequence(model, request.prompt_ids));
+    CANDOR_RETURN_IF_ERROR(check_adapter_weights(model, request.adapter_weights));
     CANDOR_RETURN_IF_ERROR(check_sequence(model, request.completion_ids));
     longest = std::max(longest, request.prompt_ids.size() + request.completion_ids.size());
   }
@@ -73,6 +74,7 @@ Result<std::vector<std::vector<float>>> score(const LanguageModel& model,
     CANDOR_RETURN_IF_ERROR(check_sequence(model, ids));
     // The last token predicts nothing that is asked for.
     const auto first = static_cast<int64_t>(request.prompt_ids.size()) - 1;
+    decoder.set_slot_adapters(0, request.adapter_weights);
     std::vector<float>& out = results.emplace_back();
     CANDOR_RETURN_IF_ERROR(visit_logits(model, decoder, std::span(ids).first(ids.size() - 1), first,
                                         buffer, [&](int64_t position, std::span<const float> row) {
