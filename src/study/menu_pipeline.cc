@@ -229,7 +229,10 @@ class MenuRunner {
     add_run_candidates(bank);
     CANDOR_TRY(const fs::path tests, get(menu_check_stage(pipeline_, model_, bank, suffix)));
     CANDOR_TRY(const Json checks, read_json_file((tests / "checks.json").string()));
-    for (const Json& check : checks["checks"]) out_.self_tests.push_back(check);
+    for (Json check : checks["checks"]) {
+      check["name"] = check["name"].get<std::string>() + suffix;
+      out_.self_tests.push_back(std::move(check));
+    }
     CANDOR_TRY(const fs::path folder, get(menu_bank_stage(pipeline_, model_, bank, suffix)));
     const fs::path file = folder / "bank.jsonl";
     CANDOR_TRY(bank.digest, digest_of_file(file.string()));
