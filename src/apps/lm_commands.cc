@@ -163,6 +163,7 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
   add_generate_options(generate, *own);
   add_soup_command(lm, options);
   add_reward_command(lm, options);
+  add_rlhf_command(lm, options);
 }
 
 }  // namespace candor

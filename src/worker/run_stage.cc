@@ -17,7 +17,7 @@ Result<StageRequest> read_request(const std::filesystem::path& file) {
   JsonReader in(json, file.string());
   static const std::vector<std::string> kFormat = {"stage/1"};
   static const std::vector<std::string> kKinds = {
-      "reward", "bank", "score", "menu_bank", "divergence", "menu_check"};
+      "reward", "bank", "score", "rlhf", "menu_bank", "divergence", "menu_check"};
   StageRequest request;
   request.source = file.string();
   in.choice("candor", kFormat);
@@ -51,6 +51,7 @@ Status dispatch(const StageRequest& request) {
   if (request.kind == "menu_bank") return run_menu_bank_stage(request, progress);
   if (request.kind == "divergence") return run_divergence_stage(request, progress);
   if (request.kind == "menu_check") return run_menu_check_stage(request, progress);
+  if (request.kind == "rlhf") return run_rlhf_stage(request, progress);
   return run_score_stage(request, progress);
 }
 
