@@ -186,6 +186,7 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
   add_reward_command(lm, options);
   add_chat_command(lm, options);
   add_eval_command(lm, options);
+  add_rlhf_command(lm, options);
 }
 
 }  // namespace candor

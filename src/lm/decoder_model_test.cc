@@ -129,7 +129,8 @@ TEST_F(Stories, RowAdaptersEqualMergedWeights) {
     double moved = 0;
     for (size_t t = 0; t < completion.size(); ++t) {
       ASSERT_NEAR(together[m][t], expected[0][t], 1e-4) << m << " " << t;
-      ASSERT_NEAR(coarse[m][t], expected[0][t], 0.6) << m << " " << t;
+      const double tolerance = 0.2 - 0.1 * double{expected[0][t]};  // bf16 keeps 8 bits
+      ASSERT_NEAR(coarse[m][t], expected[0][t], tolerance) << m << " " << t;
       moved = std::max(moved, std::abs(double{together[m][t]} - together[0][t]));
     }
     EXPECT_EQ(alone[0], together[m]) << "a row's numbers depend on its batch";
@@ -183,7 +184,8 @@ TEST_F(Stories, ModelsFromMemory) {
   };
   const std::vector<int32_t> ids(greedy_.begin(), greedy_.begin() + 9);
   const std::vector<float> before = *logits(model, ids);
-  EXPECT_NE(*logits(*model.with_weights(read), ids), before);
+  const auto other = LanguageModel::from_weights(file, {.dtype = Dtype::kF32, .threads = 2}, read);
+  EXPECT_NE(*logits(*other, ids), before);
   const LoraAdapter a = *load_lora_adapter(golden / "lora_a");
   const auto merged = LanguageModel::load(folder_, {Dtype::kF32, 2, {{golden / "lora_a", 1}}});
   const LanguageModel beside = *model.with_row_adapters(std::span(&a, 1));

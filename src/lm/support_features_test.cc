@@ -32,7 +32,7 @@ TEST(SupportFeatures, CountedByHand) {
   EXPECT_EQ(feature(kArticle, bad, SupportFeature::kContentShare), 3.0F / 5);
   EXPECT_EQ(feature(kArticle, bad, SupportFeature::kNameShare), 0.5F);
   EXPECT_EQ(feature(kArticle, bad, SupportFeature::kNumberShare), 0.0F);
-  EXPECT_EQ(feature(kArticle, bad, SupportFeature::kCopiedFromStart), 0.0F);  // one word, late
+  EXPECT_EQ(feature(kArticle, bad, SupportFeature::kCopiedFromStart), 1.0F / 8);  // "the"
   EXPECT_EQ(feature(kArticle, bad, SupportFeature::kWhole), 0.0F);
 }
 

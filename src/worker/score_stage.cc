@@ -50,9 +50,12 @@ Status run_score_stage(const StageRequest& request, const ProgressSink& progress
              RewardFunction::load(
                  reward, [&](const std::string& name) { return request.path(name); }, threads));
   CANDOR_RETURN_IF_ERROR(reward.finish());
-  (void)spec.text_or("prompts_digest", "");
+  const std::string prompts_digest = spec.text_or("prompts_digest", "");
   CANDOR_RETURN_IF_ERROR(spec.status());
   if (function.needs_prompt()) {
+    if (prompts_digest.empty()) {
+      return spec.error_at("prompts_digest", "expected the prompts' digest: the reward reads them");
+    }
     CANDOR_RETURN_IF_ERROR(add_prompts(request, bank, bank_path.string(), requests));
   }
   CANDOR_RETURN_IF_ERROR(spec.finish());

@@ -34,6 +34,7 @@ Status run_bank_stage(const StageRequest& request, const ProgressSink& progress)
 Status run_menu_bank_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_divergence_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_menu_check_stage(const StageRequest& request, const ProgressSink& progress);
+Status run_rlhf_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_score_stage(const StageRequest& request, const ProgressSink& progress);
 
 // What a foreign exception (LibTorch's, the standard library's) means, on one line: kResource where
