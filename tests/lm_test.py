@@ -146,7 +146,7 @@ def check_eval(folder):
     greedy = lm("generate", "--model", STORIES, "--temperature", 0, "--max-new-tokens", 12, lines=[{"prompt": "The dog"}])[0]["text"]
     data.write_text(json.dumps({"prompt": "The dog", "completion": greedy}) + "\n")
     expected = json.loads(run().stdout)["completions"]["mean_token_accuracy"]
-    assert expected > 0.7, expected
+    assert expected > 0.6, expected
     adapted = json.loads(run("--adapter", ROOT / "tests" / "golden" / "lora_a").stdout)["completions"]
     assert adapted["mean_token_accuracy"] < expected, (adapted, expected)
     reward = folder / "reward.json"
