@@ -96,6 +96,7 @@ Result<std::vector<Json>> sample_mixture(const LmOptions& own, const GenerateFla
   CANDOR_TRY(const LanguageModel model, LanguageModel::load(path, load));
   CANDOR_TRY(auto prompts, encode_prompts(model, input.records, input.name, encode_options(own)));
   std::vector<MenuPrompt> requests;
+  requests.reserve(prompts.size());
   for (auto& ids : prompts) {
     requests.push_back({std::move(ids), static_cast<uint32_t>(requests.size())});
   }

@@ -56,6 +56,7 @@ Result<Json> completion_metrics(const EvalFlags& flags, const LanguageModel& mod
     records.push_back(std::move(record));
   }
   std::vector<MenuReply> replies;
+  replies.reserve(records.size());
   for (const EvalRecord& record : records) {
     replies.push_back({0, record.prompt_ids, record.completion_ids});
   }

@@ -28,8 +28,8 @@ std::vector<Divergence> all_divergences() {
 
 std::vector<CandidateModel> some_candidates() {
   std::vector<CandidateModel> out = {initial_candidate("initial", 2),
-                                    adapter_candidate("second", 1, 2),
-                                    soup_candidate("soup", std::vector<double>{0.3, 0.7}, 2)};
+                                     adapter_candidate("second", 1, 2),
+                                     soup_candidate("soup", std::vector<double>{0.3, 0.7}, 2)};
   for (const DivergenceKind kind : {DivergenceKind::kKl, DivergenceKind::kJs, DivergenceKind::kChi2,
                                     DivergenceKind::kReverseKl}) {
     out.push_back(*mixture_candidate(divergence_name(kind), {{.kind = kind}, {0.4, 0.5}}, 2));
@@ -51,6 +51,7 @@ Enumerated enumerate(const SlotModel& model, const CandidateModel& candidate, do
   static const std::vector<int32_t> kPrompt = {3, 1};
   const auto replies = all_replies(kVocabulary, kLength);
   std::vector<MenuReply> requests;
+  requests.reserve(replies.size());
   for (const auto& reply : replies) requests.push_back({0, kPrompt, reply});
   const auto scored = score_menu(model, std::span(&candidate, 1), requests,
                                  {.temperature = temperature, .rows = 3});
@@ -97,7 +98,8 @@ TEST(DivergenceEstimate, MeansOverAllRepliesAreTheExactDivergence) {
             continue;
           }
           EXPECT_NEAR(mean, exact, 1e-10 * (1 + exact));
-          EXPECT_TRUE(divergence.kind != DivergenceKind::kKl || std::abs(log_ratio - exact) < 1e-10);
+          EXPECT_TRUE(divergence.kind != DivergenceKind::kKl ||
+                      std::abs(log_ratio - exact) < 1e-10);
           EXPECT_TRUE(!is_initial(candidate) || mean == 0);
         }
       }

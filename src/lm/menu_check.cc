@@ -35,6 +35,7 @@ class Prober {
     Distributions out(logits[0].size());
     for (size_t place = 0; place < out.size(); ++place) {
       std::vector<const float*> rows;
+      rows.reserve(logits.size());
       for (const auto& variant : logits) rows.push_back(variant[place].data());
       out[place].resize(static_cast<size_t>(model_.vocabulary_size()));
       const Result<bool> mixed = candidate_log_probs(candidate, rows, out[place]);
@@ -106,7 +107,8 @@ std::string weights_text(const std::vector<double>& weights) {
 
 // The endpoints to test that are not on the menu: a soup and one mixture per divergence for every
 // expert.
-std::vector<CandidateSpec> missing_endpoints(std::span<const CandidateSpec> items, int64_t experts) {
+std::vector<CandidateSpec> missing_endpoints(std::span<const CandidateSpec> items,
+                                             int64_t experts) {
   std::vector<CandidateSpec> out;
   std::vector<CandidateSpec> families = {{.name = "", .kind = CandidateKind::kSoup}};
   for (const CandidateSpec& item : items) {
@@ -117,7 +119,8 @@ std::vector<CandidateSpec> missing_endpoints(std::span<const CandidateSpec> item
              family.divergence.alpha == item.divergence.alpha;
     });
     if (!known) {
-      families.push_back({.name = "", .kind = CandidateKind::kMixture, .divergence = item.divergence});
+      families.push_back(
+          {.name = "", .kind = CandidateKind::kMixture, .divergence = item.divergence});
     }
   }
   for (CandidateSpec family : families) {

@@ -72,6 +72,7 @@ std::vector<CandidateSpec> some_menu() {
 
 std::vector<CandidateModel> decoded(const std::vector<CandidateSpec>& items) {
   std::vector<CandidateModel> out;
+  out.reserve(items.size());
   for (const CandidateSpec& item : items) out.push_back(*candidate_of(item, 2));
   return out;
 }
@@ -132,8 +133,7 @@ TEST_F(StoriesMenu, MixturesLogProbabilitiesAreTheClosedForm) {
       const double* row = mixed.data() + (first + t) * vocabulary;
       double sum = 0;
       for (size_t v = 0; v < vocabulary; ++v) sum += std::exp(row[v]);
-      const double expected =
-          row[static_cast<size_t>(all[r].token_ids[t])] - std::log(sum);
+      const double expected = row[static_cast<size_t>(all[r].token_ids[t])] - std::log(sum);
       ASSERT_NEAR(all[r].token_logprobs[t], expected, 1e-4) << r << " " << t;
     }
   }
@@ -196,8 +196,7 @@ class MenuChecks : public StoriesMenu {
       return std::unique_ptr<SlotModel>(
           std::make_unique<LanguageSlotModel>(experts[static_cast<size_t>(expert)]));
     };
-    const auto checks =
-        check_menu(LanguageSlotModel(model), source, {items, menu}, prompts_, {});
+    const auto checks = check_menu(LanguageSlotModel(model), source, {items, menu}, prompts_, {});
     EXPECT_TRUE(checks.ok()) << (checks.ok() ? "" : checks.error().message);
     // 4 endpoints of the menu, 3 families x 2 experts; 3 interior items x 3 models.
     EXPECT_EQ(checks->size(), 4 + 6 + 9);
@@ -205,9 +204,7 @@ class MenuChecks : public StoriesMenu {
   }
 };
 
-TEST_F(MenuChecks, AGoodMenuPasses) {
-  EXPECT_EQ(failed(some_menu(), decoded(some_menu())), "");
-}
+TEST_F(MenuChecks, AGoodMenuPasses) { EXPECT_EQ(failed(some_menu(), decoded(some_menu())), ""); }
 
 TEST_F(MenuChecks, PlantedFaultsAreNamed) {
   const auto contains = [](const std::string& text, const std::string& part) {

@@ -104,6 +104,7 @@ TEST(MenuGenerate, SamplesFollowEveryCandidate) {
     std::map<std::vector<int32_t>, int> counts;
     for (int s = 0; s < kDraws; ++s) ++counts[drawn[k * kDraws + static_cast<size_t>(s)].token_ids];
     std::vector<MenuReply> replies;
+    replies.reserve(possible.size());
     for (const auto& reply : possible) replies.push_back({k, one[0].ids, reply});
     const auto scored = *score_menu(model, menu, replies, {.compare_to_initial = false});
     double statistic = 0;
@@ -129,7 +130,9 @@ TEST(MenuGenerate, GreedyTakesTheMixturesMode) {
   const auto greedy = sample(model, 1, {.max_new_tokens = 1, .temperature = 0});
   for (size_t k = 0; k < menu.size(); ++k) {
     std::vector<std::vector<float>> rows;
+    rows.reserve(menu[k].variants.size());
     std::vector<const float*> pointers;
+    pointers.reserve(menu[k].variants.size());
     for (const auto& variant : menu[k].variants) rows.push_back(model.logits_after({4}, variant));
     for (const auto& row : rows) pointers.push_back(row.data());
     std::vector<double> logs(kVocabulary);

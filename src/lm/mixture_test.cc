@@ -39,6 +39,7 @@ std::vector<double> log_softmax(const std::vector<float>& logits) {
   long double sum = 0;
   for (const float logit : logits) sum += expl(static_cast<long double>(logit) - top);
   std::vector<double> out;
+  out.reserve(logits.size());
   for (const float logit : logits) {
     out.push_back(static_cast<double>(static_cast<long double>(logit) - top - logl(sum)));
   }
@@ -225,7 +226,8 @@ TEST(Mixture, ClosedForms) {
 TEST(Mixture, ExtremeRatios) {
   const Rows extreme = {{0, -69, -69, 3, 1, -120}, {-69, 0, -69, 3, 1, 1}, {0, -69, 2, -150, 1, 0}};
   const Rows equal = {{1, 2, 3, -60, 0, 0}, {1, 2, 3, -60, 0, 0}, {1, 2, 3, -60, 0, 0}};
-  const Rows sure = {{0, -1, -2, -3, -4, -5}, {0, -90, -90, -90, -90, -90}, {-90, 0, -90, -90, -90, -90}};
+  const Rows sure = {
+      {0, -1, -2, -3, -4, -5}, {0, -90, -90, -90, -90, -90}, {-90, 0, -90, -90, -90, -90}};
   for (const Divergence& divergence : all_divergences()) {
     SCOPED_TRACE(name_of(divergence));
     for (const Rows& rows : {extreme, equal, sure}) {
@@ -244,8 +246,8 @@ TEST(Mixture, ExtremeRatios) {
           size = std::max(size, std::abs(constant));
           for (size_t i = 0; i < 2; ++i) {
             const double term =
-                weights[i] * generator_slope(divergence,
-                                             std::exp(log_softmax(rows[i + 1])[v] - l0[v]));
+                weights[i] *
+                generator_slope(divergence, std::exp(log_softmax(rows[i + 1])[v] - l0[v]));
             size = std::max(size, std::abs(term));
             constant -= term;
           }
@@ -300,7 +302,8 @@ TEST(Mixture, TokenByTokenIsNotSequenceBySequence) {
   const double models[3][3] = {{0.5, 0.5, 0.5}, {0.5, 0.9, 0.5}, {0.5, 0.1, 0.5}};
   const double reward[2][4] = {{1, 0, 0.5, 0.5}, {0, 1, 0.2, 0.2}};
   const auto node = [&](size_t which) {
-    return mix({}, {0.5, 0.5}, {row(models[0][which]), row(models[1][which]), row(models[2][which])})
+    return mix({}, {0.5, 0.5},
+               {row(models[0][which]), row(models[1][which]), row(models[2][which])})
         .logs;
   };
   double token_wise[4];
