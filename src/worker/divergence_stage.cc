@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -59,6 +60,9 @@ Result<Bank> read_bank(const std::filesystem::path& file,
   return out;
 }
 
+// Positions that run together at least; their number changes no bit of the result.
+constexpr int64_t kRows = 128;
+
 // What a log-probability computed anew may differ by: kernels and batches move the last digits.
 constexpr double kLogprobSlack = 1e-2;
 
@@ -116,7 +120,7 @@ Status run_divergence_stage(const StageRequest& request, const ProgressSink& pro
   const Divergence divergence = read_divergence(spec);
   MenuScoreOptions options;
   options.temperature = spec.number("temperature", 1e-3, 100.0);
-  options.rows = spec.integer("batch", 1, 4096);
+  options.rows = std::max<int64_t>(kRows, spec.integer("batch", 1, 4096));
   CANDOR_RETURN_IF_ERROR(spec.finish());
   CANDOR_TRY(const std::filesystem::path model_path, request.path("model"));
   CANDOR_TRY(const std::filesystem::path prompts_path, request.path("prompts"));
