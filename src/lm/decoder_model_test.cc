@@ -8,6 +8,7 @@
 #include "formats/test_data.h"
 #include "lm/decoder.h"
 #include "lm/generate.h"
+#include "lm/model_file.h"
 #include "lm/score.h"
 
 namespace candor {
@@ -89,6 +90,117 @@ TEST_F(Stories, AdaptersAndTheirSoupGivePeftsLogits) {
   ASSERT_FALSE(overflown.ok());
   EXPECT_NE(overflown.error().message.find("every weight must be finite"), std::string::npos)
       << overflown.error().message;
+}
+
+// Coefficients of the row adapters a and b against the same soup merged into the weights.
+TEST_F(Stories, RowAdaptersEqualMergedWeights) {
+  const fs::path folder = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
+  const std::vector<fs::path> adapters = {folder / "lora_a", folder / "lora_b"};
+  const Json golden = *read_json_file((folder / "lora_logits.json").string());
+  const auto ids = golden["ids"].get<std::vector<int32_t>>();
+  const auto load_with = [&](Dtype dtype, const LoadOptions& more) {
+    LoadOptions options = more;
+    options.dtype = dtype;
+    options.threads = 2;
+    Result<LanguageModel> model = LanguageModel::load(folder_, options);
+    EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.error().message);
+    return std::move(model).value();
+  };
+  const std::vector<std::vector<float>> mixtures = {{},     {0, 0},       {1, 0},
+                                                    {0, 1}, {0.3F, 0.7F}, {-0.5F, 1.5F}};
+  const LanguageModel beside = load_with(Dtype::kF32, {.row_adapters = adapters});
+  const LanguageModel rounded = load_with(Dtype::kBf16, {.row_adapters = adapters});
+  EXPECT_EQ(beside.row_adapters().count, 2);
+  const std::vector<int32_t> prompt(ids.begin(), ids.begin() + 2);
+  const std::vector<int32_t> completion(ids.begin() + 2, ids.end());
+  std::vector<ScoreRequest> all;
+  for (const auto& weights : mixtures) all.push_back({prompt, completion, weights});
+  const auto together = *score(beside, all);
+  const auto coarse = *score(rounded, all);
+  EXPECT_EQ(together[0], together[1]) << "coefficients of zero are the base model";
+  for (size_t m = 0; m < mixtures.size(); ++m) {
+    LoadOptions merged;
+    for (size_t i = 0; i < mixtures[m].size(); ++i) {
+      merged.adapters.push_back({adapters[i], double{mixtures[m][i]}});
+    }
+    const auto expected =
+        *score(load_with(Dtype::kF32, merged), std::vector<ScoreRequest>{{prompt, completion}});
+    const auto alone = *score(beside, std::span(all).subspan(m, 1));
+    double moved = 0;
+    for (size_t t = 0; t < completion.size(); ++t) {
+      ASSERT_NEAR(together[m][t], expected[0][t], 1e-4) << m << " " << t;
+      const double tolerance = 0.2 - 0.1 * double{expected[0][t]};  // bf16 keeps 8 bits
+      ASSERT_NEAR(coarse[m][t], expected[0][t], tolerance) << m << " " << t;
+      moved = std::max(moved, std::abs(double{together[m][t]} - together[0][t]));
+    }
+    EXPECT_EQ(alone[0], together[m]) << "a row's numbers depend on its batch";
+    EXPECT_TRUE(m < 2 ? moved == 0 : moved > 0.01) << m << " " << moved;
+  }
+}
+
+// Rows of many mixtures, decoded together, give what each gives alone; scores agree bit for bit.
+TEST_F(Stories, MixturesDecodeTogetherAsAlone) {
+  const fs::path golden = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
+  for (const Dtype dtype : {Dtype::kF32, Dtype::kBf16}) {
+    const auto model = LanguageModel::load(
+        folder_,
+        {.dtype = dtype, .threads = 2, .row_adapters = {golden / "lora_a", golden / "lora_b"}});
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    std::vector<GenerateRequest> requests;
+    std::vector<ScoreRequest> scoring;
+    for (uint32_t k = 0; k < 12; ++k) {
+      const float share = static_cast<float>(k) / 10;
+      std::vector<float> weights;
+      if (k < 11) weights = {share, 1 - share};
+      requests.push_back(
+          {std::vector<int32_t>(greedy_.begin(), greedy_.begin() + 5 + k % 3), 0, 0, weights});
+    }
+    const GenerateOptions options{.max_new_tokens = 24, .seed = 3, .batch = 12};
+    const auto together = *generate(*model, requests, options);
+    for (size_t k = 0; k < requests.size(); ++k) {
+      const auto alone = *generate(*model, std::span(requests).subspan(k, 1), options);
+      EXPECT_EQ(alone[0].token_ids, together[k].token_ids) << k;
+      EXPECT_EQ(alone[0].token_logprobs, together[k].token_logprobs) << k;
+      scoring.push_back(
+          {requests[k].prompt_ids, together[k].token_ids, requests[k].adapter_weights});
+    }
+    const auto scored = *score(*model, scoring);
+    for (size_t k = 0; k < requests.size(); ++k) {
+      EXPECT_EQ(scored[k], together[k].token_logprobs) << k;
+    }
+  }
+}
+
+// A policy in training: weights from memory, and adapters laid over shared weights.
+TEST_F(Stories, ModelsFromMemory) {
+  const fs::path golden = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
+  const LanguageModel model = load(Dtype::kF32);
+  const ModelFile file = *ModelFile::open(folder_);
+  const WeightReader read = [&](const std::string& name, const std::vector<int64_t>& shape,
+                                std::vector<float>& scratch) -> Result<std::span<const float>> {
+    CANDOR_TRY(scratch, file.weight(name, shape));
+    if (name == kFinalNormName) scratch[0] *= 2;
+    return std::span<const float>(scratch);
+  };
+  const std::vector<int32_t> ids(greedy_.begin(), greedy_.begin() + 9);
+  const std::vector<float> before = *logits(model, ids);
+  const auto other = LanguageModel::from_weights(file, {.dtype = Dtype::kF32, .threads = 2}, read);
+  EXPECT_NE(*logits(*other, ids), before);
+  const LoraAdapter a = *load_lora_adapter(golden / "lora_a");
+  const auto merged = LanguageModel::load(folder_, {Dtype::kF32, 2, {{golden / "lora_a", 1}}});
+  const LanguageModel beside = *model.with_row_adapters(std::span(&a, 1));
+  EXPECT_EQ(*logits(beside, ids), before) << "no coefficients: the base model";
+  const ScoreRequest request{{ids[0]}, std::vector<int32_t>(ids.begin() + 1, ids.end()), {1.0F}};
+  const auto got = *score(beside, std::vector<ScoreRequest>{request});
+  const auto expected =
+      *score(*merged, std::vector<ScoreRequest>{{request.prompt_ids, request.completion_ids}});
+  for (size_t t = 0; t < got[0].size(); ++t) ASSERT_NEAR(got[0][t], expected[0][t], 1e-4);
+  for (const std::vector<float>& wrong : {std::vector<float>{1, 1}, {NAN}}) {
+    ScoreRequest refused = request;
+    refused.adapter_weights = wrong;
+    EXPECT_FALSE(score(beside, std::vector<ScoreRequest>{refused}).ok());
+    EXPECT_FALSE(generate(beside, std::vector<GenerateRequest>{{{1}, 0, 0, wrong}}, {}).ok());
+  }
 }
 
 std::vector<GenerateRequest> some_requests(const std::vector<int32_t>& ids) {

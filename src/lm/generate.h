@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "lm/language_model.h"
+#include "lm/sampler.h"
 
 namespace candor {
 
@@ -15,6 +16,8 @@ struct GenerateRequest {
   std::vector<int32_t> prompt_ids;  // at least one
   uint32_t prompt_index = 0;        // keys the random numbers, with `sample`
   uint32_t sample = 0;
+  // One coefficient per row adapter of the model (LoadOptions::row_adapters); none: the base model.
+  std::vector<float> adapter_weights = {};
 };
 
 struct GenerateOptions {
@@ -23,9 +26,14 @@ struct GenerateOptions {
   double top_p = 1.0;        // 1: off
   int64_t top_k = 0;         // 0: off
   uint64_t seed = 1;
-  uint32_t stream = 0;  // separates banks drawn with one seed
-  int64_t batch = 32;   // sequences decoded together; finished rows are refilled
+  uint32_t stream = 0;       // separates banks drawn with one seed
+  int64_t batch = 32;        // sequences decoded together; finished rows are refilled
+  bool ignore_stop = false;  // every reply has max_new_tokens: for measurements
 };
+
+[[nodiscard]] inline SamplingOptions sampling_of(const GenerateOptions& options) {
+  return {.temperature = options.temperature, .top_p = options.top_p, .top_k = options.top_k};
+}
 
 enum class FinishReason { kStop, kLength };
 

@@ -3,8 +3,9 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/cpu.h"
@@ -15,25 +16,12 @@ namespace candor {
 
 namespace {
 
-constexpr int64_t kColumns = 32;  // output columns side by side
-constexpr int64_t kRows = 8;      // rows that share one read of the weights inside a kernel
+constexpr int64_t kColumns = PackedMatrix::kColumns;
+constexpr int64_t kTileRows = PackedMatrix::kTileRows;
 
-int64_t blocks_of(int64_t output_count) { return (output_count + kColumns - 1) / kColumns; }
+using Kernels = std::array<ProductKernel, kTileRows>;
 
-bool has_avx512() { return instruction_set() != "generic"; }
-bool has_avx512_bf16() { return instruction_set() == "avx512_bf16"; }
-
-// Every kernel computes `rows` x 32 outputs of one column block.
-struct Tile {
-  const void* weights;  // the block
-  const void* input;    // first row, rows `input_stride` elements apart
-  int64_t input_stride;
-  int64_t depth;  // K, or K/2 for pairs
-  int64_t rows;
-  float* output;  // [rows][32]
-};
-
-void tile_f32_plain(const Tile& tile) {
+CANDOR_CLONES void tile_f32_plain(const ProductTile& tile) {
   const auto* weights = static_cast<const float*>(tile.weights);
   for (int64_t row = 0; row < tile.rows; ++row) {
     const float* input = static_cast<const float*>(tile.input) + row * tile.input_stride;
@@ -47,29 +35,33 @@ void tile_f32_plain(const Tile& tile) {
   }
 }
 
-template <int kTileRows>
-__attribute__((target("avx512f"))) void tile_f32_avx512(const Tile& tile) {
+template <int kRowCount>
+__attribute__((target("avx512f"))) void tile_f32_avx512(const ProductTile& tile) {
   const auto* weights = static_cast<const float*>(tile.weights);
   const auto* input = static_cast<const float*>(tile.input);
-  __m512 sums[kTileRows][2];
-  for (auto& row : sums) row[0] = row[1] = _mm512_setzero_ps();
+  const int64_t stride = tile.input_stride;
+  __m512 sums[kRowCount][2];
+#pragma GCC unroll 14
+  for (int row = 0; row < kRowCount; ++row) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
   for (int64_t k = 0; k < tile.depth; ++k) {
     const __m512 left = _mm512_loadu_ps(weights + k * kColumns);
     const __m512 right = _mm512_loadu_ps(weights + k * kColumns + 16);
-    for (int row = 0; row < kTileRows; ++row) {
-      const __m512 value = _mm512_set1_ps(input[row * tile.input_stride + k]);
+#pragma GCC unroll 14
+    for (int row = 0; row < kRowCount; ++row) {
+      const __m512 value = _mm512_set1_ps(input[row * stride + k]);
       sums[row][0] = _mm512_fmadd_ps(value, left, sums[row][0]);
       sums[row][1] = _mm512_fmadd_ps(value, right, sums[row][1]);
     }
   }
-  for (int row = 0; row < kTileRows; ++row) {
+#pragma GCC unroll 14
+  for (int row = 0; row < kRowCount; ++row) {
     _mm512_storeu_ps(tile.output + row * kColumns, sums[row][0]);
     _mm512_storeu_ps(tile.output + row * kColumns + 16, sums[row][1]);
   }
 }
 
 // Pairs (k, k+1) side by side, as the dot-product instruction wants them; f32 sums.
-void tile_bf16_plain(const Tile& tile) {
+CANDOR_CLONES void tile_bf16_plain(const ProductTile& tile) {
   const auto* weights = static_cast<const uint16_t*>(tile.weights);
   for (int64_t row = 0; row < tile.rows; ++row) {
     const uint16_t* input = static_cast<const uint16_t*>(tile.input) + row * tile.input_stride;
@@ -88,143 +80,198 @@ void tile_bf16_plain(const Tile& tile) {
   }
 }
 
-template <int kTileRows>
-__attribute__((target("avx512f,avx512bw,avx512bf16"))) void tile_bf16_avx512(const Tile& tile) {
+template <int kRowCount>
+__attribute__((target("avx512f,avx512bw,avx512bf16"))) void tile_bf16_avx512(
+    const ProductTile& tile) {
   const auto* weights = static_cast<const uint16_t*>(tile.weights);
   const auto* input = static_cast<const uint16_t*>(tile.input);
-  __m512 sums[kTileRows][2];
-  for (auto& row : sums) row[0] = row[1] = _mm512_setzero_ps();
+  const int64_t stride = tile.input_stride;
+  __m512 sums[kRowCount][2];
+#pragma GCC unroll 14
+  for (int row = 0; row < kRowCount; ++row) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
   for (int64_t pair = 0; pair < tile.depth; ++pair) {
-    const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(weights + pair * 2 * kColumns));
-    const auto right =
-        reinterpret_cast<__m512bh>(_mm512_loadu_si512(weights + pair * 2 * kColumns + kColumns));
-    for (int row = 0; row < kTileRows; ++row) {
+    const uint16_t* place = weights + pair * 2 * kColumns;
+    const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(place));
+    const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(place + kColumns));
+#pragma GCC unroll 14
+    for (int row = 0; row < kRowCount; ++row) {
       int32_t both = 0;
-      std::memcpy(&both, input + row * tile.input_stride + 2 * pair, sizeof both);
+      std::memcpy(&both, input + row * stride + 2 * pair, sizeof both);
       const auto value = reinterpret_cast<__m512bh>(_mm512_set1_epi32(both));
       sums[row][0] = _mm512_dpbf16_ps(sums[row][0], left, value);
       sums[row][1] = _mm512_dpbf16_ps(sums[row][1], right, value);
     }
   }
-  for (int row = 0; row < kTileRows; ++row) {
+#pragma GCC unroll 14
+  for (int row = 0; row < kRowCount; ++row) {
     _mm512_storeu_ps(tile.output + row * kColumns, sums[row][0]);
     _mm512_storeu_ps(tile.output + row * kColumns + 16, sums[row][1]);
   }
 }
 
-using Kernel = void (*)(const Tile&);
-
-// The kernel for 1..8 rows, by index rows - 1.
-std::array<Kernel, kRows> f32_kernels() {
-  std::array<Kernel, kRows> kernels{};
-  kernels.fill(tile_f32_plain);
-  if (has_avx512()) {
-    kernels = {tile_f32_avx512<1>, tile_f32_avx512<2>, tile_f32_avx512<3>, tile_f32_avx512<4>,
-               tile_f32_avx512<5>, tile_f32_avx512<6>, tile_f32_avx512<7>, tile_f32_avx512<8>};
-  }
-  return kernels;
+template <int... kIndices>
+Kernels f32_avx512(std::integer_sequence<int, kIndices...>) {
+  return {tile_f32_avx512<kIndices + 1>...};
 }
 
-std::array<Kernel, kRows> bf16_kernels() {
-  std::array<Kernel, kRows> kernels{};
-  kernels.fill(tile_bf16_plain);
-  if (has_avx512_bf16()) {
-    kernels = {tile_bf16_avx512<1>, tile_bf16_avx512<2>, tile_bf16_avx512<3>, tile_bf16_avx512<4>,
-               tile_bf16_avx512<5>, tile_bf16_avx512<6>, tile_bf16_avx512<7>, tile_bf16_avx512<8>};
-  }
-  return kernels;
+template <int... kIndices>
+Kernels bf16_avx512(std::integer_sequence<int, kIndices...>) {
+  return {tile_bf16_avx512<kIndices + 1>...};
 }
 
-// Runs the kernels over all column blocks (in parallel) and row tiles.
-struct Product {
-  const char* weights;
-  int64_t block_bytes;
-  const char* input;
-  int64_t row_bytes;
-  int64_t input_stride;
-  int64_t depth;
-  int64_t output_count;
+// Rows of W that belong to one block, from its column `column` on.
+struct BlockPart {
+  const float* rows;
+  int64_t row_count;
+  int64_t inputs;
+  int64_t column;
 };
 
-void run(const Product& product, const std::array<Kernel, kRows>& kernels, int64_t row_count,
-         float* output, int threads) {
-  const int64_t blocks = blocks_of(product.output_count);
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int64_t block = 0; block < blocks; ++block) {
-    alignas(64) std::array<float, kRows * kColumns> sums;
-    const int64_t first = block * kColumns;
-    const int64_t columns = std::min(kColumns, product.output_count - first);
-    for (int64_t row = 0; row < row_count; row += kRows) {
-      const int64_t rows = std::min(kRows, row_count - row);
-      const Tile tile{product.weights + block * product.block_bytes,
-                      product.input + row * product.row_bytes,
-                      product.input_stride,
-                      product.depth,
-                      rows,
-                      sums.data()};
-      kernels[static_cast<size_t>(rows - 1)](tile);
-      for (int64_t i = 0; i < rows; ++i) {
-        std::copy_n(sums.data() + i * kColumns, columns,
-                    output + (row + i) * product.output_count + first);
+// Some inputs of all rows at a time: what is read and written stays in the cache.
+constexpr int64_t kPackDepth = 64;
+
+void pack_f32(const BlockPart& part, float* block) {
+  for (int64_t begin = 0; begin < part.inputs; begin += kPackDepth) {
+    const int64_t end = std::min(part.inputs, begin + kPackDepth);
+    for (int64_t row = 0; row < part.row_count; ++row) {
+      const float* from = part.rows + row * part.inputs;
+      float* to = block + part.column + row;
+      for (int64_t k = begin; k < end; ++k) to[k * kColumns] = from[k];
+    }
+  }
+}
+
+void pack_bf16(const BlockPart& part, uint16_t* block) {
+  std::array<uint16_t, kPackDepth> rounded{};
+  for (int64_t begin = 0; begin < part.inputs; begin += kPackDepth) {
+    const int64_t width = std::min(kPackDepth, part.inputs - begin);
+    if (width % 2 == 1) rounded.at(static_cast<size_t>(width)) = 0;
+    for (int64_t row = 0; row < part.row_count; ++row) {
+      round_to_bf16(part.rows + row * part.inputs + begin, rounded.data(), width);
+      uint16_t* to = block + begin * kColumns + 2 * (part.column + row);
+      for (int64_t k = 0; k < width; k += 2) {
+        std::memcpy(to + k * kColumns, rounded.data() + k, 4);
       }
     }
   }
+}
+
+const Kernels& kernels_here(Dtype dtype) {
+  static const Kernels kF32 = product_kernels(Dtype::kF32, instruction_set());
+  static const Kernels kBf16 = product_kernels(Dtype::kBf16, instruction_set());
+  return dtype == Dtype::kF32 ? kF32 : kBf16;
 }
 
 }  // namespace
 
+Kernels product_kernels(Dtype dtype, const std::string& instruction_set) {
+  using Indices = std::make_integer_sequence<int, int{kTileRows}>;
+  Kernels plain{};
+  plain.fill(dtype == Dtype::kF32 ? tile_f32_plain : tile_bf16_plain);
+  if (dtype == Dtype::kF32 && instruction_set != "generic") return f32_avx512(Indices{});
+  if (dtype == Dtype::kBf16 && instruction_set == "avx512_bf16") return bf16_avx512(Indices{});
+  return plain;
+}
+
+RowRange even_share(int64_t count, int64_t part, int64_t parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
+
+PackedMatrix::PackedMatrix(int64_t output_count, int64_t input_count, Dtype dtype)
+    : dtype_(dtype), output_count_(output_count), input_count_(input_count) {
+  CANDOR_CHECK(output_count > 0 && input_count > 0);
+  bytes_ = ZeroedBytes(
+      static_cast<size_t>(block_count() * kColumns * input_stride() * element_size(dtype)));
+}
+
 PackedMatrix::PackedMatrix(std::span<const float> weights, int64_t output_count,
                            int64_t input_count, Dtype dtype)
-    : dtype_(dtype), output_count_(output_count), input_count_(input_count) {
+    : PackedMatrix(output_count, input_count, dtype) {
   CANDOR_CHECK(static_cast<int64_t>(weights.size()) == output_count * input_count);
-  const int64_t depth = dtype == Dtype::kF32 ? input_count : (input_count + 1) / 2 * 2;
-  const auto size = static_cast<size_t>(blocks_of(output_count) * kColumns * depth);
-  (dtype == Dtype::kF32 ? floats_.resize(size) : halves_.resize(size));
-  for (int64_t n = 0; n < output_count; ++n) {
-    for (int64_t k = 0; k < input_count; ++k) {
-      const float value = weights[static_cast<size_t>(n * input_count + k)];
-      const int64_t block = n / kColumns * kColumns * depth;
-      if (dtype == Dtype::kF32) {
-        floats_[static_cast<size_t>(block + k * kColumns + n % kColumns)] = value;
-      } else {
-        const int64_t place = block + (k / 2 * kColumns + n % kColumns) * 2 + k % 2;
-        halves_[static_cast<size_t>(place)] = bf16_from_float(value);
-      }
+  set_rows(0, weights);
+}
+
+int64_t PackedMatrix::input_stride() const {
+  return dtype_ == Dtype::kF32 ? input_count_ : (input_count_ + 1) / 2 * 2;
+}
+
+const char* PackedMatrix::block_bytes(int64_t block) const {
+  return bytes_.data() + block * kColumns * input_stride() * element_size(dtype_);
+}
+
+void PackedMatrix::set_rows(int64_t first_output, std::span<const float> rows) {
+  const auto count = static_cast<int64_t>(rows.size()) / input_count_;
+  CANDOR_CHECK(count * input_count_ == static_cast<int64_t>(rows.size()) && first_output >= 0 &&
+               first_output + count <= output_count_);
+  for (int64_t begin = 0; begin < count;) {
+    const int64_t block = (first_output + begin) / kColumns;
+    const int64_t end = std::min(count, (block + 1) * kColumns - first_output);
+    char* place = bytes_.data() + block * kColumns * input_stride() * element_size(dtype_);
+    const BlockPart part{rows.data() + begin * input_count_, end - begin, input_count_,
+                         (first_output + begin) % kColumns};
+    if (dtype_ == Dtype::kF32) {
+      pack_f32(part, reinterpret_cast<float*>(place));
+    } else {
+      pack_bf16(part, reinterpret_cast<uint16_t*>(place));
     }
+    begin = end;
   }
+}
+
+void PackedMatrix::copy_row(int64_t output, float* out) const {
+  const char* place = block_bytes(output / kColumns);
+  const int64_t column = output % kColumns;
+  if (dtype_ == Dtype::kF32) {
+    const auto* from = reinterpret_cast<const float*>(place) + column;
+    for (int64_t k = 0; k < input_count_; ++k) out[k] = from[k * kColumns];
+    return;
+  }
+  const auto* from = reinterpret_cast<const uint16_t*>(place) + 2 * column;
+  for (int64_t k = 0; k < input_count_; ++k) {
+    out[k] = float_from_bf16(from[k / 2 * 2 * kColumns + k % 2]);
+  }
+}
+
+void PackedMatrix::multiply_block(int64_t block, const BlockRows& rows, float* sums) const {
+  const int64_t size = element_size(dtype_);
+  const int64_t inputs = rows.end - rows.begin;
+  const ProductTile tile{.weights = block_bytes(block) + rows.begin * kColumns * size,
+                         .input = static_cast<const char*>(rows.input) + rows.begin * size,
+                         .input_stride = input_stride(),
+                         .depth = dtype_ == Dtype::kF32 ? inputs : (inputs + 1) / 2,
+                         .rows = rows.row_count,
+                         .output = sums};
+  kernels_here(dtype_)[static_cast<size_t>(rows.row_count - 1)](tile);
 }
 
 void PackedMatrix::multiply(const float* input, int64_t row_count, float* output,
                             int threads) const {
-  if (dtype_ == Dtype::kF32) {
-    multiply_f32(input, row_count, output, threads);
-  } else {
-    multiply_bf16(input, row_count, output, threads);
+  const char* rows = reinterpret_cast<const char*>(input);
+  const int64_t row_bytes = input_stride() * element_size(dtype_);
+  std::vector<uint16_t> rounded;
+  if (dtype_ == Dtype::kBf16) {
+    rounded.assign(static_cast<size_t>(row_count * input_stride()), 0);
+    for (int64_t row = 0; row < row_count; ++row) {
+      round_to_bf16(input + row * input_count_, rounded.data() + row * input_stride(),
+                    input_count_);
+    }
+    rows = reinterpret_cast<const char*>(rounded.data());
   }
-}
-
-void PackedMatrix::multiply_f32(const float* input, int64_t row_count, float* output,
-                                int threads) const {
-  static const std::array<Kernel, kRows> kKernels = f32_kernels();
-  run({reinterpret_cast<const char*>(floats_.data()), kColumns * input_count_ * 4,
-       reinterpret_cast<const char*>(input), input_count_ * 4, input_count_, input_count_,
-       output_count_},
-      kKernels, row_count, output, threads);
-}
-
-void PackedMatrix::multiply_bf16(const float* input, int64_t row_count, float* output,
-                                 int threads) const {
-  static const std::array<Kernel, kRows> kKernels = bf16_kernels();
-  const int64_t depth = (input_count_ + 1) / 2 * 2;
-  // One buffer per calling thread, kept: a decoding step allocates nothing.
-  thread_local std::vector<uint16_t> rounded;
-  rounded.assign(static_cast<size_t>(row_count * depth), 0);
-  for (int64_t row = 0; row < row_count; ++row) {
-    round_to_bf16(input + row * input_count_, rounded.data() + row * depth, input_count_);
+  const int64_t tiles = (row_count + kTileRows - 1) / kTileRows;
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t block = 0; block < block_count(); ++block) {
+    alignas(64) std::array<float, kTileRows * kColumns> sums;
+    const int64_t columns = std::min(kColumns, output_count_ - block * kColumns);
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const RowRange range = even_share(row_count, tile, tiles);
+      multiply_block(block, {rows + range.begin * row_bytes, range.count(), 0, input_count_},
+                     sums.data());
+      for (int64_t row = range.begin; row < range.end; ++row) {
+        std::copy_n(sums.data() + (row - range.begin) * kColumns, columns,
+                    output + row * output_count_ + block * kColumns);
+      }
+    }
   }
-  run({reinterpret_cast<const char*>(halves_.data()), kColumns * depth * 2,
-       reinterpret_cast<const char*>(rounded.data()), depth * 2, depth, depth / 2, output_count_},
-      kKernels, row_count, output, threads);
 }
 
 }  // namespace candor

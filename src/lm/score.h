@@ -13,6 +13,8 @@ namespace candor {
 struct ScoreRequest {
   std::vector<int32_t> prompt_ids;      // the condition; may be empty only with a BOS in completion
   std::vector<int32_t> completion_ids;  // at least one
+  // One coefficient per row adapter of the model (LoadOptions::row_adapters); none: the base model.
+  std::vector<float> adapter_weights = {};
 };
 
 // Natural-log probabilities of every completion token given what precedes it: teacher forcing, one

@@ -1,0 +1,113 @@
+// Decoding and scoring speed of one model, for bench/decode.py:
+//
+//   decode MODEL bf16|f32 THREADS [ADAPTER...]
+//
+// Standard input has one piece of work a line; each prints one JSON record:
+//   decode SEQUENCES PROMPT NEW      sampled at temperature 1 with log-probabilities, end tokens
+//   too soups SEQUENCES PROMPT NEW       the same; sequence k mixes the adapters by k / (K - 1), K
+//   = 11 score SEQUENCES TOKENS           log-probabilities of all tokens but the first of random
+//   ones
+// Tokens a second are of whole calls of generate() and score(); prefill is timed by NEW = 1.
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+#include <sstream>
+#include <string>
+
+#include "base/cpu.h"
+#include "base/json.h"
+#include "base/rng.h"
+#include "bench/probes.h"
+#include "lm/generate.h"
+#include "lm/score.h"
+
+namespace candor {
+
+namespace {
+
+std::vector<int32_t> random_ids(const LanguageModel& model, int64_t count, uint64_t seed) {
+  RandomStream random({.seed = seed});
+  std::vector<int32_t> ids(static_cast<size_t>(count));
+  for (int32_t& id : ids) {
+    id = static_cast<int32_t>(random.below(static_cast<uint64_t>(model.config().vocabulary_size)));
+  }
+  return ids;
+}
+
+Json decode(const LanguageModel& model, std::istringstream& in, bool soups) {
+  static constexpr int64_t kSoups = 11;
+  int64_t sequences = 0;
+  int64_t prompt = 0;
+  GenerateOptions options{.ignore_stop = true};
+  in >> sequences >> prompt >> options.max_new_tokens;
+  options.batch = sequences;
+  std::vector<GenerateRequest> requests;
+  for (int64_t k = 0; k < sequences; ++k) {
+    GenerateRequest request{random_ids(model, prompt, static_cast<uint64_t>(k)),
+                            static_cast<uint32_t>(k), 0};
+    if (soups) {
+      const float share = static_cast<float>(k % kSoups) / (kSoups - 1);
+      request.adapter_weights = {share, 1 - share};
+    }
+    requests.push_back(std::move(request));
+  }
+  const double all = bench::seconds([&] { (void)generate(model, requests, options).value(); });
+  const auto tokens = static_cast<double>(sequences * options.max_new_tokens);
+  GenerateOptions first = options;
+  first.max_new_tokens = 1;
+  const double prefill = bench::seconds([&] { (void)generate(model, requests, first).value(); });
+  return {{"work", soups ? "soups" : "decode"},
+          {"sequences", sequences},
+          {"prompt_tokens", prompt},
+          {"new_tokens", options.max_new_tokens},
+          {"tokens_per_second", (tokens - static_cast<double>(sequences)) / (all - prefill)},
+          {"with_prefill_tokens_per_second", tokens / all}};
+}
+
+Json score_speed(const LanguageModel& model, std::istringstream& in) {
+  int64_t sequences = 0;
+  int64_t tokens = 0;
+  in >> sequences >> tokens;
+  std::vector<ScoreRequest> requests;
+  for (int64_t k = 0; k < sequences; ++k) {
+    const std::vector<int32_t> ids = random_ids(model, tokens, static_cast<uint64_t>(k));
+    requests.push_back({{ids[0]}, std::vector<int32_t>(ids.begin() + 1, ids.end())});
+  }
+  const double all = bench::seconds([&] { (void)score(model, requests).value(); });
+  return {{"work", "score"},
+          {"sequences", sequences},
+          {"tokens", tokens},
+          {"tokens_per_second", static_cast<double>(sequences * (tokens - 1)) / all}};
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  if (argc < 4) return 2;
+  LoadOptions options{.dtype = std::string(argv[2]) == "bf16" ? Dtype::kBf16 : Dtype::kF32,
+                      .threads = std::atoi(argv[3])};
+  for (int i = 4; i < argc; ++i) options.row_adapters.emplace_back(argv[i]);
+  std::vector<LanguageModel> model;
+  const double load =
+      bench::seconds([&] { model.push_back(LanguageModel::load(argv[1], options).value()); });
+  std::cout << Json({{"work", "load"},
+                     {"seconds", load},
+                     {"dtype", argv[2]},
+                     {"threads", options.threads},
+                     {"instruction_set", instruction_set()}})
+                   .dump()
+            << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream in(line);
+    std::string work;
+    in >> work;
+    const Json record =
+        work == "score" ? score_speed(model[0], in) : decode(model[0], in, work == "soups");
+    std::cout << record.dump() << std::endl;
+  }
+  return 0;
+}
+
+}  // namespace candor
+
+int main(int argc, char** argv) { return candor::run(argc, argv); }
