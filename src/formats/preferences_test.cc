@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -228,6 +229,23 @@ TEST_F(PreferenceFiles, Demonstrations) {
   EXPECT_NE(bad.error().message.find("b.jsonl:1: $.messages: ends with a turn of \"user\""),
             std::string::npos)
       << bad.error().message;
+}
+
+// What the repository brings reads, and no prompt is both trained on and priced.
+TEST(ExampleData, ReadsAndIsDisjoint) {
+  const fs::path data = fs::path(CANDOR_SOURCE_DIR) / "examples" / "data";
+  EXPECT_EQ(read_reward_data({.path = data / "hh-harmless-base/pairs.jsonl.gz"})->pairs.size(),
+            2312U);
+  EXPECT_EQ(read_reward_data({.path = data / "colbert-humor/texts.jsonl.gz"})->labelled.size(),
+            12000U);
+  const std::vector<Json> train = *read_jsonl(data / "conversation/train.jsonl");
+  const std::vector<Json> price = *read_jsonl(data / "conversation/price.jsonl");
+  EXPECT_EQ(train.size(), 200U);
+  EXPECT_EQ(price.size(), 64U);
+  for (const Json& prompt : price) {
+    EXPECT_EQ(std::ranges::count(train, prompt), 0) << prompt;
+    EXPECT_TRUE(messages_of_json(prompt["messages"], "price", "$.messages").ok());
+  }
 }
 
 }  // namespace
