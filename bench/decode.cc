@@ -1,6 +1,6 @@
 // Decoding and scoring speed of one model, for bench/decode.py:
 //
-//   decode MODEL bf16|f32 THREADS [ADAPTER...]
+//   decode MODEL bf16|f32 THREADS
 //
 // Standard input has one piece of work a line; each prints one JSON record:
 //   decode SEQUENCES PROMPT NEW      sampled at temperature 1 with log-probabilities, end tokens
@@ -32,6 +32,26 @@ std::vector<int32_t> random_ids(const LanguageModel& model, int64_t count, uint6
     id = static_cast<int32_t>(random.below(static_cast<uint64_t>(model.config().vocabulary_size)));
   }
   return ids;
+}
+
+LoraAdapter random_adapter(const DecoderConfig& config, uint64_t seed) {
+  RandomStream random({.seed = seed});
+  LoraAdapter out;
+  out.rank = 64;
+  out.scale = 2;
+  for (int64_t layer = 0; layer < config.layer_count; ++layer) {
+    for (const LinearModule& module : linear_modules(config)) {
+      if (module.name != "self_attn.q_proj" && module.name != "self_attn.v_proj") continue;
+      LoraFactors& factors = out.modules[layer_name(layer, module.name)];
+      factors.inputs = module.inputs;
+      factors.outputs = module.outputs;
+      factors.a.resize(static_cast<size_t>(out.rank * module.inputs));
+      factors.b.resize(static_cast<size_t>(out.rank * module.outputs));
+      for (float& value : factors.a) value = static_cast<float>(0.02 * random.normal());
+      for (float& value : factors.b) value = static_cast<float>(0.02 * random.normal());
+    }
+  }
+  return out;
 }
 
 Json decode(const LanguageModel& model, std::istringstream& in, bool soups) {
@@ -84,9 +104,8 @@ Json score_speed(const LanguageModel& model, std::istringstream& in) {
 
 int run(int argc, char** argv) {
   if (argc < 4) return 2;
-  LoadOptions options{.dtype = std::string(argv[2]) == "bf16" ? Dtype::kBf16 : Dtype::kF32,
-                      .threads = std::atoi(argv[3])};
-  for (int i = 4; i < argc; ++i) options.row_adapters.emplace_back(argv[i]);
+  const LoadOptions options{.dtype = std::string(argv[2]) == "bf16" ? Dtype::kBf16 : Dtype::kF32,
+                            .threads = std::atoi(argv[3])};
   std::vector<LanguageModel> model;
   const double load =
       bench::seconds([&] { model.push_back(LanguageModel::load(argv[1], options).value()); });
@@ -97,12 +116,15 @@ int run(int argc, char** argv) {
                      {"instruction_set", instruction_set()}})
                    .dump()
             << std::endl;
+  const std::vector<LoraAdapter> adapters = {random_adapter(model[0].config(), 1),
+                                             random_adapter(model[0].config(), 2)};
+  model.push_back(model[0].with_row_adapters(adapters).value());
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream in(line);
     std::string work;
     in >> work;
     const Json record =
-        work == "score" ? score_speed(model[0], in) : decode(model[0], in, work == "soups");
+        work == "score" ? score_speed(model[0], in) : decode(model[1], in, work == "soups");
     std::cout << record.dump() << std::endl;
   }
   return 0;
