@@ -41,10 +41,19 @@ class Side:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.load = json.loads(self.process.stdout.readline())
 
-    def work(self, *words):
+    def ask(self, *words):
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())["tokens_per_second"]
+        return json.loads(self.process.stdout.readline())
+
+    def work(self, *words):
+        return self.ask(*words)["tokens_per_second"]
+
+
+def limit_of(machine, rows):
+    """Tokens a second when a step takes the longer of one read of the weights and its flops."""
+    return rows / max(machine["step_bytes"] / (machine["read_gb_per_second"] * 1e9),
+                      rows * machine["token_flops"] / (machine["product_gflops"] * 1e9))
 
 
 def main():
@@ -70,6 +79,7 @@ def main():
     def note(name, side, value):
         times.setdefault(name, {}).setdefault(side, []).append(value)
 
+    machine = ours.ask("limits")
     for _ in range(options.rounds):
         for size in DECODES:
             note(f"decode_{size[0]}", "candor", ours.work("decode", *size))
@@ -81,11 +91,14 @@ def main():
         note("soups", "one_model", ours.work("decode", *SOUPS))
         note("soups", "candor", ours.work("soups", *SOUPS))
     record = {"bench": "decode", "threads": options.threads, "rounds": options.rounds, "peer": PINS[0], "load_s": ours.load["seconds"],
-              "instruction_set": ours.load["instruction_set"], "peer_system": next(iter(peers.values())).load["system"]}
+              "instruction_set": ours.load["instruction_set"], "peer_system": next(iter(peers.values())).load["system"],
+              "machine": {name: round(value, 1) for name, value in machine.items() if name != "work"}}
     for name, sides in times.items():
         medians = {side: statistics.median(values) for side, values in sides.items()}
         best = max(value for side, value in medians.items() if side != "candor")
         record[name] = {**{side: round(value, 1) for side, value in medians.items()}, "ratio": round(medians["candor"] / best, 3), "goal": GOALS[name]}
+    for name, rows in (("decode_1", 1), ("decode_8", 8), ("decode_32", 32), ("score", 1 << 20)):
+        record[name]["limit"] = round(limit_of(machine, rows), 1)
     print(json.dumps(record))
 
 

@@ -88,7 +88,8 @@ TEST(PackedMatrix, KeepsItsRows) {
                                                          static_cast<size_t>(count * inputs)));
       }
       std::vector<float> row(static_cast<size_t>(inputs));
-      for (const PackedMatrix* matrix : {&whole, &parts}) {
+      for (const PackedMatrix* matrix :
+           std::initializer_list<const PackedMatrix*>{&whole, &parts}) {
         for (int64_t n = 0; n < outputs; ++n) {
           matrix->copy_row(n, row.data());
           for (int64_t k = 0; k < inputs; ++k) {
