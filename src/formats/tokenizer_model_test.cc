@@ -84,7 +84,7 @@ TEST_F(SharedTokenizers, SentencePieceRoundTrip) {
 
 TEST(Stories260k, GoldenIds) {
   const fs::path folder = shared_data("stories260k");
-  if (folder.empty()) GTEST_SKIP() << "skipped: shared/data/stories260k is missing";
+  if (folder.empty()) GTEST_SKIP() << "skipped: stories260k is missing";
   const auto tokenizer = tokenizer_from_folder(folder);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   const Json golden = *read_json_file((folder / "golden.json").string());

@@ -130,7 +130,7 @@ std::string render_svg(const LinePlot& plot) {
         text_at(frame.px(*plot.mark_x) + 4, kTop + 9, "start", plot.mark_label, " fill=\"#666\"");
   }
   for (const PlotSeries& series : plot.series) out += curve(series, frame);
-  return out + legend(plot, frame) + "</svg>";
+  return out + (plot.legend ? legend(plot, frame) : "") + "</svg>";
 }
 
 }  // namespace candor

@@ -22,9 +22,9 @@ constexpr const char* kTemporary = ".tmp-";
 
 Result<Json> digests_of_files(const fs::path& folder) {
   Json files = Json::object();
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name == kRecord) continue;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().lexically_relative(folder).generic_string();
+    if (name == kRecord || entry.is_directory()) continue;
     CANDOR_TRY(files[name], digest_of_file(entry.path().string()));
   }
   return files;

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "lm/language_model.h"
+
+namespace candor {
+
+// The pieces of a decoder's forward with their gradients. [T] tokens, [D] width, [H] heads, [G]
+// key/value heads, [W] head width, [V] vocabulary. Activations are f32 unless said otherwise.
+
+// Rows of the embedding [V, D] -> [T, D]; ids [T] i64.
+[[nodiscard]] at::Tensor embedding_rows(const at::Tensor& embedding, const at::Tensor& ids);
+
+// x / sqrt(mean(x^2) + epsilon) * weight, row by row. x [T, D], weight [D].
+[[nodiscard]] at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+
+// x [T, inputs] weight [outputs, inputs]^T -> [T, outputs]; kBf16 rounds both factors, sums in f32.
+[[nodiscard]] at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight, Dtype dtype);
+
+// Cosines and sines of every token's position in its own sequence. [T, 1, W / 2] each.
+struct RotaryTable {
+  at::Tensor cosines, sines;
+};
+[[nodiscard]] RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width,
+                                       double rope_base);
+// Rotary positions in the rotate-half layout: pairs (i, i + W / 2). x [T, H, W].
+[[nodiscard]] at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table);
+
+// Causal attention inside each sequence, H / G query heads to a key/value head.
+// query [T, H, W], key and value [T, G, W] -> [T, H * W].
+[[nodiscard]] at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key,
+                                          const at::Tensor& value,
+                                          const std::vector<int64_t>& offsets);
+
+// silu(gate) * up.
+[[nodiscard]] at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up);
+
+// x with each element zero with probability `rate`, the others divided by 1 - rate; element e
+// depends on (key, e) alone.
+struct DropoutKey {
+  uint64_t seed = 0;
+  uint64_t step = 0;
+  uint32_t place = 0;
+};
+[[nodiscard]] at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key);
+
+// log softmax(h head^T / temperature) at the targets, and the entropies, without the logits of more
+// than a tile of rows at a time; the backward pass makes them again. h [M, D], head [V, D].
+struct HeadOptions {
+  std::vector<int32_t> targets;  // [M]
+  double temperature = 1;
+  Dtype dtype = Dtype::kF32;
+};
+struct HeadScores {
+  at::Tensor logprobs;   // [M], with gradient
+  at::Tensor entropies;  // [M], without
+  at::Tensor correct;    // [M], 1 where the target has the largest logit, else 0
+};
+[[nodiscard]] HeadScores head_scores(const at::Tensor& h, const at::Tensor& head,
+                                     const HeadOptions& options);
+
+// function(inputs[0]), keeping only the inputs: the backward pass computes it again.
+// `inputs`: the argument, then every leaf with gradient that the function uses.
+using CheckpointedFunction = std::function<at::Tensor(const at::Tensor&)>;
+[[nodiscard]] at::Tensor checkpoint(const CheckpointedFunction& function,
+                                    const std::vector<at::Tensor>& inputs);
+
+}  // namespace candor

@@ -1,0 +1,190 @@
+#include "lm/trainable_decoder.h"
+
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "lm/adamw.h"
+#include "lm/learning_rate.h"
+#include "lm/score.h"
+
+namespace candor {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path stories() { return fs::path(CANDOR_SOURCE_DIR) / "examples" / "data" / "stories260k"; }
+
+TrainableDecoder load(const TrainableOptions& options) {
+  Result<TrainableDecoder> model = TrainableDecoder::load(stories(), options);
+  EXPECT_TRUE(model.ok()) << (model.ok() ? "" : model.error().message);
+  return std::move(model).value();
+}
+
+const std::vector<std::vector<int32_t>> kTexts = {
+    {1, 403, 407, 261, 378, 403, 12, 99}, {1, 5, 6, 7, 8}, {1, 300, 20, 301, 17, 256, 311, 44, 45}};
+
+PackedSequences packed(const std::vector<std::vector<int32_t>>& texts) {
+  PackedSequences out{.token_ids = {}, .offsets = {0}};
+  for (const auto& text : texts) {
+    out.token_ids.insert(out.token_ids.end(), text.begin(), text.end());
+    out.offsets.push_back(static_cast<int64_t>(out.token_ids.size()));
+  }
+  return out;
+}
+
+// Log-probabilities of every token after the first of each text.
+at::Tensor all_logprobs(const TrainableDecoder& model,
+                        const std::vector<std::vector<int32_t>>& texts,
+                        const ForwardOptions& options = {}) {
+  const PackedSequences sequences = packed(texts);
+  std::vector<int64_t> rows;
+  std::vector<int32_t> targets;
+  for (size_t s = 0; s < texts.size(); ++s) {
+    for (size_t t = 1; t < texts[s].size(); ++t) {
+      rows.push_back(sequences.offsets[s] + static_cast<int64_t>(t) - 1);
+      targets.push_back(texts[s][t]);
+    }
+  }
+  const at::Tensor hidden = model.hidden(sequences, options);
+  return model.token_scores(hidden.index_select(0, at::tensor(rows, at::kLong)), targets).logprobs;
+}
+
+// Two routes: the training forward on packed sequences, the decoder's on one after the other.
+TEST(TrainableDecoder, LogProbabilitiesAreTheDecoders) {
+  const TrainableDecoder model = load({.threads = 2});
+  const at::Tensor got = all_logprobs(model, kTexts).detach();
+  const LanguageModel decoder = *LanguageModel::load(stories(), {Dtype::kF32, 2});
+  const LanguageModel snapshot = *model.sampler_model(Dtype::kF32);
+  std::vector<ScoreRequest> requests;
+  for (const auto& text : kTexts) requests.push_back({{text[0]}, {text.begin() + 1, text.end()}});
+  const auto expected = *score(decoder, requests);
+  EXPECT_EQ(*score(snapshot, requests), expected);
+  int64_t place = 0;
+  for (const auto& row : expected) {
+    for (const double value : row) EXPECT_NEAR(got[place++].item<float>(), value, 2e-5);
+  }
+}
+
+// d sum(logprobs) / d parameter against (f(p + h) - f(p - h)) / 2h, along random directions.
+void check_gradients(const TrainableDecoder& model, const ForwardOptions& options) {
+  for (const NamedTensor& parameter : model.parameters()) {
+    for (const NamedTensor& other : model.parameters()) other.value.mutable_grad().reset();
+    all_logprobs(model, kTexts, options).sum().backward();
+    const at::NoGradGuard no_gradient;
+    const at::Tensor direction = at::sign(parameter.value.grad() + 1e-12);
+    const double slope = (parameter.value.grad() * direction).sum().item<double>();
+    const double step = 2e-4;
+    const at::Tensor saved = parameter.value.clone();
+    parameter.value.add_(direction, step);
+    const double above = all_logprobs(model, kTexts, options).to(at::kDouble).sum().item<double>();
+    parameter.value.copy_(saved);
+    parameter.value.add_(direction, -step);
+    const double below = all_logprobs(model, kTexts, options).to(at::kDouble).sum().item<double>();
+    parameter.value.copy_(saved);
+    EXPECT_NEAR((above - below) / (2 * step), slope, 0.02 * std::abs(slope) + 0.05)
+        << parameter.name;
+  }
+}
+
+TEST(TrainableDecoder, GradientsAgreeWithDifferences) { check_gradients(load({.threads = 2}), {}); }
+
+TrainableOptions lora_options() {
+  return {.threads = 2,
+          .lora = LoraSettings{.rank = 4,
+                               .lora_alpha = 8,
+                               .dropout = 0.1,
+                               .target_modules = {"q_proj", "v_proj", "down_proj"}}};
+}
+
+// Factors that do something: B begins at zero.
+void perturb(const TrainableDecoder& model) {
+  const at::NoGradGuard no_gradient;
+  int i = 0;
+  for (const NamedTensor& parameter : model.parameters()) {
+    if (parameter.name.find("lora_B") == std::string::npos) continue;
+    parameter.value.add_(at::arange(parameter.value.numel(), at::kFloat)
+                             .add(i++)
+                             .sin()
+                             .mul(0.05)
+                             .view(parameter.value.sizes()));
+  }
+}
+
+TEST(TrainableDecoder, LoraBeginsAtTheBaseAndLearns) {
+  const TrainableDecoder base = load({.threads = 2});
+  const TrainableDecoder model = load(lora_options());
+  const at::Tensor expected = all_logprobs(base, kTexts).detach();
+  EXPECT_TRUE(at::equal(all_logprobs(model, kTexts).detach(), expected));
+  perturb(model);
+  EXPECT_FALSE(at::allclose(all_logprobs(model, kTexts).detach(), expected, 1e-3, 1e-3));
+  EXPECT_TRUE(at::equal(all_logprobs(model, kTexts, {.use_adapter = false}).detach(), expected));
+  check_gradients(model, {.train = true, .step = 3});
+}
+
+TEST(TrainableDecoder, DropoutIsKeyed) {
+  const TrainableDecoder model = load(lora_options());
+  perturb(model);
+  const auto at_step = [&](uint64_t step) {
+    return all_logprobs(model, kTexts, {.train = true, .step = step}).detach();
+  };
+  EXPECT_TRUE(at::equal(at_step(1), at_step(1)));
+  EXPECT_FALSE(at::equal(at_step(1), at_step(2)));
+}
+
+// The adapter as exported and merged by the decoder, against the factors in training.
+TEST(TrainableDecoder, ExportedAdapterGivesTheSameModel) {
+  const TrainableDecoder model = load(lora_options());
+  perturb(model);
+  const fs::path folder = fs::path(CANDOR_BINARY_DIR) / "trainable_decoder_test_adapter";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  ASSERT_TRUE(write_lora_adapter(model.adapter(), folder).ok());
+  const at::Tensor expected = all_logprobs(model, kTexts).detach();
+  for (const bool factors : {true, false}) {  // trained on, or merged
+    TrainableOptions options = lora_options();
+    if (!factors) options.lora.reset();
+    const Result<TrainableDecoder> again = TrainableDecoder::load(stories(), options, folder);
+    ASSERT_TRUE(again.ok());
+    EXPECT_TRUE(at::allclose(all_logprobs(*again, kTexts).detach(), expected, 1e-4, 1e-4));
+  }
+}
+
+TEST(TrainableDecoder, CheckpointingChangesNothing) {
+  for (TrainableOptions options : {lora_options(), TrainableOptions{.threads = 2}}) {
+    std::vector<std::vector<at::Tensor>> gradients;
+    for (const bool again : {false, true}) {
+      options.gradient_checkpointing = again;
+      const TrainableDecoder model = load(options);
+      if (options.lora.has_value()) perturb(model);
+      all_logprobs(model, kTexts, {.train = true, .step = 5}).sum().backward();
+      gradients.emplace_back();
+      for (const NamedTensor& parameter : model.parameters()) {
+        ASSERT_TRUE(parameter.value.grad().defined()) << parameter.name;
+        gradients.back().push_back(parameter.value.grad().clone());
+      }
+    }
+    for (size_t i = 0; i < gradients[0].size(); ++i) {
+      EXPECT_TRUE(at::equal(gradients[0][i], gradients[1][i])) << i;
+    }
+  }
+}
+
+TEST(TrainableDecoder, SettingsOutOfRangeAreRefused) {
+  TrainableOptions options = lora_options();
+  options.lora->target_modules = {"q_prj"};
+  const Result<TrainableDecoder> model = TrainableDecoder::load(stories(), options);
+  ASSERT_FALSE(model.ok());
+  EXPECT_NE(model.error().message.find("did you mean \"q_proj\""), std::string::npos);
+  options = lora_options();
+  options.lora->dropout = 1;
+  EXPECT_FALSE(TrainableDecoder::load(stories(), options).ok());
+  options = lora_options();
+  options.lora->rank = 0;
+  EXPECT_FALSE(TrainableDecoder::load(stories(), options).ok());
+}
+
+}  // namespace
+}  // namespace candor

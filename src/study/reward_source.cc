@@ -1,0 +1,73 @@
+#include "study/reward_source.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace candor {
+
+namespace {
+
+const std::vector<std::string> kRewardKinds = {"labelled", "head", "brevity", "lexicon"};
+const std::vector<std::string> kUnsupportedRewardKinds = {"checkpoint", "remote"};
+
+void read_labelled(JsonReader& in, RewardSource& out) {
+  out.data = in.text("data");
+  out.text_field = in.text_or("text_field", "text");
+  out.label_field = in.text_or("label_field", "label");
+  out.positive_values =
+      in.has("positive_values") ? in.texts("positive_values") : std::vector<std::string>{"1"};
+  out.max_texts = in.integer_or("max_texts", 0, 0, INT64_MAX);
+  out.balance = in.boolean_or("balance", true);
+  out.l2 = in.number_or("l2", 1e-3, 1e-12, 1e6);
+}
+
+}  // namespace
+
+RewardSource read_reward_source(JsonReader& group, const std::string& key) {
+  JsonReader in = group.object(key);
+  RewardSource out;
+  const std::string kind = in.text("kind");
+  if (std::ranges::find(kUnsupportedRewardKinds, kind) != kUnsupportedRewardKinds.end()) {
+    in.fail("kind", str_cat("found ", quote(kind), ", which is not supported yet; ",
+                            join(kRewardKinds, ", "), " are"));
+    group.adopt(in.status());
+    return out;
+  }
+  const std::string known = in.choice("kind", kRewardKinds);
+  out.kind = static_cast<RewardSource::Kind>(std::ranges::find(kRewardKinds, known) -
+                                             kRewardKinds.begin());
+  if (known == "labelled" || known == "head") {
+    out.encoder = in.text("encoder");
+    out.positive_is_good = in.boolean_or("positive_is_good", true);
+  }
+  if (known == "head") out.head = in.text("head");
+  if (known == "labelled") read_labelled(in, out);
+  if (known == "brevity") out.scale_words = in.number_or("scale_words", 20, 1e-3, 1e9);
+  if (known == "lexicon") out.lexicon = in.text("lexicon");
+  group.adopt(in.finish());
+  return out;
+}
+
+Json reward_source_json(const RewardSource& reward) {
+  Json out = {{"kind", kRewardKinds[static_cast<size_t>(reward.kind)]}};
+  if (reward.kind == RewardSource::Kind::kLabelled) {
+    out.update({{"data", reward.data},
+                {"text_field", reward.text_field},
+                {"label_field", reward.label_field},
+                {"positive_values", reward.positive_values},
+                {"max_texts", reward.max_texts},
+                {"balance", reward.balance},
+                {"l2", reward.l2}});
+  }
+  if (!reward.encoder.empty()) {
+    out["encoder"] = reward.encoder;
+    out["positive_is_good"] = reward.positive_is_good;
+  }
+  if (!reward.head.empty()) out["head"] = reward.head;
+  if (!reward.lexicon.empty()) out["lexicon"] = reward.lexicon;
+  if (reward.kind == RewardSource::Kind::kBrevity) out["scale_words"] = reward.scale_words;
+  return out;
+}
+
+}  // namespace candor
