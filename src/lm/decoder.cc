@@ -347,7 +347,9 @@ void Decoder::product(const Worker& worker, const PackedMatrix& matrix,
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const RowRange rows = even_share(row_count, tile, tiles);
-      matrix.multiply_block(block, {input.row(rows.begin), rows.count(), 0, matrix.input_count()},
+      matrix.multiply_block(block,
+                            {input.row(rows.begin), rows.count(), 0, matrix.input_count(),
+                             fetch_half_of(tile, tiles)},
                             sums.data());
       if (low_rank.rank() > 0) add_low_rank(low_rank, block, rows, sums.data());
       epilogue(block, rows, sums.data());
@@ -397,8 +399,10 @@ void Decoder::logits(std::span<const int64_t> wanted, float* out) {
       const int64_t column = block * kColumns;
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const RowRange rows = even_share(count, tile, tiles);
-        head.multiply_block(block, {normed_.row(rows.begin), rows.count(), 0, config_.width},
-                            sums.data());
+        head.multiply_block(
+            block,
+            {normed_.row(rows.begin), rows.count(), 0, config_.width, fetch_half_of(tile, tiles)},
+            sums.data());
         copy_columns(sums.data(), rows.count(), std::min(kColumns, vocabulary - column),
                      out + rows.begin * vocabulary + column, vocabulary);
       }

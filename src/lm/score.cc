@@ -10,10 +10,8 @@ namespace candor {
 
 namespace {
 
-constexpr int64_t kRows = 256;         // positions that run through the model together
-constexpr int64_t kLogitRows = 64;     // positions whose logits are held at once
-constexpr int64_t kSlotTokens = 8192;  // of all slots' caches together, roughly
-constexpr int64_t kLargestSlots = 64;
+constexpr int64_t kRows = 256;      // positions that run through the model together
+constexpr int64_t kLogitRows = 64;  // positions whose logits are held at once
 
 Status check_sequence(const LanguageModel& model, std::span<const int32_t> ids) {
   if (static_cast<int64_t>(ids.size()) > model.config().context_length) {
@@ -37,6 +35,23 @@ Result<std::vector<int32_t>> sequence_of(const LanguageModel& model, const Score
   return ids;
 }
 
+// The most sequences that one forward holds, when each is cut wherever a forward is full. Few
+// slots keep the caches small and warm.
+int64_t most_together(const std::vector<std::vector<int32_t>>& sequences) {
+  int64_t most = 1;
+  int64_t together = 0;
+  int64_t rows = 0;
+  for (const auto& ids : sequences) {
+    const auto length = static_cast<int64_t>(ids.size()) - 1;
+    most = std::max(most, ++together);
+    rows += length;
+    if (rows < kRows) continue;
+    rows %= kRows;
+    together = rows > 0 ? 1 : 0;
+  }
+  return most;
+}
+
 // One run of score: forwards full of rows, of as many sequences as it takes.
 class Scoring {
  public:
@@ -44,8 +59,7 @@ class Scoring {
           std::vector<std::vector<int32_t>> sequences, int64_t longest)
       : requests_(requests),
         sequences_(std::move(sequences)),
-        slots_(std::clamp<int64_t>(kSlotTokens / longest, 2,
-                                   std::min<int64_t>(kLargestSlots, ssize(sequences_) + 1))),
+        slots_(most_together(sequences_)),
         decoder_(model, slots_, longest, kRows),
         results_(sequences_.size()) {}
 
@@ -65,7 +79,7 @@ class Scoring {
   }
 
  private:
-  // The next rows of the sequences in their order, each slot used for one sequence a forward. The
+  // The next rows of the sequences in their order; a slot serves one sequence a forward. The
   // last token of a sequence predicts nothing that is asked for, so it does not run.
   void fill_rows() {
     rows_.clear();
