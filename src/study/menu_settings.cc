@@ -242,7 +242,7 @@ void check_menu_settings(JsonReader& in, const MenuSettings& settings,
     const auto found = std::ranges::find(group_names, lie.group);
     if (found == group_names.end()) {
       in.fail(str_cat("misreports[", m, "].group"),
-              str_cat("found ", quote(lie.group), did_you_mean(lie.group, group_names)));
+              str_cat("found ", quote(lie.group), "; expected one of ", join(group_names, ", ")));
     }
     if (lie.preference_mix.has_value() && groups < 2) {
       in.fail(str_cat("misreports[", m, "].preference_mix"), "needs other groups to mix with");
