@@ -110,7 +110,12 @@ Status SafeTensors::add_file(const std::filesystem::path& file) {
   const std::string_view data = bytes.substr(8 + header_size);
   std::vector<std::pair<size_t, size_t>> ranges;
   for (const auto& item : header.items()) {
-    if (item.key() == "__metadata__") continue;
+    if (item.key() == "__metadata__") {
+      for (const auto& note : item.value().items()) {
+        if (note.value().is_string()) metadata_[note.key()] = note.value().get<std::string>();
+      }
+      continue;
+    }
     CANDOR_TRY(SafeTensor tensor,
                read_entry(item.value(), data, str_cat(name, ": tensor ", quote(item.key()))));
     const auto begin = static_cast<size_t>(tensor.bytes.data() - data.data());

@@ -28,6 +28,8 @@ class SafeTensors {
   static Result<SafeTensors> open_folder(const std::filesystem::path& folder);
 
   [[nodiscard]] const std::map<std::string, SafeTensor>& tensors() const { return tensors_; }
+  // The texts of "__metadata__"; of one file, where there are several shards.
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
   // The tensor as floats (F32, F16, BF16) or doubles (F64 too), row-major.
   // Errors: absent, another dtype.
@@ -47,6 +49,7 @@ class SafeTensors {
   std::vector<MappedFile> files_;
   std::string path_;
   std::map<std::string, SafeTensor> tensors_;
+  std::map<std::string, std::string> metadata_;
 };
 
 // The bytes of a file that holds these double tensors: sorted names, no metadata, always the same.

@@ -93,9 +93,8 @@ class MenuScorer {
         pointers.push_back(logits_.data() + row * model_.vocabulary_size());
       }
       const auto target = static_cast<size_t>(block.begin + i + 1);
-      statuses[static_cast<size_t>(i)] =
-          compare(candidates_[reply.candidate], pointers, initial_row, reply.token_ids[target],
-                  out[target]);
+      statuses[static_cast<size_t>(i)] = compare(candidates_[reply.candidate], pointers,
+                                                 initial_row, reply.token_ids[target], out[target]);
     }
     for (const Status& status : statuses) CANDOR_RETURN_IF_ERROR(status);
     return {};
@@ -111,6 +110,7 @@ class MenuScorer {
                candidate_log_probs(candidate, all.first(candidate.variants.size()), logs));
     temper(logs, options_.temperature);
     out.candidate_log = logs[static_cast<size_t>(token)];
+    out.most_likely = out.candidate_log >= largest(logs.data(), model_.vocabulary_size());
     if (!options_.compare_to_initial) return {};
     initial.resize(logs.size());
     CANDOR_RETURN_IF_ERROR(

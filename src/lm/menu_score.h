@@ -23,8 +23,9 @@ struct MenuReply {
 struct TokenComparison {
   double candidate_log = 0;  // log p(token | what precedes it); -infinity where it is clipped
   double initial_log = 0;
-  double kl = 0;         // KL(p || p0) of the whole distribution here, >= 0
-  bool clipped = false;  // p gives some token probability 0
+  double kl = 0;             // KL(p || p0) of the whole distribution here, >= 0
+  bool clipped = false;      // p gives some token probability 0
+  bool most_likely = false;  // no token is likelier than this one under the candidate
 };
 
 struct MenuScoreOptions {

@@ -123,6 +123,7 @@ class HeadFunction : public Function<HeadFunction> {
     const at::Tensor sums = at::empty({rows}, at::kFloat);  // log sum exp
     const at::Tensor logprobs = at::empty({rows}, at::kFloat);
     const at::Tensor entropies = at::empty({rows}, at::kFloat);
+    const at::Tensor correct = at::empty({rows}, at::kFloat);
     const at::Tensor weight = rounded(head, static_cast<Dtype>(dtype));
     for (int64_t begin = 0; begin < rows; begin += kTileRows) {
       const int64_t count = std::min(kTileRows, rows - begin);
@@ -134,12 +135,13 @@ class HeadFunction : public Function<HeadFunction> {
       logprobs.narrow(0, begin, count).copy_(chosen.squeeze(1) - sum);
       const at::Tensor mean = (at::exp(logits - sum.unsqueeze(1)) * logits).sum(1);
       entropies.narrow(0, begin, count).copy_(sum - mean);
+      correct.narrow(0, begin, count).copy_(logits.argmax(1) == targets.narrow(0, begin, count));
     }
     context->save_for_backward({h, head, targets, sums});
     context->saved_data["temperature"] = temperature;
     context->saved_data["dtype"] = dtype;
-    context->mark_non_differentiable({entropies});
-    return {logprobs, entropies};
+    context->mark_non_differentiable({entropies, correct});
+    return {logprobs, entropies, correct};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
@@ -218,7 +220,7 @@ HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOp
                                  .to(at::kLong);
   const variable_list out = HeadFunction::apply(h, head, targets, options.temperature,
                                                 static_cast<int64_t>(options.dtype));
-  return {out[0], out[1]};
+  return {out[0], out[1], out[2]};
 }
 
 at::Tensor checkpoint(const CheckpointedFunction& function, const std::vector<at::Tensor>& inputs) {

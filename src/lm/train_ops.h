@@ -59,6 +59,7 @@ struct HeadOptions {
 struct HeadScores {
   at::Tensor logprobs;   // [M], with gradient
   at::Tensor entropies;  // [M], without
+  at::Tensor correct;    // [M], 1 where the target has the largest logit, else 0
 };
 [[nodiscard]] HeadScores head_scores(const at::Tensor& h, const at::Tensor& head,
                                      const HeadOptions& options);

@@ -11,7 +11,6 @@
 #include "base/cpu.h"
 #include "base/rng.h"
 #include "base/strings.h"
-#include "lm/decoder_weights.h"
 #include "lm/train_ops.h"
 
 namespace candor {
@@ -169,6 +168,7 @@ Status TrainableDecoder::merge_adapter(const LoraAdapter& adapter) {
       linear.factors.reset();
     }
   }
+  rank_ = 0;
   return {};
 }
 
@@ -332,24 +332,32 @@ TokenScores TrainableDecoder::token_scores(const at::Tensor& hidden_rows,
                                         {.targets = {targets.begin(), targets.end()},
                                          .temperature = temperature,
                                          .dtype = options_.arithmetic});
-  return {scores.logprobs, scores.entropies};
+  return {scores.logprobs, scores.entropies, scores.correct};
+}
+
+MeanLoss TrainableDecoder::mean_loss(const at::Tensor& hidden_rows,
+                                     std::span<const int32_t> targets, double divisor) const {
+  CANDOR_CHECK(divisor > 0);
+  const TokenScores scores = token_scores(hidden_rows, targets);
+  return {-scores.logprobs.sum() / divisor,
+          {scores.logprobs.detach(), scores.entropies, scores.correct}};
 }
 
 Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
-  const at::NoGradGuard no_gradient;
-  const WeightReader read = [this](const std::string& name, const std::vector<int64_t>&,
-                                   std::vector<float>&) -> Result<std::span<const float>> {
-    const at::Tensor values = weight(name, false);  // where it lies
-    CANDOR_CHECK(values.is_contiguous());
+  const WeightReader read = [&](const std::string& name, const std::vector<int64_t>& shape,
+                                std::vector<float>& scratch) -> Result<std::span<const float>> {
+    const at::Tensor values = weight(name, false);
+    CANDOR_CHECK(values.is_contiguous() && values.sizes().vec() == shape && scratch.empty());
     if (!std::isfinite(values.sum().item<float>())) {
       return invalid_argument(str_cat("training: ", quote(name), " is no longer finite"));
     }
     return std::span<const float>(values.const_data_ptr<float>(),
                                   static_cast<size_t>(values.numel()));
   };
-  const LoraAdapter factors = options_.lora.has_value() ? adapter() : LoraAdapter{};
-  return LanguageModel::from_weights(*file_, {.dtype = dtype, .threads = options_.threads}, read,
-                                     options_.lora.has_value() ? &factors : nullptr);
+  const LoadOptions options = {.dtype = dtype, .threads = options_.threads};
+  if (rank_ == 0) return LanguageModel::from_weights(*file_, options, read);
+  const LoraAdapter factors = adapter();
+  return LanguageModel::from_weights(*file_, options, read, &factors);
 }
 
 LoraAdapter TrainableDecoder::adapter() const {

@@ -58,6 +58,12 @@ struct NamedTensor {
 struct TokenScores {
   at::Tensor logprobs;   // [M] f32, with gradient
   at::Tensor entropies;  // [M] f32, without
+  at::Tensor correct;    // [M] f32: 1 where the target is the likeliest token
+};
+
+struct MeanLoss {
+  at::Tensor loss;     // one f32, with gradient
+  TokenScores scores;  // without gradient
 };
 
 // A Llama-family decoder under LibTorch's autograd: full fine-tuning, or LoRA factors over frozen
@@ -99,6 +105,11 @@ class TrainableDecoder {
   [[nodiscard]] TokenScores token_scores(const at::Tensor& hidden_rows,
                                          std::span<const int32_t> targets,
                                          double temperature = 1) const;
+
+  // - sum(log-probabilities) / divisor at temperature 1, with the gradient of its inputs made in
+  // the same tiles: a third cheaper than token_scores and a backward pass.
+  [[nodiscard]] MeanLoss mean_loss(const at::Tensor& hidden_rows, std::span<const int32_t> targets,
+                                   double divisor) const;
 
   // A packed snapshot for generation and scoring: the model as it is now, factors merged in f32.
   [[nodiscard]] Result<LanguageModel> sampler_model(Dtype dtype) const;

@@ -51,20 +51,33 @@ Result<Json> generation_line(const LanguageModel& model, const Generation& gener
       {"finish_reason", generation.finish_reason == FinishReason::kStop ? "stop" : "length"}};
 }
 
+Result<std::vector<std::vector<int32_t>>> encode_prompts(const LanguageModel& model,
+                                                         const std::vector<Json>& records,
+                                                         const std::string& source,
+                                                         const EncodeOptions& options) {
+  std::vector<std::vector<int32_t>> out;
+  for (size_t i = 0; i < records.size(); ++i) {
+    const std::string where = str_cat(source, ":", i + 1);
+    CANDOR_TRY(const std::string text, prompt_text(model, records[i], where));
+    Result<std::vector<int32_t>> ids = model.tokenizer().encode(text, options);
+    if (!ids.ok()) return invalid_argument(str_cat(where, ": ", ids.error().message));
+    if (ids->empty()) {
+      return invalid_argument(str_cat(where, ": the prompt is empty; it needs at least one token"));
+    }
+    out.push_back(std::move(ids).value());
+  }
+  return out;
+}
+
 Result<std::vector<Json>> sample_records(const LanguageModel& model,
                                          const std::vector<Json>& records,
                                          const std::string& source, const SampleOptions& options,
                                          const ProgressSink& progress) {
+  CANDOR_TRY(const auto prompts, encode_prompts(model, records, source, options.encode));
   std::vector<GenerateRequest> requests;
-  for (size_t i = 0; i < records.size(); ++i) {
-    const std::string where = str_cat(source, ":", i + 1);
-    CANDOR_TRY(const std::string text, prompt_text(model, records[i], where));
-    const Result<std::vector<int32_t>> ids = model.tokenizer().encode(text, options.encode);
-    if (!ids.ok()) return invalid_argument(str_cat(where, ": ", ids.error().message));
-    if (ids->empty())
-      return invalid_argument(str_cat(where, ": the prompt is empty; it needs at least one token"));
+  for (size_t i = 0; i < prompts.size(); ++i) {
     for (int64_t sample = 0; sample < options.samples; ++sample) {
-      requests.push_back({*ids, static_cast<uint32_t>(i), static_cast<uint32_t>(sample)});
+      requests.push_back({prompts[i], static_cast<uint32_t>(i), static_cast<uint32_t>(sample)});
     }
   }
   CANDOR_TRY(const std::vector<Generation> generations,

@@ -29,6 +29,12 @@ Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::stri
 // {"text","token_ids","token_logprobs","logprob","finish_reason"}
 Result<Json> generation_line(const LanguageModel& model, const Generation& generation);
 
+// The prompts of records as tokens. Errors, naming `source` and line: as prompt_text; an empty one.
+Result<std::vector<std::vector<int32_t>>> encode_prompts(const LanguageModel& model,
+                                                         const std::vector<Json>& records,
+                                                         const std::string& source,
+                                                         const EncodeOptions& options);
+
 struct SampleOptions {
   GenerateOptions generate;
   int64_t samples = 1;

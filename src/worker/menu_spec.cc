@@ -75,16 +75,11 @@ Result<std::vector<MenuPrompt>> read_menu_prompts(const LanguageModel& model,
                                                   const std::filesystem::path& file) {
   CANDOR_TRY(const std::vector<Json> records, read_jsonl(file));
   if (records.empty()) return invalid_argument(str_cat(file.string(), ": holds no prompt"));
+  CANDOR_TRY(std::vector<std::vector<int32_t>> prompts,
+             encode_prompts(model, records, file.string(), {}));
   std::vector<MenuPrompt> out;
-  for (size_t i = 0; i < records.size(); ++i) {
-    const std::string where = str_cat(file.string(), ":", i + 1);
-    CANDOR_TRY(const std::string text, prompt_text(model, records[i], where));
-    Result<std::vector<int32_t>> ids = model.tokenizer().encode(text);
-    if (!ids.ok()) return invalid_argument(str_cat(where, ": ", ids.error().message));
-    if (ids->empty()) {
-      return invalid_argument(str_cat(where, ": the prompt is empty; it needs at least one token"));
-    }
-    out.push_back({std::move(ids).value(), static_cast<uint32_t>(i)});
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    out.push_back({std::move(prompts[i]), static_cast<uint32_t>(i)});
   }
   return out;
 }
