@@ -62,16 +62,16 @@ Json rlhf_settings(const Study& study, const ExpertRun& run) {
 
 Stage sft_stage(const MenuPipeline& pipeline) {
   const SftChoice& sft = *pipeline.study().menu->sft;
-  Json settings = {{"total_steps", sft.steps},
+  Json settings = {{"max_steps", sft.steps},
                    {"per_device_train_batch_size", sft.batch},
                    {"max_length", sft.max_length_tokens},
                    {"learning_rate", sft.learning_rate}};
-  if (sft.lora.has_value()) settings["lora"] = lora_json(*sft.lora);
   Stage stage{.kind = "sft",
               .label = "sft",
               .spec = {{"model_digest", pipeline.base.model_digest},
                        {"data_digest", pipeline.sft_digest},
                        {"settings", std::move(settings)},
+                       {"model_dtype", pipeline.study().dtype},
                        {"seed", pipeline.study().seed}},
               .paths = {{"model", pipeline.base.model_path}, {"data", pipeline.sft_path}}};
   add_machine(pipeline, stage.spec);

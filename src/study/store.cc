@@ -88,7 +88,7 @@ Status Store::make(const Stage& stage, const ProgressSink& progress) const {
   if (keeps_checkpoints(stage)) {
     fs::create_directories(checkpoints, code);
     if (code) return resource_error(str_cat(checkpoints.string(), ": ", code.message()));
-    paths["checkpoints"] = checkpoints.string();
+    paths[stage.kind == "sft" ? "work" : "checkpoints"] = checkpoints.string();
   }
   const Json request = {{"candor", "stage/1"},
                         {"kind", stage.kind},
