@@ -77,9 +77,9 @@ Status check_rewards(std::span<const RlhfReward> rewards) {
   if (rewards.empty()) return invalid_argument("rewards: there is none; expected one or more");
   double weights = 0;
   for (const RlhfReward& reward : rewards) {
-    if (!(std::isfinite(reward.weight) && reward.weight >= 0)) {
+    if (!std::isfinite(reward.weight)) {
       return invalid_argument(str_cat("reward ", quote(reward.name), ": weight: found ",
-                                      reward.weight, "; expected a finite number, 0 or more"));
+                                      reward.weight, "; expected a finite number"));
     }
     if (!(std::isfinite(reward.low) && std::isfinite(reward.high) && reward.low < reward.high)) {
       return invalid_argument(str_cat("reward ", quote(reward.name), ": low and high: found ",
@@ -90,7 +90,8 @@ Status check_rewards(std::span<const RlhfReward> rewards) {
   }
   if (weights > 0) return {};
   return invalid_argument(
-      "rewards: every weight is 0; without a reward the initial model is the optimum");
+      str_cat("rewards: the weights sum to ", weights,
+              "; expected a sum above 0, without which the initial model is the optimum"));
 }
 
 std::vector<size_t> prompts_of_step(size_t prompt_count, int64_t per_step, int64_t step,
@@ -127,9 +128,8 @@ Result<std::vector<RlhfReply>> sample_replies(const LanguageModel& sampler,
   GenerateOptions options;
   options.max_new_tokens = settings.max_new_tokens;
   options.temperature = settings.temperature;
-  options.seed = random_bits({.seed = key.seed,
-                              .stream = kStepStream,
-                              .prompt = static_cast<uint32_t>(key.step)});
+  options.seed = random_bits(
+      {.seed = key.seed, .stream = kStepStream, .prompt = static_cast<uint32_t>(key.step)});
   options.stream = kSampleStream;
   options.batch = std::min<int64_t>(static_cast<int64_t>(requests.size()), 64);
   CANDOR_TRY(const std::vector<Generation> generations, generate(sampler, requests, options));

@@ -18,9 +18,9 @@ constexpr double kTextsPerSecond = 400;      // the 22M encoder, texts of a repl
 constexpr double kFitSecondsPerText = 1e-3;  // a logistic head
 constexpr double kStartSeconds = 0.3;        // a worker and its libraries
 constexpr double kLoadSecondsPerWeight = 2e-9;
-constexpr double kWorkerBytes = 250e6;       // libraries
-constexpr double kEncoderBytes = 250e6;      // a 22M encoder in f32 with its activations
-constexpr double kReplyBytes = 40;           // of a bank's artifact, per token
+constexpr double kWorkerBytes = 250e6;   // libraries
+constexpr double kEncoderBytes = 250e6;  // a 22M encoder in f32 with its activations
+constexpr double kReplyBytes = 40;       // of a bank's artifact, per token
 
 double bytes_per_weight(const Study& study) { return study.dtype == "bf16" ? 4.8 : 6.8; }
 
@@ -35,11 +35,10 @@ class Planner {
 
   void sft(const SftChoice& choice) {
     const auto tokens = static_cast<double>(choice.batch * choice.max_length_tokens);
-    const double flops = (choice.lora.has_value() ? 4 : 6) * model_.parameters * tokens;
-    const double trained = choice.lora.has_value() ? 0.05 : 1;  // share of weights with moments
+    const double flops = 6 * model_.parameters * tokens;
+    // Master weights, gradients and two moments in f32.
     add("sft", static_cast<double>(choice.steps) * flops / kTrainFlops,
-        weights() + (4 + 12 * trained) * model_.parameters + activations(tokens),
-        4 * model_.parameters);
+        weights() + 16 * model_.parameters + activations(tokens), 4 * model_.parameters);
   }
 
   void reward(const std::string& name, const RewardSource& source) {
@@ -66,8 +65,7 @@ class Planner {
     // Sample, score under policy and reference, then one training pass.
     const double seconds = tokens * 2 * model_.parameters / kDecodeFlops +
                            4 * read * model_.parameters / kScoreFlops +
-                           4 * read * model_.parameters / kTrainFlops +
-                           replies / kTextsPerSecond;
+                           4 * read * model_.parameters / kTrainFlops + replies / kTextsPerSecond;
     const double micro = static_cast<double>(choice.per_device_train_batch_size) *
                          (static_cast<double>(choice.max_new_tokens) + kPromptTokens);
     add(name, static_cast<double>(steps) * seconds,
@@ -94,8 +92,7 @@ class Planner {
  private:
   static constexpr double kPromptTokens = 48;  // a conversation's opening
 
-  void add(const std::string& name, double seconds, double memory, double disk,
-           bool loads = true) {
+  void add(const std::string& name, double seconds, double memory, double disk, bool loads = true) {
     const double load = loads ? model_.parameters * kLoadSecondsPerWeight : 0;
     out_.push_back({name, seconds + kStartSeconds + load, memory, disk});
   }
@@ -172,8 +169,8 @@ Result<std::vector<StageCost>> plan_costs(const MenuPipeline& pipeline) {
     if (group.judge.has_value()) planner.reward("judge of " + group.name, *group.judge);
   }
   for (const ExpertRun& run : pipeline.runs) planner.expert(run.name, *menu.experts, run.steps);
-  double one = 0;     // candidates that decode as one model
-  double mixed = 0;   // mixtures decode every expert and the initial model
+  double one = 0;    // candidates that decode as one model
+  double mixed = 0;  // mixtures decode every expert and the initial model
   for (const MenuCandidate& candidate : pipeline.candidates) {
     (candidate.kind == MenuCandidate::Kind::kMixture ? mixed : one) += 1;
   }
@@ -201,8 +198,8 @@ Result<std::vector<StageCost>> plan_costs(const MenuPipeline& pipeline) {
     for (size_t r = 0; r < runs.size(); ++r) {
       const bool same = runs[r].weights == pipeline.runs[r].weights &&
                         runs[r].kl_coefficient == pipeline.runs[r].kl_coefficient;
-      const bool on_menu = runs[r].role == ExpertRun::Role::kExpert ||
-                           runs[r].role == ExpertRun::Role::kTrained;
+      const bool on_menu =
+          runs[r].role == ExpertRun::Role::kExpert || runs[r].role == ExpertRun::Role::kTrained;
       if (!same && on_menu) {
         planner.expert(runs[r].name + " under a lie", *menu.experts, runs[r].steps);
       }

@@ -110,7 +110,7 @@ class MenuRunner {
       CANDOR_TRY(const fs::path folder, train_reward(group.reward, pipeline_.base.groups[i],
                                                      group.name, out_.reward_metrics));
       CANDOR_TRY(RewardSpec spec, reward_spec(group.reward, pipeline_.base.groups[i], folder));
-      rewards_.push_back(std::move(spec));
+      rewards_.push_back({std::move(spec), {}});
       judges_.emplace_back();
       if (!group.judge.has_value()) {
         out_.judge_metrics.emplace_back();
@@ -118,7 +118,7 @@ class MenuRunner {
       }
       CANDOR_TRY(const fs::path judge, train_reward(*group.judge, *pipeline_.judges[i],
                                                     "judge of " + group.name, out_.judge_metrics));
-      CANDOR_TRY(judges_.back(), reward_spec(*group.judge, *pipeline_.judges[i], judge));
+      CANDOR_TRY(judges_.back().reward, reward_spec(*group.judge, *pipeline_.judges[i], judge));
     }
     return {};
   }
@@ -128,10 +128,20 @@ class MenuRunner {
         pipeline_.base.scored_bank(reference_, reference_digest_, " on the reference bank");
     for (size_t i = 0; i < study_.groups.size(); ++i) {
       const std::string& name = study_.groups[i].name;
-      CANDOR_TRY(std::vector<double> scores, scores_of(rewards_[i], name, bank));
+      CANDOR_TRY(std::vector<double> scores, scores_of(rewards_[i].reward, name, bank));
       CANDOR_TRY(const Normalizer normalizer, Normalizer::fit(study_.normalization, name, scores));
+      rewards_[i].normalizer = normalizer;
       out_.normalizers.push_back(normalizer);
       out_.reference_scores.push_back(std::move(scores));
+      judged_.push_back(false);
+      if (!study_.groups[i].judge.has_value() || !study_.menu->experts.has_value()) continue;
+      CANDOR_TRY(const std::vector<double> judged,
+                 scores_of(judges_[i].reward, "judge of " + name, bank));
+      // A judge that says the same of every reply cannot watch training; the report still shows it.
+      const Result<Normalizer> scale = Normalizer::fit("min_max", name, judged);
+      if (!scale.ok()) continue;
+      judges_[i].normalizer = *scale;
+      judged_[i] = true;
     }
     return {};
   }
@@ -154,8 +164,9 @@ class MenuRunner {
                 .artifact = {}};
     }
     for (const ExpertRun& run : runs) {
-      CANDOR_TRY(const fs::path folder,
-                 get(expert_stage(pipeline_, model_, run, rewards_, out_.normalizers)));
+      const bool watched = run.role == ExpertRun::Role::kExpert && judged_[run.group];
+      CANDOR_TRY(const fs::path folder, get(expert_stage(pipeline_, model_, run, rewards_,
+                                                         watched ? &judges_[run.group] : nullptr)));
       AdapterArtifact made{
           .name = run.name, .path = folder / "adapter", .digest = {}, .artifact = folder};
       CANDOR_TRY(made.digest, digest_of_source(made.path));
@@ -256,12 +267,13 @@ class MenuRunner {
         pipeline_.base.scored_bank(folder, bank.digest, " on the menu bank" + suffix);
     for (size_t i = 0; i < study_.groups.size(); ++i) {
       const std::string& name = study_.groups[i].name;
-      CANDOR_TRY(std::vector<double> scores, scores_of(rewards_[i], name, scored));
+      CANDOR_TRY(std::vector<double> scores, scores_of(rewards_[i].reward, name, scored));
       CANDOR_RETURN_IF_ERROR(check_length(bank, scores.size(), "scores of " + name));
       bank.scores.push_back(std::move(scores));
       bank.judge_scores.emplace_back();
       if (!study_.groups[i].judge.has_value() || !suffix.empty()) continue;
-      CANDOR_TRY(bank.judge_scores.back(), scores_of(judges_[i], "judge of " + name, scored));
+      CANDOR_TRY(bank.judge_scores.back(),
+                 scores_of(judges_[i].reward, "judge of " + name, scored));
       CANDOR_RETURN_IF_ERROR(
           check_length(bank, bank.judge_scores.back().size(), "the judge of " + name));
     }
@@ -328,7 +340,8 @@ class MenuRunner {
   InitialModel model_;
   fs::path reference_;
   std::string reference_digest_;
-  std::vector<RewardSpec> rewards_, judges_;
+  std::vector<ScaledReward> rewards_, judges_;  // [n]
+  std::vector<bool> judged_;                    // [n], the judge can watch training
   MenuRun out_;
 };
 

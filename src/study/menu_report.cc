@@ -103,8 +103,8 @@ std::string shorten(std::string text, size_t limit) {
 }
 
 std::string color_of_group(size_t group) {
-  static const std::vector<std::string> kColors = {"#2f6fb0", "#c0392b", "#1e8449", "#7d3c98",
-                                                   "#b9770e", "#117a65"};
+  static const std::vector<std::string> kColors = {"#2f6fb0", "#c0392b", "#1e8449",
+                                                   "#7d3c98", "#b9770e", "#117a65"};
   return kColors[group % kColors.size()];
 }
 
@@ -113,6 +113,7 @@ std::string candidate_text(const std::string& name) {
   const size_t dash = name.find('-');
   if (dash == std::string::npos) return name;
   const std::string kind = name.substr(0, dash);
+  if (kind != "soup" && kind != "mixture" && kind != "expert" && kind != "trained") return name;
   std::string rest = name.substr(dash + 1);
   const bool weights = rest.find_first_not_of("0123456789.-") == std::string::npos;
   if (!weights) return str_cat(kind, " ", rest);

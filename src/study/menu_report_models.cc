@@ -54,8 +54,8 @@ PlotSeries curve_of(const Json& metrics, const std::vector<std::string>& keys,
   PlotSeries out{name, color, false, {}, {}};
   double step = 0;
   for (const Json& line : metrics) {
-    step = line.contains("step") && line["step"].is_number() ? line["step"].get<double>()
-                                                             : step + 1;
+    step =
+        line.contains("step") && line["step"].is_number() ? line["step"].get<double>() : step + 1;
     for (const std::string& key : keys) {
       if (!line.contains(key) || !line[key].is_number()) continue;
       out.x.push_back(step);
@@ -68,21 +68,32 @@ PlotSeries curve_of(const Json& metrics, const std::vector<std::string>& keys,
 
 Status add_training_plot(const RunFiles& run, const std::string& file, const std::string& title,
                          const std::string& y_label, const std::vector<std::string>& keys,
-                         HtmlPage& page) {
+                         bool with_legend, HtmlPage& page) {
   LinePlot plot;
   plot.title = title;
   plot.x_label = "training step";
   plot.y_label = y_label;
   plot.width_px = 440;
+  plot.legend = false;
   size_t color = 0;
   for (const Json& one : run.training["runs"]) {
     const std::string name = one["name"];
-    if (name.find("-at-") != std::string::npos) continue;  // a shorter copy of another curve
+    // Experts and trained models; what only prices them would crowd the picture.
+    if (name.find("-at-") != std::string::npos || name.find("-without-") != std::string::npos) {
+      continue;
+    }
     PlotSeries series =
         curve_of(one["metrics"], keys, candidate_text(name), color_of_group(color++));
     if (series.x.size() > 1) plot.series.push_back(std::move(series));
   }
   if (plot.series.empty()) return {};
+  std::string legend = "<p>";
+  for (const PlotSeries& series : plot.series) {
+    legend +=
+        str_cat("<span style=\"display:inline-block;width:22px;border-top:3px solid ", series.color,
+                ";vertical-align:middle;margin:0 .4em 0 1em\"></span>", escape_html(series.name));
+  }
+  if (with_legend) page.raw(legend + "</p>");
   return add_plot(run, file, render_svg(plot), page);
 }
 
@@ -102,8 +113,8 @@ std::string wins_of(const RunFiles& run, const std::string& name) {
 
 void add_rewards(const RunFiles& run, HtmlPage& page) {
   page.heading("What the groups asked for, and how good their reward models are");
-  std::vector<std::vector<std::string>> rows = {{"who", "reward", "accuracy", "AUC",
-                                                 "AUC of length alone", "calibration error"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"who", "reward", "accuracy", "AUC", "AUC of length alone", "calibration error"}};
   for (size_t i = 0; i < run.group_count(); ++i) {
     const Json& group = run.study["groups"][i];
     const std::string name = run.group_name(i);
@@ -139,9 +150,10 @@ Status add_experts(const RunFiles& run, HtmlPage& page) {
         "moved from the initial model.");
     CANDOR_RETURN_IF_ERROR(add_training_plot(
         run, "training-reward", "reward in training", "mean normalised reward",
-        {"objective/scores", "rewards/mean", "reward", "objective/rlhf_reward"}, page));
+        {"objective/scores", "rewards/mean", "reward", "objective/rlhf_reward"}, true, page));
     CANDOR_RETURN_IF_ERROR(add_training_plot(run, "training-kl", "distance from the initial model",
-                                             "KL per reply (nats)", {"objective/kl", "kl"}, page));
+                                             "KL per reply (nats)", {"objective/kl", "kl"}, false,
+                                             page));
   }
   std::vector<std::vector<std::string>> rows = {{"model"}};
   for (size_t i = 0; i < run.group_count(); ++i) {
@@ -196,8 +208,7 @@ Status add_candidates(const RunFiles& run, HtmlPage& page) {
         const auto bounded = [](const Json& value, const char* key) {
           const double bound = value[key].get<double>();
           const double middle = value["estimate"].get<double>();
-          return std::string_view(key) == "low" ? std::min(bound, middle)
-                                                : std::max(bound, middle);
+          return std::string_view(key) == "low" ? std::min(bound, middle) : std::max(bound, middle);
         };
         ScatterPoint point{.x = x["estimate"],
                            .x_low = bounded(x, "low"),

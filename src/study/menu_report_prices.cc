@@ -76,8 +76,8 @@ std::string sweep_legend(bool clipped) {
                    ";vertical-align:middle;margin:0 .4em 0 1em\"></span>", text);
   };
   std::string out = "<p>";
-  out += entry(kValuationColor, true,
-               "valuation: what the group is left with if <b>nobody pays</b>");
+  out +=
+      entry(kValuationColor, true, "valuation: what the group is left with if <b>nobody pays</b>");
   out += entry(kPaymentColor, false, "payment");
   out += entry(kUtilityColor, false, "utility = valuation &minus; payment");
   if (clipped) out += entry("#8a8f98", true, "utility, report clipped to [0, 1]");
@@ -108,13 +108,13 @@ void add_summary(const RunFiles& run, HtmlPage& page) {
       "prices no group can gain by exaggerating its wishes or its size.");
   const std::string budget =
       run.study.contains("budget") ? ", budget " + run.study["budget"].get<std::string>() : "";
-  page.paragraph(str_cat(
-      "This run: ", run.study["name"].get<std::string>(), budget, ". ",
-      run.estimates["candidates"].size(), " candidates, ", run.estimates["prompts"].dump(),
-      " prompts with ", run.estimates["replies"].dump(), " replies of each candidate; divergence ",
-      run.study["divergence"]["name"].get<std::string>(), " with lambda ",
-      shown(run.study["divergence"]["lambda"]), "; base model ",
-      shorten(run.study["model"]["source"].get<std::string>(), 80), "."));
+  page.paragraph(str_cat("This run: ", run.study["name"].get<std::string>(), budget, ". ",
+                         run.estimates["candidates"].size(), " candidates, ",
+                         run.estimates["prompts"].dump(), " prompts with ",
+                         run.estimates["replies"].dump(), " replies of each candidate; divergence ",
+                         run.study["divergence"]["name"].get<std::string>(), " with lambda ",
+                         shown(run.study["divergence"]["lambda"]), "; base model ",
+                         shorten(run.study["model"]["source"].get<std::string>(), 80), "."));
   std::vector<std::vector<std::string>> rows = {
       {"sizes", "chosen", "wins in resamples", "welfare", "interval"}};
   for (size_t i = 0; i < run.group_count(); ++i) rows[0].push_back(run.group_name(i) + " pays");
@@ -131,8 +131,8 @@ void add_summary(const RunFiles& run, HtmlPage& page) {
   }
   page.table(rows);
   page.paragraph(str_cat(
-      "Intervals hold ", percent(run.estimates["confidence"].get<double>()),
-      " of ", run.estimates["resamples"].dump(),
+      "Intervals hold ", percent(run.estimates["confidence"].get<double>()), " of ",
+      run.estimates["resamples"].dump(),
       " resamples of the prompts, each settled anew. Figures are in units of reward x agents, a "
       "mean over prompts; one unit costs ",
       shown(run.study["unit_price"]), " ", run.study["currency"].get<std::string>(), "."));
@@ -158,8 +158,7 @@ void add_invoices(const RunFiles& run, HtmlPage& page) {
     for (size_t i = 0; i < run.group_count(); ++i) {
       const Json& group = sizes.settlement["groups"][i];
       rows.push_back({run.group_name(i), in_units(group["valuation"]), in_units(group["payment"]),
-                      interval(sizes.estimate["groups"][i]["payment"]),
-                      in_units(group["utility"]),
+                      interval(sizes.estimate["groups"][i]["payment"]), in_units(group["utility"]),
                       str_cat(sizes.receipts[i]["amount"].get<std::string>(), " ",
                               run.study["currency"].get<std::string>())});
     }
@@ -210,6 +209,7 @@ Status add_sweeps(const RunFiles& run, HtmlPage& page) {
                                           render_svg(sweep_plot(sizes, sweep)), page));
         }
       }
+      page.raw("<br>");  // a row of pictures for each group
     }
   }
   page.paragraph(str_cat(
@@ -235,8 +235,7 @@ void add_lies(const RunFiles& run, HtmlPage& page) {
       rows.push_back(
           {sizes.name, run.group_name(i), in_units(paid["deviation_gain"]),
            in_units(free["deviation_gain"]),
-           gains ? candidate_text(sizes.table["candidates"][best]["name"].get<std::string>())
-                 : "-",
+           gains ? candidate_text(sizes.table["candidates"][best]["name"].get<std::string>()) : "-",
            free["bound"].get<std::string>()});
     }
   }

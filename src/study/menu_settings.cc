@@ -33,7 +33,6 @@ SftChoice read_sft(JsonReader& parent) {
   out.batch = in.integer_or("batch", out.batch, 1, 1 << 16);
   out.max_length_tokens = in.integer_or("max_length_tokens", out.max_length_tokens, 2, 1 << 20);
   out.learning_rate = in.number_or("learning_rate", out.learning_rate, 1e-12, 10);
-  if (in.has("lora")) out.lora = read_lora(in, {});
   parent.adopt(in.finish());
   return out;
 }
@@ -242,7 +241,7 @@ void check_menu_settings(JsonReader& in, const MenuSettings& settings,
     const auto found = std::ranges::find(group_names, lie.group);
     if (found == group_names.end()) {
       in.fail(str_cat("misreports[", m, "].group"),
-              str_cat("found ", quote(lie.group), did_you_mean(lie.group, group_names)));
+              str_cat("found ", quote(lie.group), "; expected one of ", join(group_names, ", ")));
     }
     if (lie.preference_mix.has_value() && groups < 2) {
       in.fail(str_cat("misreports[", m, "].preference_mix"), "needs other groups to mix with");
@@ -274,7 +273,6 @@ void add_menu_settings(const MenuSettings& settings, Json& resolved) {
                        {"batch", sft.batch},
                        {"max_length_tokens", sft.max_length_tokens},
                        {"learning_rate", sft.learning_rate}};
-    if (sft.lora.has_value()) resolved["sft"]["lora"] = lora_json(*sft.lora);
   }
   if (settings.experts.has_value()) {
     const ExpertChoice& experts = *settings.experts;

@@ -62,16 +62,16 @@ Json rlhf_settings(const Study& study, const ExpertRun& run) {
 
 Stage sft_stage(const MenuPipeline& pipeline) {
   const SftChoice& sft = *pipeline.study().menu->sft;
-  Json settings = {{"total_steps", sft.steps},
+  Json settings = {{"max_steps", sft.steps},
                    {"per_device_train_batch_size", sft.batch},
                    {"max_length", sft.max_length_tokens},
                    {"learning_rate", sft.learning_rate}};
-  if (sft.lora.has_value()) settings["lora"] = lora_json(*sft.lora);
   Stage stage{.kind = "sft",
               .label = "sft",
               .spec = {{"model_digest", pipeline.base.model_digest},
                        {"data_digest", pipeline.sft_digest},
                        {"settings", std::move(settings)},
+                       {"model_dtype", pipeline.study().dtype},
                        {"seed", pipeline.study().seed}},
               .paths = {{"model", pipeline.base.model_path}, {"data", pipeline.sft_path}}};
   add_machine(pipeline, stage.spec);
@@ -87,8 +87,7 @@ Stage reference_bank_stage(const MenuPipeline& pipeline, const InitialModel& mod
 }
 
 Stage expert_stage(const MenuPipeline& pipeline, const InitialModel& model, const ExpertRun& run,
-                   const std::vector<RewardSpec>& rewards,
-                   const std::vector<Normalizer>& normalizers) {
+                   const std::vector<ScaledReward>& rewards, const ScaledReward* judge) {
   Stage stage{.kind = "rlhf",
               .label = run.name,
               .spec = {{"model_digest", model.digest},
@@ -96,19 +95,23 @@ Stage expert_stage(const MenuPipeline& pipeline, const InitialModel& model, cons
                        {"settings", rlhf_settings(pipeline.study(), run)},
                        {"seed", pipeline.study().seed}},
               .paths = {{"model", model.path}, {"prompts", pipeline.train_prompts_path}}};
+  const auto entry_of = [&](const ScaledReward& one, double weight, const std::string& prefix) {
+    Json entry = one.reward.spec;
+    entry["weight"] = weight;
+    entry["low"] = one.normalizer.low;
+    entry["high"] = one.normalizer.high;
+    for (const auto& [name, path] : one.reward.paths) stage.paths[prefix + name] = path;
+    return entry;
+  };
   Json list = Json::array();
   for (size_t j = 0; j < rewards.size(); ++j) {
     if (run.weights[j] == 0) continue;
-    Json entry = rewards[j].spec;
-    entry["weight"] = run.weights[j];
-    entry["low"] = normalizers[j].low;
-    entry["high"] = normalizers[j].high;
-    for (const auto& [name, path] : rewards[j].paths) {
-      stage.paths[str_cat("reward_", list.size(), "_", name)] = path;
-    }
+    Json entry = entry_of(rewards[j], run.weights[j], str_cat("reward_", list.size(), "_"));
+    entry["name"] = pipeline.study().groups[j].name;
     list.push_back(std::move(entry));
   }
   stage.spec["rewards"] = std::move(list);
+  if (judge != nullptr) stage.spec["judge"] = entry_of(*judge, 1, "judge_");
   add_machine(pipeline, stage.spec);
   return stage;
 }

@@ -16,10 +16,15 @@ struct InitialModel {
 
 [[nodiscard]] Stage sft_stage(const MenuPipeline& pipeline);
 [[nodiscard]] Stage reference_bank_stage(const MenuPipeline& pipeline, const InitialModel& model);
-// `rewards` and `normalizers` [n].
+// A reward with the constants that bring it to [0, 1].
+struct ScaledReward {
+  RewardSpec reward;
+  Normalizer normalizer;
+};
+// `rewards` [n]; `judge`, where not null, is watched and never trained for.
 [[nodiscard]] Stage expert_stage(const MenuPipeline& pipeline, const InitialModel& model,
-                                 const ExpertRun& run, const std::vector<RewardSpec>& rewards,
-                                 const std::vector<Normalizer>& normalizers);
+                                 const ExpertRun& run, const std::vector<ScaledReward>& rewards,
+                                 const ScaledReward* judge);
 [[nodiscard]] Stage menu_bank_stage(const MenuPipeline& pipeline, const InitialModel& model,
                                     const MenuBank& bank, const std::string& suffix);
 // `bank_file` is the menu bank's bank.jsonl, whose digest is bank.digest.

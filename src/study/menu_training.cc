@@ -133,7 +133,8 @@ Result<Json> dependence_of(const MenuPipeline& pipeline, const MenuRun& run, con
   const auto group = static_cast<size_t>(
       std::ranges::find(study.groups, lie.group, &StudyGroup::name) - study.groups.begin());
   std::vector<double> sizes;
-  for (const int64_t size : size_vectors(study)[0]) sizes.push_back(static_cast<double>(size));
+  const std::vector<std::vector<int64_t>> vectors = size_vectors(study);
+  for (const int64_t size : vectors[0]) sizes.push_back(static_cast<double>(size));
   const auto gains = [&](const TableMeans& truth, const TableMeans& other) {
     const double honest = utility_of_lie(truth, sizes, group, {});
     return std::pair{utility_of_lie(truth, sizes, group, lie) - honest,

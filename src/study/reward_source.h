@@ -12,22 +12,29 @@ namespace candor {
 
 // Where a reward comes from: the object "reward" or "judge" of a group in study/1.
 struct RewardSource {
-  enum class Kind { kLabelled, kHead, kBrevity, kLexicon };
+  enum class Kind { kLabelled, kPreference, kHead, kBrevity, kLexicon, kLinearNgrams };
   Kind kind = Kind::kBrevity;
-  // kLabelled: a head on a frozen encoder, trained in the study. kHead: one trained before.
+  // kLabelled, kPreference: a head on a frozen encoder, trained in the study on labelled texts or
+  // on pairs. kHead: one trained before.
   std::string encoder;
   std::string head;  // a folder with head.safetensors
   std::string data;
-  std::string text_field, label_field;
-  std::vector<std::string> positive_values;
+  std::string text_field = "text", label_field = "label", prompt_field;
+  std::vector<std::string> positive_values = {"1"};
   bool positive_is_good = true;
   int64_t max_texts = 0;
   bool balance = true;
   double l2 = 1e-3;
-  double scale_words = 20;  // kBrevity
-  std::string lexicon;      // kLexicon
+  std::string features = "completion";  // or "prompt_completion": the head reads the prompt too
+  std::string scale = "probability";    // of a head: or "logit"
+  double scale_words = 20;              // kBrevity
+  std::string lexicon;                  // kLexicon
+  std::string model;                    // kLinearNgrams: a linear-ngrams/1 file ...
+  std::string label_class;              // ... and the class whose probability is the reward
 
-  [[nodiscard]] bool trained() const { return kind == Kind::kLabelled; }
+  [[nodiscard]] bool trained() const {
+    return kind == Kind::kLabelled || kind == Kind::kPreference;
+  }
 };
 
 // Reads `group`'s object `key`; errors go to `group`.

@@ -14,8 +14,8 @@ namespace candor {
 
 // A reward's files, found and hashed; a kind has the ones it needs.
 struct RewardFiles {
-  std::filesystem::path encoder, data, head, lexicon;
-  std::string encoder_digest, data_digest, head_digest, lexicon_digest;
+  std::filesystem::path encoder, data, head, lexicon, model;
+  std::string encoder_digest, data_digest, head_digest, lexicon_digest, model_digest;
 
   [[nodiscard]] Json digests() const;  // of the files that there are, by name
 };
@@ -31,6 +31,7 @@ Result<RewardFiles> find_reward_files(const RewardSource& reward,
 struct RewardSpec {
   Json spec;
   std::map<std::string, std::filesystem::path> paths;
+  bool needs_prompt = false;  // a trained head that reads the prompt too
 };
 // `trained` is the folder of its training stage's artifact, where there is one.
 Result<RewardSpec> reward_spec(const RewardSource& reward, const RewardFiles& files,

@@ -28,8 +28,10 @@ void read_groups(JsonReader& in, Study& study) {
     entry.name = group.text("name");
     const bool sizes_given = study.menu.has_value() && !study.menu->sizes.empty();
     const size_t place = study.groups.size();
-    if (sizes_given && !group.has("size") && place < study.menu->sizes[0].size()) {
-      entry.size = study.menu->sizes[0][place];
+    if (sizes_given && !group.has("size")) {
+      // A vector that is too short is reported with `sizes`.
+      const std::vector<int64_t>& first = study.menu->sizes[0];
+      entry.size = place < first.size() ? first[place] : 1;
     } else {
       entry.size = group.integer("size", 1, study.max_size);
     }

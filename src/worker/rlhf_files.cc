@@ -67,7 +67,7 @@ Result<RlhfReward> read_rlhf_reward(JsonReader& in, const std::string& default_n
                                     const RewardPaths& paths, int threads) {
   RlhfReward reward;
   reward.name = in.text_or("name", default_name);
-  reward.weight = in.number("weight", 0, 1e12);
+  reward.weight = in.number("weight", -1e12, 1e12);  // below 0: a preference reported past its own
   reward.low = in.number("low");
   reward.high = in.number("high");
   CANDOR_RETURN_IF_ERROR(in.status());
