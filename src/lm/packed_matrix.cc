@@ -19,6 +19,7 @@ namespace {
 constexpr int64_t kColumns = PackedMatrix::kColumns;
 constexpr int64_t kTileRows = PackedMatrix::kTileRows;
 
+constexpr int64_t kSmallProduct = 1 << 20;  // multiplications below which one thread does them
 constexpr int64_t kLine = 64;  // bytes of a cache line; a step of depth is two of weights
 
 using Kernels = std::array<ProductKernel, kTileRows>;
@@ -271,7 +272,8 @@ void PackedMatrix::multiply(const float* input, int64_t row_count, float* output
     rows = reinterpret_cast<const char*>(rounded.data());
   }
   const int64_t tiles = (row_count + kTileRows - 1) / kTileRows;
-#pragma omp parallel for num_threads(threads) schedule(static)
+  const bool small = row_count * output_count_ * input_count_ < kSmallProduct;
+#pragma omp parallel for num_threads(small ? 1 : threads) schedule(static)
   for (int64_t block = 0; block < block_count(); ++block) {
     alignas(64) std::array<float, kTileRows * kColumns> sums;
     const int64_t columns = std::min(kColumns, output_count_ - block * kColumns);
