@@ -162,6 +162,8 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
   add_adapter_option(generate, *own);
   add_generate_options(generate, *own);
   add_soup_command(lm, options);
+  add_merge_command(lm, options);
+  add_sft_command(lm, options);
   add_reward_command(lm, options);
 }
 

@@ -16,7 +16,7 @@ Result<StageRequest> read_request(const std::filesystem::path& file) {
   CANDOR_TRY(const Json json, read_json_file(file.string()));
   JsonReader in(json, file.string());
   static const std::vector<std::string> kFormat = {"stage/1"};
-  static const std::vector<std::string> kKinds = {"reward", "bank", "score"};
+  static const std::vector<std::string> kKinds = {"reward", "bank", "score", "sft"};
   StageRequest request;
   request.source = file.string();
   in.choice("candor", kFormat);
@@ -47,6 +47,7 @@ Status dispatch(const StageRequest& request) {
   };
   if (request.kind == "reward") return run_reward_stage(request, progress);
   if (request.kind == "bank") return run_bank_stage(request, progress);
+  if (request.kind == "sft") return run_sft_stage(request, progress);
   return run_score_stage(request, progress);
 }
 

@@ -32,6 +32,7 @@ Status write_artifact(const StageRequest& request, const std::string& name, std:
 Status run_reward_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_bank_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_score_stage(const StageRequest& request, const ProgressSink& progress);
+Status run_sft_stage(const StageRequest& request, const ProgressSink& progress);
 
 // What a foreign exception (LibTorch's, the standard library's) means, on one line: kResource where
 // memory ran out, else kInternal. `what` names the work that was under way.
