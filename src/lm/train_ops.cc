@@ -92,9 +92,8 @@ class LinearFunction : public Function<LinearFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& rounded) {
     const at::Tensor input = to_bf16(x);
-    context->save_for_backward({context->needs_input_grad(1) ? input : at::Tensor(), rounded});
+    context->save_for_backward({weight.requires_grad() ? input : at::Tensor(), rounded});
     context->saved_data["f32_input"] = x.scalar_type() == at::kFloat;
-    (void)weight;
     return at::linear(input, rounded);
   }
 
@@ -391,15 +390,16 @@ class HeadFunction : public Function<HeadFunction> {
  public:
   // `uniform`: 0, or the gradient that every log-probability will have.
   static variable_list forward(AutogradContext* context, const at::Tensor& h,
-                               const at::Tensor& head, const at::Tensor& rounded,
+                               const at::Tensor& head, const std::optional<at::Tensor>& copy,
                                const at::Tensor& targets, double temperature, double uniform) {
-    const bool f32 = !rounded.defined();
+    const bool f32 = !copy.has_value();
+    const at::Tensor rounded = copy.value_or(at::Tensor());
     const at::Tensor input = (f32 ? h : h.to(at::kBFloat16)).contiguous();
     const at::Tensor weight = f32 ? head : rounded;
     std::vector<at::Tensor> out;  // log sums, log-probabilities, entropies, correct
     for (int i = 0; i < 4; ++i) out.push_back(at::empty({h.size(0)}, at::kFloat));
-    const bool now = uniform != 0 && (context->needs_input_grad(0) || context->needs_input_grad(1));
-    Gradients gradients(now, context->needs_input_grad(1), h, head);
+    const bool now = uniform != 0 && (h.requires_grad() || head.requires_grad());
+    Gradients gradients(now, head.requires_grad(), h, head);
     const at::Tensor same = at::full({h.size(0)}, uniform, at::kFloat);
     for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
       const int64_t count = std::min(kTileRows, h.size(0) - begin);
