@@ -1,10 +1,11 @@
 # Two commands: `make demo` and `make test`. Each is enough on a fresh Debian 12 machine.
-.PHONY: demo test core setup build parity tidy format clean help
+.PHONY: demo data test core setup build parity tidy format clean help
 
 CTEST = ctest --output-on-failure --no-tests=error
 
 help:
 	@echo "make demo    build, price a real language model for three groups, write a report"
+	@echo "make data    fetch and convert the data of the larger studies (data/)"
 	@echo "make test    build and run every test"
 	@echo "make core    build and test without LibTorch"
 	@echo "make parity  make the goldens in tests/golden anew from the reference packages"
@@ -21,6 +22,9 @@ build: setup
 demo: build
 	@bin/candor run examples/quickstart.yaml --out runs/quickstart --resume
 	@echo "The report: runs/quickstart/report.html"
+
+data: setup
+	@tools/make_data.sh
 
 test: build
 	@$(CTEST) --test-dir build/full

@@ -1,4 +1,5 @@
 """Writes fuzz/corpus: small files that are right, or wrong in one way, for every parser."""
+import gzip
 import json
 import os
 import struct
@@ -173,6 +174,37 @@ def record_corpus():
     write("chat_template", "unknown.jinja", head + "{{ message['content'] }}{% endfor %}")
 
 
+def preference_corpus():
+    hh = "\n\nHuman: Hi\n\nAssistant: "
+    chat = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Fine."}]
+    summaries = [{"text": "a"}, {"text": "b"}]
+    records = {
+        "hh": {"chosen": hh + "Fine.", "rejected": hh + "No."},
+        "hh_fork": {"chosen": hh + "A\n\nHuman: B\n\nAssistant: C", "rejected": "\n\nHuman: Hi"},
+        "hh_one": {"chosen": hh, "rejected": "No."},
+        "standard": {"prompt": "Hi", "chosen": "Fine.", "rejected": "No."},
+        "prompt_hh": {"prompt": hh, "chosen": "Fine.", "rejected": "No."},
+        "conversation": {"prompt": chat[:1], "chosen": chat[1:], "rejected": chat[1:]},
+        "implicit": {"chosen": chat, "rejected": chat[:1]},
+        "empty_list": {"chosen": [], "rejected": []},
+        "comparison": {"info": {"post": "p", "title": "t", "subreddit": "s"}, "summaries": summaries, "choice": 1},
+        "article": {"info": {"article": "p"}, "summaries": summaries, "choice": 0},
+        "choice_2": {"info": {"post": "p"}, "summaries": summaries, "choice": 2},
+        "demonstration": {"post": "p", "title": "t", "summary": "s"},
+        "messages": {"messages": chat},
+    }
+    for name, record in records.items():
+        write("preferences", name + ".jsonl", json.dumps(record) + "\n")
+    packed = gzip.compress(b'{"a":1}\n' * 50, mtime=0)
+    write("gzip", "lines.gz", packed)
+    write("gzip", "two.gz", packed + packed)
+    write("gzip", "cut.gz", packed[:-3])
+    write("gzip", "checksum.gz", packed[:-8] + b"\0" * 8)
+    write("gzip", "after.gz", packed + b"after")
+    write("gzip", "large.gz", gzip.compress(b"\0" * (1 << 21), mtime=0))
+    write("gzip", "plain.gz", b"plain text")
+
+
 def study_corpus():
     """The files of the theory: a right one of each kind, and each with one thing wrong."""
     groups = [{"name": "a", "size": 3, "reward": [1, 0.5, 0]}, {"name": "b", "size": 2, "reward": [0, 0.5, 1]}]
@@ -207,4 +239,5 @@ if __name__ == "__main__":
     array_corpus()
     tokenizer_corpus()
     record_corpus()
+    preference_corpus()
     study_corpus()

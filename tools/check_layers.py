@@ -16,7 +16,7 @@ MAY_INCLUDE = {
     "apps": {"base", "core", "formats", "receipt", "report", "study", "lm", "worker"},
 }
 # What of study the worker may use: descriptions of sources, not runs.
-WORKER_FROM_STUDY = {"study/source.h"}
+WORKER_FROM_STUDY = {"study/divergence_spec.h", "study/source.h"}
 # What of core the language-model side may use: the laws of divergences, nothing about incentives.
 TENSORS_FROM_CORE = {"core/divergence.h", "core/divergence_law.h"}
 # Only these may see LibTorch.

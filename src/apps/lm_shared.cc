@@ -1,5 +1,6 @@
 #include "apps/lm_shared.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -38,7 +39,8 @@ EncodeOptions encode_options(const LmOptions& own) {
           .parse_special_tokens = !own.no_parse_special};
 }
 
-Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>& texts) {
+Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>& texts,
+                                                  const char* flag) {
   std::vector<AdapterChoice> out;
   for (const std::string& text : texts) {
     const size_t sign = text.rfind('=');
@@ -47,7 +49,7 @@ Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>
     const char* end = text.data() + text.size();
     const auto [stop, code] = std::from_chars(text.data() + sign + 1, end, choice.weight);
     if (code != std::errc() || stop != end || !std::isfinite(choice.weight)) {
-      return usage_error(str_cat("--adapter: found ", quote(text),
+      return usage_error(str_cat(flag, ": found ", quote(text),
                                  "; expected FOLDER or FOLDER=WEIGHT with a finite weight"));
     }
   }
@@ -66,6 +68,34 @@ Result<std::string> text_field(const Json& record, const char* key, const std::s
     return record[key].get<std::string>();
   }
   return invalid_argument(str_cat(where, ": expected an object with the text field \"", key, "\""));
+}
+
+Result<std::vector<int32_t>> encode_at(const Tokenizer& tokenizer, const std::string& text,
+                                       const EncodeOptions& options, const std::string& where) {
+  Result<std::vector<int32_t>> ids = tokenizer.encode(text, options);
+  if (!ids.ok()) return invalid_argument(str_cat(where, ": ", ids.error().message));
+  return ids;
+}
+
+Result<std::pair<std::string, std::string>> prompt_and_completion(const LanguageModel& model,
+                                                                  const Json& record,
+                                                                  const std::string& where) {
+  if (!record.is_object() || !record.contains("messages")) {
+    CANDOR_TRY(std::string prompt, text_field(record, "prompt", where));
+    CANDOR_TRY(std::string completion, text_field(record, "completion", where));
+    return std::pair(std::move(prompt), std::move(completion));
+  }
+  CANDOR_TRY(std::vector<ChatMessage> messages, chat_messages(record["messages"], where));
+  if (messages.size() < 2 || messages.back().role != "assistant") {
+    return invalid_argument(
+        str_cat(where, ": $.messages: the last one must be the assistant's, after another"));
+  }
+  const Result<ChatTemplate> chat = model.chat_template();
+  if (!chat.ok()) return invalid_argument(str_cat(where, ": ", chat.error().message));
+  const std::string reply = messages.back().content + chat->turn_end();
+  messages.pop_back();
+  CANDOR_TRY(std::string prompt, chat->render(messages, true));
+  return std::pair(std::move(prompt), reply);
 }
 
 void print_lines(const std::vector<Json>& lines) {
@@ -111,6 +141,36 @@ void add_model_options(CLI::App* command, LmOptions& own) {
   command->add_flag("--add-special-tokens", own.add_special_tokens, "Add BOS and its like");
   command->add_flag("--no-parse-special", own.no_parse_special,
                     "Take the text of special tokens as text");
+}
+
+void add_sampling_options(CLI::App* command, GenerateOptions& generate) {
+  command->add_option("--max-new-tokens", generate.max_new_tokens)->check(CLI::Range(1, 1 << 20));
+  command->add_option("--temperature", generate.temperature, "0: greedy")
+      ->check(CLI::Range(0.0, 100.0));
+  command->add_option("--top-p", generate.top_p)->check(CLI::Range(1e-6, 1.0));
+  command->add_option("--top-k", generate.top_k, "0: off")->check(CLI::Range(0, 1 << 24));
+  command->add_option("--batch", generate.batch, "Sequences decoded together")
+      ->check(CLI::Range(1, 4096));
+}
+
+void add_divergence_options(CLI::App* command, DivergenceOptions& own) {
+  command->add_option("--divergence", own.name, "Of a mixture: what its experts were trained with")
+      ->check(CLI::IsMember(divergence_names()));
+  command->add_option("--alpha", own.alpha, "Of the divergence alpha");
+}
+
+Result<Divergence> divergence_of(const DivergenceOptions& own) {
+  Divergence out;
+  const std::vector<std::string>& names = divergence_names();
+  out.kind = static_cast<DivergenceKind>(std::ranges::find(names, own.name) - names.begin());
+  const bool alpha = out.kind == DivergenceKind::kAlpha;
+  if (alpha != (own.alpha != 0)) {
+    return usage_error(alpha ? "--alpha: the divergence alpha needs it, other than 0 and 1"
+                             : "--alpha: belongs to --divergence alpha alone");
+  }
+  if (alpha) out.alpha = own.alpha;
+  CANDOR_RETURN_IF_ERROR(check_divergence(out));
+  return out;
 }
 
 void add_adapter_option(CLI::App* command, LmOptions& own) {

@@ -3,9 +3,11 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/command.h"
+#include "core/divergence.h"
 #include "lm/language_model.h"
 #include "worker/generation_records.h"
 
@@ -34,10 +36,18 @@ Result<Input> read_input(const std::string& source);
 [[nodiscard]] std::string place(const Input& input, size_t record);
 [[nodiscard]] EncodeOptions encode_options(const LmOptions& own);
 
-// FOLDER or FOLDER=WEIGHT.
-Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>& texts);
+// FOLDER or FOLDER=WEIGHT, given with `flag`.
+Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>& texts,
+                                                  const char* flag = "--adapter");
 Result<LanguageModel> load_model(const LmOptions& own, const CommonOptions& options);
 Result<std::string> text_field(const Json& record, const char* key, const std::string& where);
+Result<std::vector<int32_t>> encode_at(const Tokenizer& tokenizer, const std::string& text,
+                                       const EncodeOptions& options, const std::string& where);
+// Prompt and completion of a record. Under a chat template the completion is what the template puts
+// after the opened assistant's turn, its end token included.
+Result<std::pair<std::string, std::string>> prompt_and_completion(const LanguageModel& model,
+                                                                  const Json& record,
+                                                                  const std::string& where);
 void print_lines(const std::vector<Json>& lines);
 
 // The absolute path of a folder that does not exist yet or is empty.
@@ -51,5 +61,16 @@ CommandResult guarded(const char* name, const std::function<CommandResult()>& ru
 
 void add_model_options(CLI::App* command, LmOptions& own);
 void add_adapter_option(CLI::App* command, LmOptions& own);
+// --max-new-tokens, --temperature, --top-p, --top-k, --batch.
+void add_sampling_options(CLI::App* command, GenerateOptions& generate);
+
+// --divergence and --alpha of decoding mixtures.
+struct DivergenceOptions {
+  std::string name = "kl";
+  double alpha = 0;  // 0: not given
+};
+void add_divergence_options(CLI::App* command, DivergenceOptions& own);
+// Errors: alpha without the divergence alpha, or the reverse.
+Result<Divergence> divergence_of(const DivergenceOptions& own);
 
 }  // namespace candor

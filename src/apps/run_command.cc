@@ -1,10 +1,12 @@
-#include <chrono>
 #include <cstdio>
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/plan_command.h"
+#include "apps/stage_clock.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "study/menu_results.h"
 #include "study/pipeline.h"
 #include "study/report_page.h"
 #include "study/run_directory.h"
@@ -17,57 +19,10 @@ namespace fs = std::filesystem;
 
 struct RunOptions {
   std::string study;
+  StudyOptions choice;
   std::string out;
   std::string cache;
   bool resume = false;
-};
-
-// Shows each stage's progress and keeps its time.
-class StageClock {
- public:
-  explicit StageClock(ProgressMode mode) : mode_(mode) {}
-
-  ProgressSink start(const std::string& label, bool stored) {
-    finish();
-    if (stored) return {};
-    label_ = label;
-    begin_ = std::chrono::steady_clock::now();
-    progress_ = std::make_unique<Progress>(mode_, label, 0);
-    return [this](uint64_t done, uint64_t total, std::string_view note) {
-      progress_->set_total(total);
-      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin_;
-      const std::string text = note.empty() ? str_cat(done, " of ", total) : std::string(note);
-      last_note_ = text;
-      if (text.ends_with(" tokens")) {
-        tokens_per_second_ = std::strtod(text.c_str(), nullptr) / elapsed.count();
-        progress_->set(done, str_cat(text, ", ", format_short(tokens_per_second_, 3), "/s"));
-      } else {
-        progress_->set(done, text);
-      }
-    };
-  }
-
-  void finish() {
-    if (progress_ == nullptr) return;
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin_;
-    progress_->finish();
-    progress_.reset();
-    Json entry = {{"stage", label_}, {"seconds", elapsed.count()}};
-    if (tokens_per_second_ > 0) entry["tokens_per_second"] = tokens_per_second_;
-    timings_.push_back(std::move(entry));
-    tokens_per_second_ = 0;
-  }
-
-  [[nodiscard]] const Json& timings() const { return timings_; }
-
- private:
-  ProgressMode mode_;
-  std::string label_;
-  std::string last_note_;
-  std::unique_ptr<Progress> progress_;
-  std::chrono::steady_clock::time_point begin_;
-  double tokens_per_second_ = 0;
-  Json timings_ = Json::array();
 };
 
 void print_quote(const Json& quote) {
@@ -95,19 +50,93 @@ void print_quote(const Json& quote) {
       format_short(100 * quote["confidence"].get<double>(), 4).c_str());
 }
 
-Result<Pipeline> plan_of(const RunOptions& own, const CommonOptions& options) {
-  CANDOR_TRY(const Study study, load_study(own.study));
-  return Pipeline::plan(study, options.threads);
+Status write_timings(const fs::path& folder, const StageClock& clock) {
+  if (clock.timings().empty()) return {};
+  return write_file_atomically(folder / "timings.json", to_text(clock.timings()));
+}
+
+// A study's default folder; a budget is another run.
+fs::path folder_of(const RunOptions& own, const Study& study) {
+  if (!own.out.empty()) return own.out;
+  return fs::path("runs") / (study.budget.empty() ? study.name : study.name + "-" + study.budget);
+}
+
+Result<Store> store_of(const RunOptions& own, const fs::path& folder) {
+  return Store::open(own.cache.empty() ? folder / "stages" : fs::path(own.cache), worker_program());
+}
+
+void print_menu(const MenuResults& results, const Study& study) {
+  for (size_t s = 0; s < results.settlements.size(); ++s) {
+    const MenuSettlement& settled = results.settlements[s];
+    const SettlementEstimate& estimate = results.estimate.settlements[s];
+    std::vector<std::vector<std::string>> rows = {
+        {"group", "size", "valuation", "payment", "low", "high", "utility", "amount"}};
+    for (size_t i = 0; i < settled.settlement.groups.size(); ++i) {
+      const Settlement::Group& group = settled.settlement.groups[i];
+      const double payment = from_fixed_point(group.payment);
+      const Interval& interval = estimate.groups[i].payment;
+      rows.push_back({group.name, std::to_string(group.group_size),
+                      format_short(from_fixed_point(group.valuation), 5), format_short(payment, 5),
+                      format_short(interval.low, 4), format_short(interval.high, 4),
+                      format_short(from_fixed_point(group.utility), 5),
+                      str_cat(format_double(currency_amount(payment, study.unit_price)), " ",
+                              study.currency)});
+    }
+    print_table(rows);
+    const size_t winner = settled.settlement.winner;
+    std::printf("sizes %s: %s wins (in %s %% of resamples), welfare %s\n\n",
+                dashed(settled.sizes).c_str(), settled.table.candidates[winner].name.c_str(),
+                format_short(100 * estimate.win_share[winner], 3).c_str(),
+                format_short(from_fixed_point(settled.settlement.welfare), 6).c_str());
+  }
+  std::printf(
+      "Prices are exact for the menu's table. Every |V - V_hat| is at most %s with %s %% "
+      "confidence (about %s by the bootstrap).\n",
+      format_short(results.estimate.epsilon_bernstein, 3).c_str(),
+      format_short(100 * study.confidence, 4).c_str(),
+      format_short(results.estimate.epsilon_bootstrap, 3).c_str());
+  for (const Json& warning : results.warnings) {
+    std::printf("warning: %s\n", warning.get<std::string>().c_str());
+  }
+}
+
+CommandResult run_menu(const RunOptions& own, const CommonOptions& options, const Study& study) {
+  CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, options.threads));
+  const fs::path folder = folder_of(own, study);
+  CANDOR_TRY(const RunDirectory directory, RunDirectory::open(folder, study, own.resume));
+  CANDOR_TRY(const Store store, store_of(own, folder));
+  StageClock clock(options.progress_mode());
+  CANDOR_TRY(const MenuRun run,
+             run_menu_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
+               return clock.start(label, stored);
+             }));
+  clock.finish();
+  CANDOR_TRY(const MenuResults results, settle_menu_run(pipeline, run));
+  CANDOR_RETURN_IF_ERROR(write_menu_results(directory, pipeline, run, results));
+  CANDOR_RETURN_IF_ERROR(write_report(folder));
+  CANDOR_RETURN_IF_ERROR(write_timings(folder, clock));
+  const std::vector<std::string> failed = failed_self_tests(results.self_tests);
+  if (options.json()) {
+    CANDOR_TRY(const Json settlement, read_json_file((folder / "settlement.json").string()));
+    std::printf("%s", to_text(settlement).c_str());
+  } else {
+    print_menu(results, study);
+    std::printf("report: %s\n", (folder / "report.html").string().c_str());
+  }
+  for (const std::string& name : failed) {
+    std::fprintf(stderr, "candor run: self-test failed: %s; do not invoice from this run\n",
+                 name.c_str());
+  }
+  return failed.empty() ? 0 : 1;
 }
 
 CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
-  CANDOR_TRY(const Pipeline pipeline, plan_of(own, options));
-  const fs::path folder =
-      own.out.empty() ? fs::path("runs") / pipeline.study.name : fs::path(own.out);
+  CANDOR_TRY(const Study study, load_study(own.study, own.choice));
+  if (study.menu.has_value()) return run_menu(own, options, study);
+  CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
+  const fs::path folder = folder_of(own, study);
   CANDOR_TRY(const RunDirectory directory, RunDirectory::open(folder, pipeline.study, own.resume));
-  CANDOR_TRY(
-      const Store store,
-      Store::open(own.cache.empty() ? folder / "stages" : fs::path(own.cache), worker_program()));
+  CANDOR_TRY(const Store store, store_of(own, folder));
   StageClock clock(options.progress_mode());
   CANDOR_TRY(const PipelineResult result,
              run_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
@@ -116,10 +145,7 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
   clock.finish();
   CANDOR_RETURN_IF_ERROR(directory.write_results(pipeline, result));
   CANDOR_RETURN_IF_ERROR(write_report(folder));
-  if (!clock.timings().empty()) {
-    CANDOR_RETURN_IF_ERROR(
-        write_file_atomically(folder / "timings.json", to_text(clock.timings())));
-  }
+  CANDOR_RETURN_IF_ERROR(write_timings(folder, clock));
   CANDOR_TRY(const Json quote, read_json_file((folder / "quote.json").string()));
   if (options.json()) {
     std::printf("%s", to_text(quote).c_str());
@@ -136,7 +162,8 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
 }
 
 CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
-  CANDOR_TRY(const Pipeline pipeline, plan_of(own, options));
+  CANDOR_TRY(const Study study, load_study(own.study, own.choice));
+  CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
   const fs::path cache = own.cache.empty() ? fs::path("runs") / ".cache" : fs::path(own.cache);
   CANDOR_TRY(const Store store, Store::open(cache, worker_program()));
   StageClock clock(options.progress_mode());
@@ -152,57 +179,6 @@ CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
   } else {
     print_quote(json);
   }
-  return 0;
-}
-
-// Rough costs, measured on two cores with the shipped 135M model and encoder; a plan is a forecast.
-constexpr double kTokensPerSecond = 250;
-constexpr double kTextsPerSecond = 200;
-
-CommandResult run_plan(const RunOptions& own, const CommonOptions& options) {
-  CANDOR_TRY(const Pipeline pipeline, plan_of(own, options));
-  const Study& study = pipeline.study;
-  Json stages = Json::array();
-  const auto add = [&](const Stage& stage, double seconds, double bytes) {
-    stages.push_back({{"stage", stage.label}, {"seconds", seconds}, {"disk_bytes", bytes}});
-  };
-  const auto prompts = static_cast<double>(pipeline.prompts.size());
-  for (const bool reference : {false, true}) {
-    const double tokens =
-        prompts * static_cast<double>((reference ? study.reference_samples : study.bank.samples) *
-                                      study.bank.max_new_tokens);
-    add(pipeline.bank_stage(reference), tokens / kTokensPerSecond, tokens * 40);
-  }
-  for (size_t group = 0; group < study.groups.size(); ++group) {
-    if (study.groups[group].reward.kind != RewardSource::Kind::kLabelled) continue;
-    const auto texts = static_cast<double>(study.groups[group].reward.max_texts);
-    add(pipeline.reward_stage(group), texts / kTextsPerSecond, 16384);
-  }
-  CANDOR_TRY(const int64_t parameters, pipeline.model_parameters());
-  // Weights once in their type, the embedding in f32 too, and what reading a tensor needs at a
-  // time.
-  const double memory = static_cast<double>(parameters) * (study.dtype == "bf16" ? 4.8 : 6.8);
-  const Json plan = {{"candor", "plan/1"},
-                     {"study", study.resolved},
-                     {"stages", stages},
-                     {"memory_bytes", memory}};
-  if (options.json()) {
-    std::printf("%s", to_text(plan).c_str());
-    return 0;
-  }
-  std::vector<std::vector<std::string>> rows = {{"stage", "about", "disk"}};
-  double total = 0;
-  for (const Json& stage : stages) {
-    total += stage["seconds"].get<double>();
-    rows.push_back({stage["stage"], format_short(stage["seconds"].get<double>(), 2) + " s",
-                    format_bytes(stage["disk_bytes"].get<double>())});
-  }
-  print_table(rows);
-  std::printf(
-      "\nat most about %s s on two cores, when every reply runs to its limit; a labelled reward\n"
-      "without max_texts counts as 0. Memory: about %s and the replies' caches.\n"
-      "Everything named in %s was found; nothing was trained.\n",
-      format_short(total, 2).c_str(), format_bytes(memory).c_str(), own.study.c_str());
   return 0;
 }
 
@@ -228,9 +204,14 @@ void add_study_commands(CLI::App& app, CommonOptions& options) {
       add_command(app,
                   {"plan", "What a study would do, take and need; validates it, trains nothing",
                    "candor plan examples/quickstart.yaml"},
-                  options, [own, &options] { return run_plan(*own, options); });
-  for (CLI::App* command : {run, quote, plan})
+                  options, [own, &options] { return run_plan(own->study, own->choice, options); });
+  for (CLI::App* command : {run, quote, plan}) {
     command->add_option("STUDY", own->study, "A study/1 file")->required();
+    command->add_option("--budget", own->choice.budget,
+                        "Lay this entry of the study's budgets over it");
+    command->add_option("--target-epsilon", own->choice.target_epsilon,
+                        "Plan prompts and samples so that no valuation is further off than this");
+  }
   for (CLI::App* command : {run, quote})
     command->add_option("--cache", own->cache, "Keep finished stages in this folder");
   run->add_option("--out", own->out, "The run's folder (default runs/NAME)");

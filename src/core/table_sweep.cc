@@ -103,17 +103,19 @@ class Envelope {
   std::vector<Int128> own_;
 };
 
+Status check_largest(double largest) {
+  if (std::isfinite(largest) && largest > 0) return {};
+  return invalid_argument(
+      str_cat("largest parameter: found ", largest, "; expected a finite number above 0"));
+}
+
 Status check(const Table& table, size_t group, double largest) {
   CANDOR_RETURN_IF_ERROR(check_table(table));
   if (group >= table.groups.size()) {
     return invalid_argument(
         str_cat("group: found ", group, "; the table has ", table.groups.size(), " groups"));
   }
-  if (!(std::isfinite(largest) && largest > 0)) {
-    return invalid_argument(
-        str_cat("largest parameter: found ", largest, "; expected a finite number above 0"));
-  }
-  return {};
+  return check_largest(largest);
 }
 
 }  // namespace
@@ -162,6 +164,20 @@ Result<std::vector<TableSweepPiece>> preference_mix_pieces(const Table& table, s
     shared.push_back(mean);
   }
   return Envelope(table, group, std::move(lines), std::move(shared)).pieces(largest);
+}
+
+Result<std::vector<TableSweepPiece>> divergence_scale_pieces(const Table& table, double largest) {
+  CANDOR_RETURN_IF_ERROR(check_table(table));
+  CANDOR_RETURN_IF_ERROR(check_largest(largest));
+  std::vector<Line> lines(table.candidates.size());
+  for (size_t k = 0; k < lines.size(); ++k) {
+    lines[k].slope = -Int128{table.candidates[k].divergence};
+    for (const Table::Group& group : table.groups) {
+      lines[k].start += Int128{group.group_size} * group.valuations[k];
+    }
+  }
+  const size_t nobody = table.groups.size();  // every row is the true one
+  return Envelope(table, nobody, std::move(lines), {}).pieces(largest);
 }
 
 }  // namespace candor

@@ -38,4 +38,9 @@ Result<std::vector<TableSweepPiece>> size_inflation_pieces(const Table& table, s
 Result<std::vector<TableSweepPiece>> preference_mix_pieces(const Table& table, size_t group,
                                                            double largest);
 
+// Who wins as the divergence grows dearer: totals sum_i w_i V[i][k] - t D[k], t in [0, largest]. In
+// a table whose D holds lambda, t = L / lambda: T_k is linear in L, so these are each candidate's
+// winning interval of L, exactly (MATH 8). Errors: check_table; largest not finite or <= 0.
+Result<std::vector<TableSweepPiece>> divergence_scale_pieces(const Table& table, double largest);
+
 }  // namespace candor

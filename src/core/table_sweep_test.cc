@@ -120,6 +120,25 @@ TEST(TableSweep, PreferenceMixAgreesWithDirectEvaluation) {
 
 // MATH 9, Tables 2-3: A gives way to B, then C, then D; each breakpoint by hand from the two lines.
 // NeurIPS Table 2.
+TEST(TableSweep, DivergenceScaleAgreesWithSettle) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    const Table table = coarse_table(seed);
+    const auto pieces = divergence_scale_pieces(table, 4.0).value();
+    expect_cover(pieces, 4.0);
+    for (const int step : {0, 1, 2, 3, 5, 7, 9, 12, 15}) {
+      const double scale = 0.25 * step + 0.125;
+      const TableSweepPiece* piece = piece_of(pieces, scale);
+      if (piece == nullptr) continue;
+      Table scaled = table;
+      for (Table::Candidate& candidate : scaled.candidates) {
+        candidate.divergence = candidate.divergence / 8 * (2 * step + 1);
+      }
+      EXPECT_EQ(settle(scaled).winner, piece->winner) << "seed " << seed << " scale " << scale;
+    }
+  }
+  EXPECT_FALSE(divergence_scale_pieces(coarse_table(1), 0).ok());
+}
+
 TEST(TableSweep, PublishedTable) {
   Table table;
   for (const char* name : {"A", "B", "C", "D"}) table.candidates.push_back({name, 0});

@@ -5,15 +5,13 @@
 #include <optional>
 #include <set>
 
-#include "base/file.h"
 #include "base/strings.h"
+#include "formats/gzip.h"
 #include "formats/unicode.h"
 
 namespace candor {
 
 namespace {
-
-constexpr uint64_t kMaxRecordBytes = uint64_t{2} << 30;
 
 // "a.0.b" inside a record; nullptr where it leads nowhere.
 const Json* field_at(const Json& record, const std::string& path) {
@@ -44,38 +42,42 @@ std::optional<std::string> text_of(const Json& value) {
 }
 
 struct Row {
+  std::string source;
+  std::string prompt;
   std::string text;
   std::string label;
   std::string where;  // "file:line"
 };
 
-Result<std::vector<Row>> rows_of_jsonl(const LabelledTextSource& source) {
-  CANDOR_TRY(const std::vector<Json> records, read_jsonl(source.path));
-  std::vector<Row> rows;
-  for (size_t i = 0; i < records.size(); ++i) {
-    Row row{.text = {}, .label = {}, .where = str_cat(source.path.string(), ":", i + 1)};
-    for (const auto& [field, out] :
-         {std::pair{&source.text_field, &row.text}, {&source.label_field, &row.label}}) {
-      const Json* value = field_at(records[i], *field);
-      if (value == nullptr) {
-        std::vector<std::string> names;
-        if (records[i].is_object()) {
-          for (const auto& item : records[i].items()) names.push_back(item.key());
-        }
-        return invalid_argument(str_cat(row.where, ": has no field ", quote(*field), " (it has ",
-                                        join(names, ", "), ")", did_you_mean(*field, names)));
-      }
-      const std::optional<std::string> found = text_of(*value);
-      if (!found.has_value()) {
-        return invalid_argument(str_cat(row.where, ": ", *field, ": found ",
-                                        value->dump().substr(0, 60),
-                                        "; expected a text, a number or a chat"));
-      }
-      *out = *found;
-    }
-    rows.push_back(std::move(row));
+Error missing_field(const Json& record, const std::string& field, const std::string& where) {
+  std::vector<std::string> names;
+  if (record.is_object()) {
+    for (const auto& item : record.items()) names.push_back(item.key());
   }
-  return rows;
+  return invalid_argument(str_cat(where, ": has no field ", quote(field), " (it has ",
+                                  join(names, ", "), ")", did_you_mean(field, names)));
+}
+
+Result<Row> row_of_record(const NumberedRecord& numbered, const LabelledTextSource& source) {
+  const Json& record = numbered.record;
+  Row row;
+  row.where = str_cat(source.path.string(), ":", numbered.line);
+  for (const auto& [field, out] : {std::pair{&source.text_field, &row.text},
+                                   {&source.label_field, &row.label},
+                                   {&source.prompt_field, &row.prompt}}) {
+    if (field->empty()) continue;  // no prompt
+    const Json* value = field_at(record, *field);
+    if (value == nullptr) return missing_field(record, *field, row.where);
+    const std::optional<std::string> found = text_of(*value);
+    if (!found.has_value()) {
+      return invalid_argument(str_cat(row.where, ": ", *field, ": found ",
+                                      value->dump().substr(0, 60),
+                                      "; expected a text, a number or a chat"));
+    }
+    *out = *found;
+  }
+  if (record.contains("source") && record["source"].is_string()) row.source = record["source"];
+  return row;
 }
 
 Result<std::vector<Row>> rows_of_csv(const LabelledTextSource& source) {
@@ -89,9 +91,14 @@ Result<std::vector<Row>> rows_of_csv(const LabelledTextSource& source) {
   };
   CANDOR_TRY(const size_t text, column(source.text_field));
   CANDOR_TRY(const size_t label, column(source.label_field));
+  const bool prompted = !source.prompt_field.empty();
+  CANDOR_TRY(const size_t prompt, column(prompted ? source.prompt_field : source.text_field));
   std::vector<Row> rows;
   for (size_t i = 0; i < table.rows.size(); ++i) {
-    rows.push_back({std::move(table.rows[i][text]), std::move(table.rows[i][label]),
+    rows.push_back({{},
+                    prompted ? table.rows[i][prompt] : std::string(),
+                    std::move(table.rows[i][text]),
+                    std::move(table.rows[i][label]),
                     str_cat(source.path.string(), ":", table.lines[i])});
   }
   return rows;
@@ -100,7 +107,7 @@ Result<std::vector<Row>> rows_of_csv(const LabelledTextSource& source) {
 }  // namespace
 
 Result<std::vector<Json>> read_jsonl(const std::filesystem::path& path) {
-  CANDOR_TRY(const std::string bytes, read_file(path, kMaxRecordBytes));
+  CANDOR_TRY(const std::string bytes, read_record_file(path));
   return parse_jsonl(bytes, path.string());
 }
 
@@ -234,17 +241,14 @@ Result<CsvTable> parse_csv(std::string_view bytes, const std::string& source) {
 }
 
 Result<CsvTable> read_csv(const std::filesystem::path& path) {
-  CANDOR_TRY(const std::string bytes, read_file(path, kMaxRecordBytes));
+  CANDOR_TRY(const std::string bytes, read_record_file(path));
   return parse_csv(bytes, path.string());
 }
 
-Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& source) {
-  const bool csv = source.path.extension() == ".csv";
-  if (!csv && source.path.extension() != ".jsonl") {
-    return invalid_argument(
-        str_cat(source.path.string(), ": expected a name ending in .jsonl or .csv"));
-  }
-  CANDOR_TRY(std::vector<Row> rows, csv ? rows_of_csv(source) : rows_of_jsonl(source));
+namespace {
+
+Result<std::vector<LabelledText>> texts_of_rows(std::vector<Row> rows,
+                                                const LabelledTextSource& source) {
   std::vector<LabelledText> texts;
   std::set<std::string> negatives;
   for (Row& row : rows) {
@@ -257,7 +261,42 @@ Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& 
                                       quote(*negatives.begin()), "; expected two values in all, ",
                                       join(source.positive_values, " or "), " counting as 1"));
     }
-    texts.push_back({std::move(row.text), positive ? 1 : 0});
+    texts.push_back({.text = std::move(row.text),
+                     .label = positive ? 1 : 0,
+                     .prompt = std::move(row.prompt),
+                     .source = std::move(row.source)});
+  }
+  return texts;
+}
+
+}  // namespace
+
+Result<std::vector<LabelledText>> labelled_texts_of_records(std::vector<NumberedRecord> records,
+                                                            const LabelledTextSource& source) {
+  std::vector<Row> rows;
+  for (const NumberedRecord& record : records) {
+    CANDOR_TRY(Row row, row_of_record(record, source));
+    rows.push_back(std::move(row));
+  }
+  return texts_of_rows(std::move(rows), source);
+}
+
+Result<std::vector<LabelledText>> read_labelled_texts(const LabelledTextSource& source) {
+  const std::string extension = record_extension(source.path);
+  const bool csv = extension == ".csv";
+  if (!csv && extension != ".jsonl") {
+    return invalid_argument(str_cat(source.path.string(),
+                                    ": expected a name ending in .jsonl, .csv or either with .gz"));
+  }
+  std::vector<LabelledText> texts;
+  if (csv) {
+    CANDOR_TRY(std::vector<Row> rows, rows_of_csv(source));
+    CANDOR_TRY(texts, texts_of_rows(std::move(rows), source));
+  } else {
+    CANDOR_TRY(std::vector<Json> records, read_jsonl(source.path));
+    std::vector<NumberedRecord> numbered;
+    for (size_t i = 0; i < records.size(); ++i) numbered.push_back({i + 1, std::move(records[i])});
+    CANDOR_TRY(texts, labelled_texts_of_records(std::move(numbered), source));
   }
   if (texts.empty()) return invalid_argument(str_cat(source.path.string(), ": holds no record"));
   return texts;

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/cpu.h"
@@ -19,6 +19,9 @@ constexpr int64_t kTileRows = PackedMatrix::kTileRows;
 constexpr int64_t kChunkBlocks = 8;
 constexpr int64_t kChunk =
     kChunkBlocks * kColumns;  // logits whose exponentials are summed together
+
+// Multiplications below which one thread is faster than a team, or as fast (0.1 ms).
+constexpr int64_t kSmallProducts = int64_t{1} << 24;
 
 int64_t tiles_of(int64_t row_count) { return (row_count + kTileRows - 1) / kTileRows; }
 
@@ -69,6 +72,10 @@ Decoder::Decoder(const LanguageModel& model, int64_t slot_count, int64_t max_pos
       sines_.push_back(std::sin(angle));
     }
   }
+  for (const LinearModule& module : linear_modules(config_)) {
+    layer_weights_ += config_.layer_count * module.outputs * module.inputs;
+  }
+  head_weights_ = config_.vocabulary_size * config_.width;
   slot_coefficients_.resize(static_cast<size_t>(slot_count * adapters_.count));
   slot_adapted_.resize(static_cast<size_t>(slot_count));
   const int64_t heads = config_.head_count;
@@ -86,6 +93,10 @@ Decoder::Decoder(const LanguageModel& model, int64_t slot_count, int64_t max_pos
                               AttentionTile::kQueries * (positions + cache_.padded_width())});
   scratch_stride_ = (scratch_stride_ + 15) / 16 * 16;
   scratch_.resize(static_cast<size_t>(threads_ * scratch_stride_));
+}
+
+int Decoder::team_size(int64_t row_count, int64_t weight_count) const {
+  return row_count * weight_count < kSmallProducts ? 1 : threads_;
 }
 
 void Decoder::set_slot_adapters(int64_t slot, std::span<const float> weights) {
@@ -134,7 +145,8 @@ void Decoder::plan(std::span<const Row> rows) {
 
 void Decoder::forward(std::span<const Row> rows) {
   plan(rows);
-#pragma omp parallel num_threads(threads_)
+  const int team = team_size(static_cast<int64_t>(rows.size()), layer_weights_);
+#pragma omp parallel num_threads(team)
   {
     const Worker worker{omp_get_thread_num(), omp_get_num_threads()};
     const RowRange own = even_share(static_cast<int64_t>(rows_.size()), worker.index, worker.count);
@@ -164,13 +176,13 @@ void Decoder::run_layer(const Worker& worker, int64_t layer) {
             copy_columns(sums, rows.count(), std::min(kColumns, qkv - first),
                          projected_.data() + rows.begin * qkv + first, qkv);
           });
-#pragma omp barrier
+  barrier_.wait(worker.count);
   store_keys(worker, layer);
-#pragma omp barrier
+  barrier_.wait(worker.count);
   attend(worker, layer);
-#pragma omp barrier
+  barrier_.wait(worker.count);
   product(worker, weights.attention_output, adapters.attention_output, attended_, add_to_hidden);
-#pragma omp barrier
+  barrier_.wait(worker.count);
   norm(worker, weights.ffn_norm);
   product(worker, weights.gate_up, adapters.gate_up, normed_,
           [&](int64_t block, const RowRange& rows, float* sums) {
@@ -181,9 +193,9 @@ void Decoder::run_layer(const Worker& worker, int64_t layer) {
               activated_.store(row, first, sums + (row - rows.begin) * kColumns, columns);
             }
           });
-#pragma omp barrier
+  barrier_.wait(worker.count);
   product(worker, weights.down, adapters.down, activated_, add_to_hidden);
-#pragma omp barrier
+  barrier_.wait(worker.count);
 }
 
 void Decoder::norm(const Worker& worker, const std::vector<float>& weight) {
@@ -194,7 +206,7 @@ void Decoder::norm(const Worker& worker, const std::vector<float>& weight) {
              static_cast<float>(config_.norm_epsilon), config_.width, scratch);
     normed_.store(row, 0, scratch, config_.width);
   }
-#pragma omp barrier
+  barrier_.wait(worker.count);
 }
 
 // Turns queries and keys to their positions; keys and values go to the cache.
@@ -326,7 +338,7 @@ void Decoder::product(const Worker& worker, const PackedMatrix& matrix,
                       const Epilogue& epilogue) {
   if (low_rank.rank() > 0) {
     project(worker, low_rank, input);
-#pragma omp barrier
+    barrier_.wait(worker.count);
   }
   const auto row_count = static_cast<int64_t>(rows_.size());
   const int64_t tiles = tiles_of(row_count);
@@ -335,7 +347,9 @@ void Decoder::product(const Worker& worker, const PackedMatrix& matrix,
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const RowRange rows = even_share(row_count, tile, tiles);
-      matrix.multiply_block(block, {input.row(rows.begin), rows.count(), 0, matrix.input_count()},
+      matrix.multiply_block(block,
+                            {input.row(rows.begin), rows.count(), 0, matrix.input_count(),
+                             fetch_half_of(tile, tiles)},
                             sums.data());
       if (low_rank.rank() > 0) add_low_rank(low_rank, block, rows, sums.data());
       epilogue(block, rows, sums.data());
@@ -353,16 +367,28 @@ void Decoder::norm_targets(const Worker& worker, std::span<const Target> targets
              static_cast<float>(config_.norm_epsilon), config_.width, scratch);
     normed_.store(i, 0, scratch, config_.width);
   }
-#pragma omp barrier
+  barrier_.wait(worker.count);
 }
 
 void Decoder::logits(int64_t first, int64_t count, float* out) {
-  CANDOR_CHECK(first >= 0 && count > 0 && first + count <= static_cast<int64_t>(rows_.size()));
+  std::vector<int64_t> rows(static_cast<size_t>(count));
+  std::iota(rows.begin(), rows.end(), first);
+  logits(rows, out);
+}
+
+void Decoder::logits(std::span<const int64_t> wanted, float* out) {
+  const auto count = static_cast<int64_t>(wanted.size());
+  CANDOR_CHECK(count > 0 && count <= max_rows_);
+  std::vector<Target> targets;
+  targets.reserve(wanted.size());
+  for (const int64_t row : wanted) {
+    CANDOR_CHECK(row >= 0 && row < static_cast<int64_t>(rows_.size()));
+    targets.push_back({.row = row});
+  }
   const int64_t vocabulary = config_.vocabulary_size;
-  std::vector<Target> targets(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) targets[static_cast<size_t>(i)].row = first + i;
   const int64_t tiles = tiles_of(count);
-#pragma omp parallel num_threads(threads_)
+  const int team = team_size(count, head_weights_);
+#pragma omp parallel num_threads(team)
   {
     const Worker worker{omp_get_thread_num(), omp_get_num_threads()};
     norm_targets(worker, targets);
@@ -373,8 +399,10 @@ void Decoder::logits(int64_t first, int64_t count, float* out) {
       const int64_t column = block * kColumns;
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const RowRange rows = even_share(count, tile, tiles);
-        head.multiply_block(block, {normed_.row(rows.begin), rows.count(), 0, config_.width},
-                            sums.data());
+        head.multiply_block(
+            block,
+            {normed_.row(rows.begin), rows.count(), 0, config_.width, fetch_half_of(tile, tiles)},
+            sums.data());
         copy_columns(sums.data(), rows.count(), std::min(kColumns, vocabulary - column),
                      out + rows.begin * vocabulary + column, vocabulary);
       }
@@ -418,7 +446,8 @@ void Decoder::log_probabilities(std::span<const Target> targets, double* out) {
   const auto count = static_cast<int64_t>(targets.size());
   const int64_t chunks = (config_.vocabulary_size + kChunk - 1) / kChunk;
   exp_sums_.resize(static_cast<size_t>(count * chunks));
-#pragma omp parallel num_threads(threads_)
+  const int team = team_size(count, head_weights_);
+#pragma omp parallel num_threads(team)
   {
     const Worker worker{omp_get_thread_num(), omp_get_num_threads()};
     norm_targets(worker, targets);

@@ -8,6 +8,7 @@
 #include "lm/decoder_weights.h"
 #include "lm/kv_cache.h"
 #include "lm/language_model.h"
+#include "lm/team_barrier.h"
 #include "lm/vector_math.h"
 
 namespace candor {
@@ -41,6 +42,8 @@ class Decoder {
 
   // Logits [count, V] of the rows first .. first+count-1 of the last forward.
   void logits(int64_t first, int64_t count, float* out);
+  // Of these rows, in this order: [rows, V]. REQUIRES: at least one, at most max_rows.
+  void logits(std::span<const int64_t> rows, float* out);
 
   // Natural-log probability of a token after a row of the last forward: log_probability of the
   // row's logits, bit for bit, without room for them.
@@ -75,6 +78,8 @@ class Decoder {
   };
 
   [[nodiscard]] Activations activations(int64_t max_rows, int64_t width) const;
+  // Threads worth their waiting for each other on products of so many rows and weights.
+  [[nodiscard]] int team_size(int64_t row_count, int64_t weight_count) const;
   void plan(std::span<const Row> rows);
   void plan_tiles();
   void run_layer(const Worker& worker, int64_t layer);
@@ -98,12 +103,16 @@ class Decoder {
   int threads_;
   int64_t max_rows_;
   int64_t max_positions_;
+  int64_t layer_weights_ = 0;  // of all layers together
+  int64_t head_weights_ = 0;
   AttentionKernel attention_;
   KvCache cache_;
   std::vector<float> cosines_;            // [positions, head_width / 2]
   std::vector<float> sines_;              // [positions, head_width / 2]
   std::vector<float> slot_coefficients_;  // [slots, adapters]
   std::vector<uint8_t> slot_adapted_;     // [slots]
+
+  TeamBarrier barrier_;
 
   // Of the forward that runs.
   std::vector<Row> rows_;

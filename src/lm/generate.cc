@@ -1,6 +1,7 @@
 #include "lm/generate.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 #include "base/interrupt.h"
@@ -13,9 +14,10 @@ namespace candor {
 
 namespace {
 
-constexpr int64_t kPrefillRows = 128;  // prompt tokens run through the model together
+constexpr int64_t kSmallDraws = 1 << 15;  // logits below which one thread draws all tokens
+constexpr int64_t kPrefillRows = 256;     // prompt tokens run through the model together
 
-// One run of generate: rows of a batch that are refilled as they finish.
+// One run of generate: slots of a batch that are refilled as they finish.
 class Batch {
  public:
   Batch(const LanguageModel& model, std::span<const GenerateRequest> requests,
@@ -23,23 +25,23 @@ class Batch {
       : model_(model),
         requests_(requests),
         options_(options),
-        row_limit_(std::min<int64_t>(options.batch, static_cast<int64_t>(requests.size()))),
-        // One slot more than rows: it keeps the latest prompt, whose cache its samples copy.
-        decoder_(model, row_limit_ + 1, max_positions, std::max(row_limit_, kPrefillRows)),
+        slot_count_(std::min<int64_t>(options.batch, static_cast<int64_t>(requests.size()))),
+        max_rows_(std::max(slot_count_, kPrefillRows)),
+        decoder_(model, slot_count_, max_positions, max_rows_),
         results_(requests.size()),
-        logits_(static_cast<size_t>(std::max<int64_t>(row_limit_, 1) *
-                                    model.config().vocabulary_size)) {
-    for (int64_t slot = 0; slot < row_limit_; ++slot) free_slots_.push_back(row_limit_ - 1 - slot);
+        prompt_logits_(static_cast<size_t>(model.config().vocabulary_size)) {
+    for (int64_t slot = 0; slot < slot_count_; ++slot) {
+      free_slots_.push_back(slot_count_ - 1 - slot);
+    }
+    logits_.resize(static_cast<size_t>(slot_count_ * model.config().vocabulary_size));
   }
 
   Result<std::vector<Generation>> run(const ProgressSink& progress) {
     while (next_request_ < requests_.size() || !active_.empty()) {
       CANDOR_RETURN_IF_ERROR(check_interrupted());
-      while (!free_slots_.empty() && next_request_ < requests_.size()) admit(next_request_++);
+      while (!free_slots_.empty() && next_request_ < requests_.size()) admit();
       if (!active_.empty()) step();
-      if (progress) {
-        progress(finished_, requests_.size(), str_cat(token_count_, " tokens"));
-      }
+      if (progress) progress(finished_, requests_.size(), str_cat(token_count_, " tokens"));
     }
     return std::move(results_);
   }
@@ -51,48 +53,134 @@ class Batch {
     int64_t position;  // of the next token to feed
     int32_t token;     // to feed
   };
+  // A prompt whose cache lies in `slot`: decoding appends to it, so it stays until the slot is
+  // given to a request of another prompt.
+  struct Prompt {
+    size_t request;
+    int64_t slot;
+  };
+  // Requests of one prompt that begin together.
+  struct Group {
+    size_t first_request;
+    std::vector<int64_t> slots;  // of first_request, first_request + 1, ...; the prompt runs in [0]
+  };
 
-  // Prefills the request's prompt unless it is the latest one, and samples its first token.
-  void admit(size_t request) {
-    const std::vector<int32_t>& prompt = requests_[request].prompt_ids;
-    const int64_t prompt_slot = row_limit_;
-    const std::vector<float>& adapters = requests_[request].adapter_weights;
-    if (prompt_ == nullptr || *prompt_ != prompt || *prompt_adapters_ != adapters) {
-      decoder_.set_slot_adapters(prompt_slot, adapters);
-      std::vector<Decoder::Row> rows;
-      for (size_t begin = 0; begin < prompt.size(); begin += kPrefillRows) {
-        rows.clear();
-        for (size_t t = begin; t < std::min(prompt.size(), begin + kPrefillRows); ++t) {
-          rows.push_back({prompt[t], prompt_slot, static_cast<int64_t>(t)});
-        }
-        decoder_.forward(rows);
-      }
-      prompt_logits_.resize(static_cast<size_t>(model_.config().vocabulary_size));
-      decoder_.logits(static_cast<int64_t>(rows.size()) - 1, 1, prompt_logits_.data());
-      prompt_ = &prompt;
-      prompt_adapters_ = &adapters;
-    }
-    const int64_t slot = free_slots_.back();
-    free_slots_.pop_back();
-    const auto length = static_cast<int64_t>(prompt.size());
-    decoder_.copy_cache(prompt_slot, slot, length);
-    decoder_.set_slot_adapters(slot, adapters);
-    Active row{request, slot, length, 0};
-    if (take_token(row, prompt_logits_)) active_.push_back(row);
+  [[nodiscard]] bool same_prompt(size_t a, size_t b) const {
+    return requests_[a].prompt_ids == requests_[b].prompt_ids &&
+           requests_[a].adapter_weights == requests_[b].adapter_weights;
   }
 
-  // Samples the row's next token; false when the row has finished with it.
-  bool take_token(Active& row, std::span<const float> logits) {
+  int64_t take_slot() {
+    const int64_t slot = free_slots_.back();
+    free_slots_.pop_back();
+    return slot;
+  }
+
+  // Gives free slots to the next requests: first to further samples of the latest prompt, then to
+  // new prompts, which run through the model together.
+  void admit() {
+    std::vector<Active> begun;
+    while (latest_.has_value() && !free_slots_.empty() && next_request_ < requests_.size() &&
+           same_prompt(latest_->request, next_request_)) {
+      begun.push_back(begin(next_request_++, take_slot(), latest_->slot));
+    }
+    draw_all(begun, [this](size_t) { return std::span<const float>(prompt_logits_); });
+    std::vector<Group> groups;
+    while (!free_slots_.empty() && next_request_ < requests_.size()) {
+      if (groups.empty() || !same_prompt(groups.back().first_request, next_request_)) {
+        groups.push_back({next_request_, {}});
+      }
+      groups.back().slots.push_back(take_slot());
+      ++next_request_;
+    }
+    if (!groups.empty()) prefill(groups);
+  }
+
+  // Runs the groups' prompts, as many rows at a time as fit, and begins their requests.
+  void prefill(const std::vector<Group>& groups) {
+    rows_.clear();
+    std::vector<const Group*> ended;  // their prompts' last rows are in rows_
+    std::vector<int64_t> last_rows;
+    const auto flush = [&] {
+      decoder_.forward(rows_);
+      begin_groups(ended, last_rows);
+      rows_.clear();
+      ended.clear();
+      last_rows.clear();
+    };
+    for (const Group& group : groups) {
+      const GenerateRequest& request = requests_[group.first_request];
+      decoder_.set_slot_adapters(group.slots[0], request.adapter_weights);
+      for (size_t t = 0; t < request.prompt_ids.size(); ++t) {
+        if (static_cast<int64_t>(rows_.size()) == max_rows_) flush();
+        rows_.push_back({request.prompt_ids[t], group.slots[0], static_cast<int64_t>(t)});
+      }
+      ended.push_back(&group);
+      last_rows.push_back(static_cast<int64_t>(rows_.size()) - 1);
+    }
+    flush();
+  }
+
+  void begin_groups(const std::vector<const Group*>& groups,
+                    const std::vector<int64_t>& last_rows) {
+    if (groups.empty()) return;
+    decoder_.logits(last_rows, logits_.data());
+    std::vector<Active> begun;
+    std::vector<size_t> rows;  // of logits_, for each that has begun
+    for (size_t g = 0; g < groups.size(); ++g) {
+      for (size_t i = 0; i < groups[g]->slots.size(); ++i) {
+        begun.push_back(
+            begin(groups[g]->first_request + i, groups[g]->slots[i], groups[g]->slots[0]));
+        rows.push_back(g);
+      }
+    }
+    latest_ = Prompt{groups.back()->first_request, groups.back()->slots[0]};
+    const std::span<const float> last = logits_row(groups.size() - 1);
+    prompt_logits_.assign(last.begin(), last.end());
+    draw_all(begun, [&](size_t i) { return logits_row(rows[i]); });
+  }
+
+  // The request in its slot after its prompt, whose cache lies in `prompt_slot`.
+  Active begin(size_t request, int64_t slot, int64_t prompt_slot) {
+    const auto length = static_cast<int64_t>(requests_[request].prompt_ids.size());
+    decoder_.copy_cache(prompt_slot, slot, length);
+    decoder_.set_slot_adapters(slot, requests_[request].adapter_weights);
+    return {request, slot, length, 0};
+  }
+
+  [[nodiscard]] std::span<const float> logits_row(size_t row) const {
+    const auto vocabulary = static_cast<size_t>(model_.config().vocabulary_size);
+    return std::span(logits_).subspan(row * vocabulary, vocabulary);
+  }
+
+  // Draws the next token of all rows; those that go on are active afterwards.
+  template <typename LogitsOf>
+  void draw_all(std::vector<Active>& rows, const LogitsOf& logits_of) {
+    const bool small = static_cast<int64_t>(rows.size() * prompt_logits_.size()) < kSmallDraws;
+#pragma omp parallel for num_threads(small ? 1 : model_.options().threads) schedule(static)
+    for (size_t i = 0; i < rows.size(); ++i) draw(rows[i], logits_of(i));
+    for (const Active& row : rows) {
+      if (keep(row)) active_.push_back(row);
+    }
+  }
+
+  // Draws the row's next token. Threads: rows of different requests at once.
+  void draw(Active& row, std::span<const float> logits) {
     const GenerateRequest& request = requests_[row.request];
     Generation& result = results_[row.request];
     const auto position = static_cast<uint32_t>(result.token_ids.size());
     const RandomKey key{options_.seed, options_.stream, request.prompt_index, request.sample,
                         position};
     row.token = sample_token(logits, sampling_of(options_), key);
-    const double logprob = log_probability(logits, row.token);
+    const auto logprob = static_cast<float>(log_probability(logits, row.token));
     result.token_ids.push_back(row.token);
-    result.token_logprobs.push_back(static_cast<float>(logprob));
-    result.logprob += static_cast<float>(logprob);
+    result.token_logprobs.push_back(logprob);
+    result.logprob += logprob;
+  }
+
+  // False when the row has finished with the token it drew; its slot is free then.
+  bool keep(const Active& row) {
+    Generation& result = results_[row.request];
     ++token_count_;
     const bool stopped = !options_.ignore_stop &&
                          std::ranges::find(model_.stop_ids(), row.token) != model_.stop_ids().end();
@@ -108,30 +196,25 @@ class Batch {
     rows_.clear();
     for (Active& row : active_) rows_.push_back({row.token, row.slot, row.position++});
     decoder_.forward(rows_);
-    decoder_.logits(0, static_cast<int64_t>(rows_.size()), logits_.data());
-    const auto vocabulary = static_cast<size_t>(model_.config().vocabulary_size);
-    std::vector<Active> still;
-    still.reserve(active_.size());
-    for (size_t i = 0; i < active_.size(); ++i) {
-      if (take_token(active_[i], std::span(logits_).subspan(i * vocabulary, vocabulary))) {
-        still.push_back(active_[i]);
-      }
-    }
-    active_ = std::move(still);
+    decoder_.logits(0, static_cast<int64_t>(active_.size()), logits_.data());
+    stepped_.swap(active_);
+    active_.clear();
+    draw_all(stepped_, [this](size_t i) { return logits_row(i); });
   }
 
   const LanguageModel& model_;
   std::span<const GenerateRequest> requests_;
   const GenerateOptions& options_;
-  int64_t row_limit_;
+  int64_t slot_count_;
+  int64_t max_rows_;
   Decoder decoder_;
   std::vector<Generation> results_;
   std::vector<float> logits_;
-  std::vector<float> prompt_logits_;
-  const std::vector<int32_t>* prompt_ = nullptr;
-  const std::vector<float>* prompt_adapters_ = nullptr;
+  std::vector<float> prompt_logits_;  // after the latest prompt
+  std::optional<Prompt> latest_;
   std::vector<int64_t> free_slots_;
   std::vector<Active> active_;
+  std::vector<Active> stepped_;
   std::vector<Decoder::Row> rows_;
   size_t next_request_ = 0;
   size_t finished_ = 0;

@@ -25,18 +25,6 @@ Result<LoraAdapter> read_soup(const std::vector<AdapterChoice>& choices) {
 
 }  // namespace
 
-Result<LanguageModel> LanguageModel::made_of(const ModelFile& file, const LoadOptions& options,
-                                             const WeightReader& read, const LoraAdapter* merged) {
-  LanguageModel model;
-  model.options_ = options;
-  if (model.options_.threads <= 0) model.options_.threads = core_count();
-  model.config_ = file.config();
-  model.tokenizer_ = file.tokenizer();
-  model.chat_template_text_ = file.chat_template_text();
-  model.find_stop_ids();
-  return model.with_weights(read, merged);
-}
-
 Result<LanguageModel> LanguageModel::load(const fs::path& path, const LoadOptions& options) {
   CANDOR_TRY(const ModelFile file, ModelFile::open(path));
   CANDOR_TRY(const LoraAdapter soup, read_soup(options.adapters));
@@ -45,7 +33,7 @@ Result<LanguageModel> LanguageModel::load(const fs::path& path, const LoadOption
     CANDOR_TRY(scratch, file.weight(name, shape));
     return std::span<const float>(scratch);
   };
-  CANDOR_TRY(const LanguageModel model, made_of(file, options, read, &soup));
+  CANDOR_TRY(const LanguageModel model, from_weights(file, options, read, &soup));
   std::vector<LoraAdapter> adapters;
   for (const fs::path& folder : options.row_adapters) {
     CANDOR_TRY(LoraAdapter adapter, load_lora_adapter(folder));
@@ -54,16 +42,23 @@ Result<LanguageModel> LanguageModel::load(const fs::path& path, const LoadOption
   return model.with_row_adapters(adapters);
 }
 
-Result<LanguageModel> LanguageModel::with_weights(const WeightReader& read,
-                                                  const LoraAdapter* merged) const {
-  LanguageModel out = *this;
-  CANDOR_TRY(
-      DecoderWeights weights,
-      pack_decoder(config_, read,
-                   {.dtype = options_.dtype, .threads = options_.threads, .merged = merged}));
-  out.weights_ = std::make_shared<const DecoderWeights>(std::move(weights));
-  out.row_adapters_ = std::make_shared<const RowAdapters>();
-  return out;
+Result<LanguageModel> LanguageModel::from_weights(const ModelFile& file, const LoadOptions& options,
+                                                  const WeightReader& read,
+                                                  const LoraAdapter* merged) {
+  LanguageModel model;
+  model.options_ = options;
+  if (model.options_.threads <= 0) model.options_.threads = core_count();
+  model.config_ = file.config();
+  model.tokenizer_ = file.tokenizer();
+  model.chat_template_text_ = file.chat_template_text();
+  CANDOR_TRY(DecoderWeights weights, pack_decoder(model.config_, read,
+                                                  {.dtype = model.options_.dtype,
+                                                   .threads = model.options_.threads,
+                                                   .merged = merged}));
+  model.weights_ = std::make_shared<const DecoderWeights>(std::move(weights));
+  model.row_adapters_ = std::make_shared<const RowAdapters>();
+  model.find_stop_ids();
+  return model;
 }
 
 Result<LanguageModel> LanguageModel::with_row_adapters(

@@ -45,17 +45,13 @@ class LanguageModel {
   // this model's, a tokenizer whose size does not fit, NaN or infinite weights.
   static Result<LanguageModel> load(const std::filesystem::path& path, const LoadOptions& options);
 
-  // A file's shape, tokenizer and chat template over weights that are somewhere else (a snapshot of
-  // training); options.adapters and row_adapters do not count. Errors: as pack_decoder.
-  static Result<LanguageModel> made_of(const ModelFile& file, const LoadOptions& options,
-                                       const WeightReader& read,
-                                       const LoraAdapter* merged = nullptr);
-
-  // The same model with these weights, for a policy that is being trained: `read` gives every
-  // weight, `merged` may add an adapter to them. Row adapters are dropped. Errors: as pack_decoder.
-  // Cost: one read of the weights; a third of a second for 135M parameters on two cores.
-  [[nodiscard]] Result<LanguageModel> with_weights(const WeightReader& read,
-                                                   const LoraAdapter* merged = nullptr) const;
+  // A model of `file`'s shape, tokenizer and template whose weights `read` gives (a snapshot of
+  // training); `merged` may add an adapter to them. options.adapters and row_adapters are not read.
+  // Errors: as pack_decoder. Cost: one read of the weights; a third of a second for 135M parameters
+  // on two cores.
+  static Result<LanguageModel> from_weights(const ModelFile& file, const LoadOptions& options,
+                                            const WeightReader& read,
+                                            const LoraAdapter* merged = nullptr);
   // The same model, its packed weights shared, with these row adapters in place of its own: what a
   // LoRA policy in training samples from. Errors: as check_adapter.
   [[nodiscard]] Result<LanguageModel> with_row_adapters(

@@ -19,6 +19,8 @@ namespace {
 constexpr int64_t kColumns = PackedMatrix::kColumns;
 constexpr int64_t kTileRows = PackedMatrix::kTileRows;
 
+constexpr int64_t kLine = 64;  // bytes of a cache line; a step of depth is two of weights
+
 using Kernels = std::array<ProductKernel, kTileRows>;
 
 CANDOR_CLONES void tile_f32_plain(const ProductTile& tile) {
@@ -40,10 +42,13 @@ __attribute__((target("avx512f"))) void tile_f32_avx512(const ProductTile& tile)
   const auto* weights = static_cast<const float*>(tile.weights);
   const auto* input = static_cast<const float*>(tile.input);
   const int64_t stride = tile.input_stride;
+  const char* fetch = tile.fetch;
   __m512 sums[kRowCount][2];
 #pragma GCC unroll 14
   for (int row = 0; row < kRowCount; ++row) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
   for (int64_t k = 0; k < tile.depth; ++k) {
+    _mm_prefetch(fetch, _MM_HINT_T1);
+    fetch += tile.fetch_step;
     const __m512 left = _mm512_loadu_ps(weights + k * kColumns);
     const __m512 right = _mm512_loadu_ps(weights + k * kColumns + 16);
 #pragma GCC unroll 14
@@ -86,11 +91,14 @@ __attribute__((target("avx512f,avx512bw,avx512bf16"))) void tile_bf16_avx512(
   const auto* weights = static_cast<const uint16_t*>(tile.weights);
   const auto* input = static_cast<const uint16_t*>(tile.input);
   const int64_t stride = tile.input_stride;
+  const char* fetch = tile.fetch;
   __m512 sums[kRowCount][2];
 #pragma GCC unroll 14
   for (int row = 0; row < kRowCount; ++row) sums[row][0] = sums[row][1] = _mm512_setzero_ps();
   for (int64_t pair = 0; pair < tile.depth; ++pair) {
     const uint16_t* place = weights + pair * 2 * kColumns;
+    _mm_prefetch(fetch, _MM_HINT_T1);
+    fetch += tile.fetch_step;
     const auto left = reinterpret_cast<__m512bh>(_mm512_loadu_si512(place));
     const auto right = reinterpret_cast<__m512bh>(_mm512_loadu_si512(place + kColumns));
 #pragma GCC unroll 14
@@ -235,12 +243,17 @@ void PackedMatrix::copy_row(int64_t output, float* out) const {
 void PackedMatrix::multiply_block(int64_t block, const BlockRows& rows, float* sums) const {
   const int64_t size = element_size(dtype_);
   const int64_t inputs = rows.end - rows.begin;
+  const int64_t depth = dtype_ == Dtype::kF32 ? inputs : (inputs + 1) / 2;
+  const bool fetch = rows.fetch_half >= 0 && block + 1 < block_count();
   const ProductTile tile{.weights = block_bytes(block) + rows.begin * kColumns * size,
                          .input = static_cast<const char*>(rows.input) + rows.begin * size,
                          .input_stride = input_stride(),
-                         .depth = dtype_ == Dtype::kF32 ? inputs : (inputs + 1) / 2,
+                         .depth = depth,
                          .rows = rows.row_count,
-                         .output = sums};
+                         .output = sums,
+                         .fetch = fetch ? block_bytes(block + 1) + rows.fetch_half * depth * kLine
+                                        : block_bytes(block),
+                         .fetch_step = fetch ? kLine : 0};
   kernels_here(dtype_)[static_cast<size_t>(rows.row_count - 1)](tile);
 }
 

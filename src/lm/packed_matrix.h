@@ -42,11 +42,14 @@ class PackedMatrix {
   // sums [rows][32] = input W_block^T over inputs begin <= k < end. `input` holds rows of
   // input_stride() elements of the matrix's dtype, the odd end zero.
   // REQUIRES: 1 <= row_count <= kTileRows; for bf16 an even begin.
+  // fetch_half: 0 or 1 brings the first or second half of the next block towards this core
+  // meanwhile, -1 nothing.
   struct BlockRows {
     const void* input = nullptr;
     int64_t row_count = 0;
     int64_t begin = 0;
     int64_t end = 0;
+    int fetch_half = -1;
   };
   void multiply_block(int64_t block, const BlockRows& rows, float* sums) const;
 
@@ -74,12 +77,20 @@ struct ProductTile {
   int64_t input_stride = 0;
   int64_t depth = 0;  // inputs, or pairs of inputs
   int64_t rows = 0;
-  float* output = nullptr;  // [rows][32]
+  float* output = nullptr;      // [rows][32]
+  const char* fetch = nullptr;  // prefetched, `fetch_step` bytes further at each step of depth
+  int64_t fetch_step = 0;
 };
 using ProductKernel = void (*)(const ProductTile&);
 // By rows - 1. `instruction_set` as in base/cpu.h; REQUIRES: this machine has it.
 [[nodiscard]] std::array<ProductKernel, PackedMatrix::kTileRows> product_kernels(
     Dtype dtype, const std::string& instruction_set);
+
+// The half of the next block that tile `tile` of `tile_count` fetches: the last two tiles share it.
+[[nodiscard]] constexpr int fetch_half_of(int64_t tile, int64_t tile_count) {
+  if (tile_count < 2 || tile + 2 < tile_count) return -1;
+  return tile + 2 == tile_count ? 0 : 1;
+}
 
 // Cuts `row_count` rows into tiles of nearly equal size: the rows of tile `tile` of `tile_count`.
 struct RowRange {

@@ -17,58 +17,84 @@ double sigmoid(double x) {
   return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x));
 }
 
-// One logistic regression: parameters are the weights, then the bias.
+// One logistic regression: parameters are the weights, then the bias. A row that is a difference of
+// two texts' features has no bias: it cancels.
 class Problem {
  public:
-  Problem(std::span<const float> features, std::span<const int> labels, size_t width, double l2)
-      : features_(features), labels_(labels), width_(width), l2_(l2) {}
+  Problem(const HeadRows& rows, size_t width, double l2) : rows_(rows), width_(width), l2_(l2) {}
 
   [[nodiscard]] double score(size_t row, const std::vector<double>& parameters) const {
-    double sum = parameters[width_];
-    for (size_t i = 0; i < width_; ++i) sum += double{features_[row * width_ + i]} * parameters[i];
+    double sum = is_difference(row) ? 0 : parameters[width_];
+    const float* x = rows_.features.data() + row * width_;
+    for (size_t i = 0; i < width_; ++i) sum += double{x[i]} * parameters[i];
     return sum;
   }
 
   [[nodiscard]] double loss(const std::vector<double>& parameters) const {
     double sum = 0;
-    for (size_t row = 0; row < labels_.size(); ++row) {
+    for (size_t row = 0; row < rows_.labels.size(); ++row) {
       const double z = score(row, parameters);
-      sum += softplus(labels_[row] == 1 ? -z : z);
+      sum += softplus(rows_.labels[row] == 1 ? -z : z);
     }
     double penalty = 0;
     for (size_t i = 0; i < width_; ++i) penalty += parameters[i] * parameters[i];
-    return sum / static_cast<double>(labels_.size()) + l2_ / 2 * penalty;
+    return sum / static_cast<double>(rows_.labels.size()) + l2_ / 2 * penalty;
   }
 
-  // Gradient, and the lower triangle of the Hessian row-major.
+  // Gradient, and the lower triangle of the Hessian row-major. Rows go through in blocks that stay
+  // in the cache; every entry is still summed in the order of the rows.
   void derivatives(const std::vector<double>& parameters, std::vector<double>& gradient,
                    std::vector<double>& hessian) const {
     const size_t size = width_ + 1;
     gradient.assign(size, 0.0);
     hessian.assign(size * size, 0.0);
-    std::vector<double> x(size, 1.0);
-    const auto count = static_cast<double>(labels_.size());
-    for (size_t row = 0; row < labels_.size(); ++row) {
-      const double p = sigmoid(score(row, parameters));
-      const double residual = (p - labels_[row]) / count;
-      const double curvature = p * (1 - p) / count;
-      for (size_t i = 0; i < width_; ++i) x[i] = features_[row * width_ + i];
-      for (size_t i = 0; i < size; ++i) {
-        gradient[i] += residual * x[i];
-        const double scaled = curvature * x[i];
-        double* line = hessian.data() + i * size;
-        for (size_t j = 0; j <= i; ++j) line[j] += scaled * x[j];
-      }
+    for (size_t first = 0; first < rows_.labels.size(); first += kBlock) {
+      add_block(first, std::min(kBlock, rows_.labels.size() - first), parameters, gradient,
+                hessian);
     }
     for (size_t i = 0; i < width_; ++i) {
       gradient[i] += l2_ * parameters[i];
       hessian[i * size + i] += l2_;
     }
+    // Differences alone say nothing of the bias: it stays where it is.
+    double& bias_curvature = hessian[size * size - 1];
+    if (bias_curvature == 0) bias_curvature = 1;
   }
 
  private:
-  std::span<const float> features_;
-  std::span<const int> labels_;
+  static constexpr size_t kBlock = 32;
+
+  [[nodiscard]] bool is_difference(size_t row) const {
+    return !rows_.is_difference.empty() && rows_.is_difference[row] != 0;
+  }
+
+  void add_block(size_t first, size_t count, const std::vector<double>& parameters,
+                 std::vector<double>& gradient, std::vector<double>& hessian) const {
+    const size_t size = width_ + 1;
+    const auto total = static_cast<double>(rows_.labels.size());
+    std::vector<double> x(count * size);
+    std::vector<double> curvature(count);
+    for (size_t r = 0; r < count; ++r) {
+      double* row = x.data() + r * size;
+      const float* source = rows_.features.data() + (first + r) * width_;
+      for (size_t i = 0; i < width_; ++i) row[i] = source[i];
+      row[width_] = is_difference(first + r) ? 0 : 1;
+      const double p = sigmoid(score(first + r, parameters));
+      const double residual = (p - rows_.labels[first + r]) / total;
+      curvature[r] = p * (1 - p) / total;
+      for (size_t i = 0; i < size; ++i) gradient[i] += residual * row[i];
+    }
+    for (size_t i = 0; i < size; ++i) {
+      double* line = hessian.data() + i * size;
+      for (size_t r = 0; r < count; ++r) {
+        const double* row = x.data() + r * size;
+        const double scaled = curvature[r] * row[i];
+        for (size_t j = 0; j <= i; ++j) line[j] += scaled * row[j];
+      }
+    }
+  }
+
+  HeadRows rows_;
   size_t width_;
   double l2_;
 };
@@ -112,16 +138,34 @@ double RewardHead::probability(std::span<const float> embedding) const {
   return sigmoid(logit(embedding));
 }
 
-Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::span<const int> labels,
-                                     int64_t width, const RewardHeadOptions& options) {
-  const auto size = static_cast<size_t>(width);
-  CANDOR_CHECK(width > 0 && embeddings.size() == labels.size() * size && options.l2 > 0);
-  const auto positives = static_cast<size_t>(std::ranges::count(labels, 1));
-  if (positives == 0 || positives == labels.size()) {
-    return invalid_argument(str_cat("the training texts hold one class only (", positives, " of ",
-                                    labels.size(), " positive); both are needed"));
+namespace {
+
+// Labelled rows of one class alone leave the bias without a minimum.
+Status check_classes(const HeadRows& rows) {
+  size_t texts = 0;
+  size_t positives = 0;
+  for (size_t row = 0; row < rows.labels.size(); ++row) {
+    if (!rows.is_difference.empty() && rows.is_difference[row] != 0) continue;
+    ++texts;
+    positives += rows.labels[row] == 1 ? 1 : 0;
   }
-  const Problem problem(embeddings, labels, size, options.l2);
+  if (texts == 0 && !rows.labels.empty()) return {};
+  if (positives == 0 || positives == texts) {
+    return invalid_argument(str_cat("the training texts hold one class only (", positives, " of ",
+                                    texts, " positive); both are needed"));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RewardHead> train_reward_head(const HeadRows& rows, int64_t width,
+                                     const RewardHeadOptions& options) {
+  const auto size = static_cast<size_t>(width);
+  CANDOR_CHECK(width > 0 && rows.features.size() == rows.labels.size() * size && options.l2 > 0);
+  CANDOR_CHECK(rows.is_difference.empty() || rows.is_difference.size() == rows.labels.size());
+  CANDOR_RETURN_IF_ERROR(check_classes(rows));
+  const Problem problem(rows, size, options.l2);
   std::vector<double> parameters(size + 1, 0.0);
   std::vector<double> step;
   std::vector<double> hessian;
@@ -151,6 +195,12 @@ Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::spa
   }
   return invalid_argument(str_cat("the reward head did not converge in ", options.max_iterations,
                                   " Newton steps; raise l2 (now ", options.l2, ")"));
+}
+
+Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::span<const int> labels,
+                                     int64_t width, const RewardHeadOptions& options) {
+  return train_reward_head({.features = embeddings, .labels = labels, .is_difference = {}}, width,
+                           options);
 }
 
 std::optional<double> area_under_roc(std::span<const double> scores, std::span<const int> labels) {

@@ -9,10 +9,15 @@
 
 namespace candor {
 
-// A logistic head on a frozen encoder: P(label = 1 | text) = sigmoid(weight . embedding + bias).
+// What a head sees of a reply (reward_features.h).
+enum class RewardLayout { kCompletion, kPromptCompletion };
+
+// A head on a frozen encoder: P(label = 1 | text) = sigmoid(weight . features + bias); for pairs,
+// P(a is preferred to b) = sigmoid(weight . (features of a - features of b)) (Bradley-Terry).
 struct RewardHead {
   std::vector<double> weight;  // [width]
   double bias = 0;
+  RewardLayout layout = RewardLayout::kCompletion;
   [[nodiscard]] double probability(std::span<const float> embedding) const;
   [[nodiscard]] double logit(std::span<const float> embedding) const;
 };
@@ -29,6 +34,18 @@ struct RewardHeadOptions {
 // (said, never returned as a head).
 Result<RewardHead> train_reward_head(std::span<const float> embeddings, std::span<const int> labels,
                                      int64_t width, const RewardHeadOptions& options);
+
+// Texts and pairs in one objective: a row is a text's features with its label, or, where
+// `is_difference` is set, chosen minus rejected with label 1 (Bradley-Terry: the same loss without
+// a bias). Differences alone leave the bias 0. Shapes: features [N, width], labels [N],
+// is_difference [N] or empty.
+struct HeadRows {
+  std::span<const float> features;
+  std::span<const int> labels;
+  std::span<const uint8_t> is_difference;
+};
+Result<RewardHead> train_reward_head(const HeadRows& rows, int64_t width,
+                                     const RewardHeadOptions& options);
 
 // How good a classifier is on held-out texts.
 struct Judgement {

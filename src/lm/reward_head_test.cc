@@ -52,6 +52,46 @@ TEST(RewardHead, AgreesWithGradientDescent) {
   EXPECT_NEAR(head.bias, w[kWidth], 1e-6);
 }
 
+// Pairs and labelled rows in one objective, by plain gradient descent written out again; a pair is
+// the labelled row of its difference, whose bias cancels.
+TEST(RewardHead, PairsAgreeWithGradientDescent) {
+  static constexpr size_t kWidth = 3;
+  static constexpr double kL2 = 0.02;
+  for (const size_t labelled : {size_t{0}, size_t{150}}) {
+    Data data = noisy_data(2, 400, kWidth);
+    std::vector<uint8_t> is_difference(400, 1);
+    for (size_t row = 0; row < 400; ++row) {
+      if (row < labelled) {
+        is_difference[row] = 0;
+      } else if (data.labels[row] == 0) {  // the same comparison with its texts in order
+        for (size_t i = 0; i < kWidth; ++i) data.features[row * kWidth + i] *= -1;
+        data.labels[row] = 1;
+      }
+    }
+    const RewardHead head = *train_reward_head(
+        {.features = data.features, .labels = data.labels, .is_difference = is_difference}, kWidth,
+        {.l2 = kL2});
+    std::vector<double> w(kWidth + 1, 0.0);
+    for (int step = 0; step < 20000; ++step) {
+      std::vector<double> gradient(kWidth + 1, 0.0);
+      for (size_t row = 0; row < 400; ++row) {
+        double z = is_difference[row] != 0 ? 0 : w[kWidth];
+        for (size_t i = 0; i < kWidth; ++i) z += w[i] * data.features[row * kWidth + i];
+        const double r = (1 / (1 + std::exp(-z)) - data.labels[row]) / 400;
+        for (size_t i = 0; i < kWidth; ++i) gradient[i] += r * data.features[row * kWidth + i];
+        if (is_difference[row] == 0) gradient[kWidth] += r;
+      }
+      for (size_t i = 0; i < kWidth; ++i) gradient[i] += kL2 * w[i];
+      for (size_t i = 0; i <= kWidth; ++i) w[i] -= gradient[i];
+    }
+    for (size_t i = 0; i < kWidth; ++i) EXPECT_NEAR(head.weight[i], w[i], 1e-6);
+    EXPECT_NEAR(head.bias, w[kWidth], 1e-6);
+    if (labelled == 0) {
+      EXPECT_EQ(head.bias, 0.0);
+    }
+  }
+}
+
 TEST(RewardHead, SeparableDataAndOneClass) {
   const std::vector<float> x = {-2, -1, 1, 2};
   const RewardHead head = *train_reward_head(x, std::vector<int>{0, 0, 1, 1}, 1, {.l2 = 1e-4});

@@ -361,13 +361,16 @@ Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
                                 std::vector<float>& scratch) -> Result<std::span<const float>> {
     const at::Tensor values = weight(name, false);
     CANDOR_CHECK(values.is_contiguous() && values.sizes().vec() == shape && scratch.empty());
+    if (!std::isfinite(values.sum().item<float>())) {
+      return invalid_argument(str_cat("training: ", quote(name), " is no longer finite"));
+    }
     return std::span<const float>(values.const_data_ptr<float>(),
                                   static_cast<size_t>(values.numel()));
   };
   const LoadOptions options = {.dtype = dtype, .threads = options_.threads};
-  if (rank_ == 0) return LanguageModel::made_of(*file_, options, read);
+  if (rank_ == 0) return LanguageModel::from_weights(*file_, options, read);
   const LoraAdapter factors = adapter();
-  return LanguageModel::made_of(*file_, options, read, &factors);
+  return LanguageModel::from_weights(*file_, options, read, &factors);
 }
 
 LoraAdapter TrainableDecoder::adapter() const {

@@ -127,10 +127,10 @@ std::string render_svg(const LinePlot& plot) {
     out += line(frame.px(*plot.mark_x), kTop, frame.px(*plot.mark_x), frame.height - kBottom,
                 "stroke=\"#888\" stroke-dasharray=\"2 3\"");
     out +=
-        text_at(frame.px(*plot.mark_x) + 4, kTop + 9, "start", plot.mark_label, " fill=\"#666\"");
+        text_at(frame.px(*plot.mark_x) + 4, kTop - 1, "start", plot.mark_label, " fill=\"#666\"");
   }
   for (const PlotSeries& series : plot.series) out += curve(series, frame);
-  return out + legend(plot, frame) + "</svg>";
+  return out + (plot.legend ? legend(plot, frame) : "") + "</svg>";
 }
 
 }  // namespace candor

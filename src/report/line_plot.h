@@ -21,6 +21,7 @@ struct LinePlot {
   std::vector<PlotSeries> series;
   std::optional<double> mark_x;  // a vertical line ...
   std::string mark_label;        // ... and what it says
+  bool legend = true;            // false: the page explains the colours once for many plots
   int width_px = 420;
   int height_px = 280;
 };

@@ -20,58 +20,6 @@ namespace fs = std::filesystem;
 constexpr uint32_t kPricingStream = 0;
 constexpr uint32_t kReferenceStream = 1;  // the reference bank is disjoint from the pricing bank
 
-Status find_source(const std::string& source, const fs::path& folder, fs::path& path,
-                   std::string& digest) {
-  if (source.empty()) return {};
-  CANDOR_TRY(path, resolve_source(source, folder));
-  CANDOR_TRY(digest, digest_of_source(path));
-  return {};
-}
-
-Status check_prompts(const std::vector<Json>& prompts, const fs::path& path) {
-  if (prompts.empty()) return invalid_argument(str_cat(path.string(), ": holds no prompt"));
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const bool prompt = prompts[i].is_object() &&
-                        (prompts[i].contains("prompt") || prompts[i].contains("messages"));
-    if (!prompt) {
-      return invalid_argument(str_cat(path.string(), ":", i + 1,
-                                      ": expected an object with \"prompt\" or \"messages\""));
-    }
-  }
-  return {};
-}
-
-// The identity of one group's reward model; head_folder is where a trained head lies.
-Result<Stage> score_stage(const Pipeline& pipeline, size_t group, const std::string& bank_digest,
-                          const fs::path& bank, const fs::path& head_folder,
-                          const std::string& which) {
-  const RewardSource& reward = pipeline.study.groups[group].reward;
-  const Pipeline::GroupSource& source = pipeline.groups[group];
-  Stage stage{.kind = "score",
-              .label = str_cat("score ", pipeline.study.groups[group].name, which),
-              .spec = {},
-              .paths = {}};
-  Json spec;
-  stage.paths["bank"] = bank;
-  if (reward.kind == RewardSource::Kind::kBrevity) {
-    spec = {{"kind", "brevity"}, {"scale_words", reward.scale_words}};
-  } else if (reward.kind == RewardSource::Kind::kLexicon) {
-    spec = {{"kind", "lexicon"}, {"digest", source.lexicon_digest}};
-    stage.paths["lexicon"] = source.lexicon;
-  } else {
-    stage.paths["encoder"] = source.encoder;
-    stage.paths["head"] = head_folder / "head.safetensors";
-    CANDOR_TRY(const std::string head_digest, digest_of_file(stage.paths["head"].string()));
-    spec = {{"kind", "head"},
-            {"encoder_digest", source.encoder_digest},
-            {"head_digest", head_digest},
-            {"positive_is_good", reward.positive_is_good}};
-  }
-  stage.spec = {
-      {"bank_digest", bank_digest}, {"reward", std::move(spec)}, {"threads", pipeline.threads}};
-  return stage;
-}
-
 class Runner {
  public:
   Runner(const Pipeline& pipeline, const Store& store, const StageSink& sink)
@@ -93,11 +41,13 @@ class Runner {
     }
     std::vector<GroupScores> scores;
     for (size_t group = 0; group < pipeline_.study.groups.size(); ++group) {
-      CANDOR_TRY(const fs::path head, head_of(group));
+      CANDOR_TRY(const fs::path trained, head_of(group));
       GroupScores both;
-      CANDOR_TRY(both.reference,
-                 scores_of(group, reference_digest, reference, head, " on the reference bank"));
-      CANDOR_TRY(both.bank, scores_of(group, bank_digest, bank, head, " on the bank"));
+      CANDOR_TRY(both.reference, scores_of(group, trained,
+                                           pipeline_.scored_bank(reference, reference_digest,
+                                                                 " on the reference bank")));
+      CANDOR_TRY(both.bank, scores_of(group, trained,
+                                      pipeline_.scored_bank(bank, bank_digest, " on the bank")));
       out_.scores.push_back(both.bank);
       scores.push_back(std::move(both));
     }
@@ -111,12 +61,11 @@ class Runner {
     return store_.get(stage, sink_(stage.label, store_.has(stage)));
   }
 
-  // The folder with the group's head; trains it where the study asks for that.
+  // Where the group's reward was trained; empty where it was not.
   Result<fs::path> head_of(size_t group) {
-    const RewardSource::Kind kind = pipeline_.study.groups[group].reward.kind;
-    if (kind != RewardSource::Kind::kLabelled) {
+    if (!pipeline_.study.groups[group].reward.trained()) {
       out_.reward_metrics.emplace_back();
-      return pipeline_.groups[group].head;
+      return fs::path();
     }
     CANDOR_TRY(const fs::path folder, get(pipeline_.reward_stage(group)));
     CANDOR_TRY(Json metrics, read_json_file((folder / "metrics.json").string()));
@@ -124,12 +73,13 @@ class Runner {
     return folder;
   }
 
-  Result<std::vector<double>> scores_of(size_t group, const std::string& bank_digest,
-                                        const fs::path& bank, const fs::path& head,
-                                        const std::string& which) {
-    CANDOR_TRY(const Stage stage,
-               score_stage(pipeline_, group, bank_digest, bank / "bank.jsonl", head, which));
-    CANDOR_TRY(const fs::path folder, get(stage));
+  Result<std::vector<double>> scores_of(size_t group, const fs::path& trained,
+                                        const ScoredBank& bank) {
+    const StudyGroup& entry = pipeline_.study.groups[group];
+    CANDOR_TRY(const RewardSpec reward,
+               reward_spec(entry.reward, pipeline_.groups[group], trained));
+    CANDOR_TRY(const fs::path folder,
+               get(score_stage(reward, entry.name, bank, pipeline_.threads)));
     CANDOR_TRY(const NpyFile npy, NpyFile::open(folder / "scores.npy"));
     return npy.doubles();
   }
@@ -141,6 +91,19 @@ class Runner {
 };
 
 }  // namespace
+
+Status check_prompts(const std::vector<Json>& prompts, const fs::path& path) {
+  if (prompts.empty()) return invalid_argument(str_cat(path.string(), ": holds no prompt"));
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    const bool prompt = prompts[i].is_object() &&
+                        (prompts[i].contains("prompt") || prompts[i].contains("messages"));
+    if (!prompt) {
+      return invalid_argument(str_cat(path.string(), ":", i + 1,
+                                      ": expected an object with \"prompt\" or \"messages\""));
+    }
+  }
+  return {};
+}
 
 Result<Pipeline> Pipeline::plan(const Study& study, int threads) {
   Pipeline out;
@@ -156,23 +119,23 @@ Result<Pipeline> Pipeline::plan(const Study& study, int threads) {
         str_cat(out.prompts_path.string(), ": holds 1 prompt; intervals need at least 2"));
   }
   for (const StudyGroup& group : study.groups) {
-    GroupSource source;
-    const RewardSource& reward = group.reward;
-    Status status =
-        find_source(reward.encoder, study.folder, source.encoder, source.encoder_digest);
-    if (status.ok())
-      status = find_source(reward.data, study.folder, source.data, source.data_digest);
-    if (status.ok())
-      status = find_source(reward.head, study.folder, source.head, source.head_digest);
-    if (status.ok())
-      status = find_source(reward.lexicon, study.folder, source.lexicon, source.lexicon_digest);
-    if (!status.ok()) {
-      return Error{status.error().code,
-                   str_cat("group ", quote(group.name), ": ", status.error().message)};
+    const Result<RewardFiles> files = find_reward_files(group.reward, study.folder);
+    if (!files.ok()) {
+      return Error{files.error().code,
+                   str_cat("group ", quote(group.name), ": ", files.error().message)};
     }
-    out.groups.push_back(std::move(source));
+    out.groups.push_back(*files);
   }
   return out;
+}
+
+ScoredBank Pipeline::scored_bank(const fs::path& folder, const std::string& digest,
+                                 const std::string& label) const {
+  return {.label = label,
+          .file = folder / "bank.jsonl",
+          .digest = digest,
+          .prompts = prompts_path,
+          .prompts_digest = prompts_digest};
 }
 
 Stage Pipeline::bank_stage(bool reference) const {
@@ -196,21 +159,8 @@ Stage Pipeline::bank_stage(bool reference) const {
 }
 
 Stage Pipeline::reward_stage(size_t group) const {
-  const RewardSource& reward = study.groups[group].reward;
-  return {.kind = "reward",
-          .label = "reward " + study.groups[group].name,
-          .spec = {{"encoder_digest", groups[group].encoder_digest},
-                   {"data_digest", groups[group].data_digest},
-                   {"text_field", reward.text_field},
-                   {"label_field", reward.label_field},
-                   {"positive_values", reward.positive_values},
-                   {"max_texts", reward.max_texts},
-                   {"balance", reward.balance},
-                   {"held_out_share", 0.2},
-                   {"seed", study.seed},
-                   {"l2", reward.l2},
-                   {"threads", threads}},
-          .paths = {{"encoder", groups[group].encoder}, {"data", groups[group].data}}};
+  return reward_training_stage(study.groups[group].reward, groups[group], study.groups[group].name,
+                               study.seed, threads);
 }
 
 Result<int64_t> Pipeline::model_parameters() const {

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "study/bank_game.h"
+#include "study/reward_stages.h"
 #include "study/store.h"
 #include "study/study.h"
 
@@ -24,14 +25,13 @@ struct Pipeline {
   std::vector<Json> prompts;
   std::filesystem::path model_path, prompts_path;
   std::string model_digest, prompts_digest;
-  struct GroupSource {
-    std::filesystem::path encoder, data, head, lexicon;
-    std::string encoder_digest, data_digest, head_digest, lexicon_digest;
-  };
-  std::vector<GroupSource> groups;
+  std::vector<RewardFiles> groups;  // [n]
 
   [[nodiscard]] Stage bank_stage(bool reference) const;
-  [[nodiscard]] Stage reward_stage(size_t group) const;  // REQUIRES: its reward is kLabelled
+  [[nodiscard]] Stage reward_stage(size_t group) const;  // REQUIRES: its reward is trained
+  // A bank's artifact folder as a score stage takes it.
+  [[nodiscard]] ScoredBank scored_bank(const std::filesystem::path& folder,
+                                       const std::string& digest, const std::string& label) const;
   // Weights of the language model, from its file's own list of tensors.
   [[nodiscard]] Result<int64_t> model_parameters() const;
   // What is hashed before any report is read (DESIGN 6): seal/1.
@@ -48,6 +48,9 @@ struct PipelineResult {
   Json seal;
   Json stages;  // label -> artifact folder's name
 };
+
+// Errors: no line at all; a line without "prompt" or "messages", with its place.
+Status check_prompts(const std::vector<Json>& prompts, const std::filesystem::path& path);
 
 // Tells which stage runs and how far it is; a stage found in the store reports once.
 using StageSink = std::function<ProgressSink(const std::string& label, bool stored)>;

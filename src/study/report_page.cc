@@ -10,6 +10,7 @@
 #include "formats/records.h"
 #include "report/html_page.h"
 #include "report/line_plot.h"
+#include "study/menu_report.h"
 
 namespace candor {
 
@@ -382,6 +383,10 @@ void add_check(const RunFiles& run, HtmlPage& page) {
 }  // namespace
 
 Status write_report(const fs::path& run_folder) {
+  CANDOR_TRY(const Json record, read_json_file((run_folder / "run.json").string()));
+  if (record.is_object() && record.value("level", "") == "menu") {
+    return write_menu_report(run_folder);
+  }
   CANDOR_TRY(const RunFiles run, read_run(run_folder));
   HtmlPage page("Candor report: " + run.study["name"].get<std::string>());
   try {

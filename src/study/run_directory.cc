@@ -34,10 +34,15 @@ std::string resolved_text(const Study& study) {
 
 void remove_leftovers(const fs::path& folder) {
   std::error_code code;
-  for (const auto& entry : fs::directory_iterator(folder, code)) {
-    if (entry.path().filename().string().find(".tmp-") != std::string::npos)
-      fs::remove_all(entry.path(), code);
+  std::vector<fs::path> leftovers;
+  for (auto entry = fs::recursive_directory_iterator(folder, code);
+       !code && entry != fs::recursive_directory_iterator(); entry.increment(code)) {
+    if (entry->path().filename() == "stages") entry.disable_recursion_pending();  // the store's
+    if (entry->path().filename().string().find(".tmp-") != std::string::npos) {
+      leftovers.push_back(entry->path());
+    }
   }
+  for (const fs::path& path : leftovers) fs::remove_all(path, code);
 }
 
 Json sweep_json(const std::string& group, const std::string& kind,
@@ -106,14 +111,8 @@ Json run_json(const Pipeline& pipeline, const PipelineResult& result) {
   ::uname(&system);
   Json groups = Json::array();
   for (size_t group = 0; group < pipeline.groups.size(); ++group) {
-    const Pipeline::GroupSource& source = pipeline.groups[group];
-    Json entry = {{"name", pipeline.study.groups[group].name}};
-    for (const auto& [key, digest] : {std::pair{"encoder", &source.encoder_digest},
-                                      {"data", &source.data_digest},
-                                      {"head", &source.head_digest},
-                                      {"lexicon", &source.lexicon_digest}}) {
-      if (!digest->empty()) entry[key] = *digest;
-    }
+    Json entry = pipeline.groups[group].digests();
+    entry["name"] = pipeline.study.groups[group].name;
     groups.push_back(std::move(entry));
   }
   return {{"candor", "run/1"},
@@ -170,11 +169,16 @@ RunDirectory::~RunDirectory() {
   if (lock_ >= 0) ::close(lock_);
 }
 
+Status RunDirectory::write(const std::string& name, const std::string& text) const {
+  crash_point("run.before_result");
+  std::error_code code;
+  const fs::path file = folder_ / name;
+  fs::create_directories(file.parent_path(), code);
+  if (code) return resource_error(str_cat(file.parent_path().string(), ": ", code.message()));
+  return write_file_atomically(file, text);
+}
+
 Status RunDirectory::write_results(const Pipeline& pipeline, const PipelineResult& result) const {
-  const auto write = [&](const char* name, const std::string& text) {
-    crash_point("run.before_result");
-    return write_file_atomically(folder_ / name, text);
-  };
   const Study& study = pipeline.study;
   const Game& game = result.bank_game.game;
   CANDOR_RETURN_IF_ERROR(write("seal.json", to_text(result.seal)));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "base/result.h"
 #include "study/pipeline.h"
@@ -25,6 +26,9 @@ class RunDirectory {
   // Writes seal.json, game.json, solution.json, quote.json, audit.json, audit_zero.json,
   // sweeps.json, sweeps.csv, bank.jsonl, prompts.jsonl, metrics.jsonl, run.json.
   Status write_results(const Pipeline& pipeline, const PipelineResult& result) const;
+
+  // One file of the run, by one rename; makes the folders on its way. `name` is relative.
+  Status write(const std::string& name, const std::string& text) const;
 
   [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
 

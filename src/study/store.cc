@@ -19,12 +19,16 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRecord = "stage.json";
 constexpr const char* kTemporary = ".tmp-";
+constexpr const char* kCheckpoints = ".checkpoints-";
+
+// Stages that train: they go on from where a killed run left them.
+bool keeps_checkpoints(const Stage& stage) { return stage.kind == "rlhf" || stage.kind == "sft"; }
 
 Result<Json> digests_of_files(const fs::path& folder) {
   Json files = Json::object();
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name == kRecord) continue;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().lexically_relative(folder).generic_string();
+    if (name == kRecord || entry.is_directory()) continue;
     CANDOR_TRY(files[name], digest_of_file(entry.path().string()));
   }
   return files;
@@ -43,8 +47,11 @@ Result<Store> Store::open(const fs::path& root, const fs::path& worker) {
   fs::create_directories(root, code);
   if (code) return resource_error(str_cat(root.string(), ": ", code.message()));
   for (const auto& entry : fs::directory_iterator(root, code)) {
-    if (entry.path().filename().string().starts_with(kTemporary))
-      fs::remove_all(entry.path(), code);
+    const std::string name = entry.path().filename().string();
+    // Checkpoints outlive a killed run until their artifact is there.
+    const bool done = name.starts_with(kCheckpoints) &&
+                      fs::exists(root / name.substr(std::string_view(kCheckpoints).size()));
+    if (done || name.starts_with(kTemporary)) fs::remove_all(entry.path(), code);
   }
   if (code) return resource_error(str_cat(root.string(), ": ", code.message()));
   return Store(fs::absolute(root), worker);
@@ -77,6 +84,12 @@ Status Store::make(const Stage& stage, const ProgressSink& progress) const {
   if (code) return resource_error(str_cat(temporary.string(), ": ", code.message()));
   Json paths = Json::object();
   for (const auto& [name, path] : stage.paths) paths[name] = path.string();
+  const fs::path checkpoints = root_ / (kCheckpoints + path_of(stage).filename().string());
+  if (keeps_checkpoints(stage)) {
+    fs::create_directories(checkpoints, code);
+    if (code) return resource_error(str_cat(checkpoints.string(), ": ", code.message()));
+    paths[stage.kind == "sft" ? "work" : "checkpoints"] = checkpoints.string();
+  }
   const Json request = {{"candor", "stage/1"},
                         {"kind", stage.kind},
                         {"spec", stage.spec},
@@ -94,6 +107,7 @@ Status Store::make(const Stage& stage, const ProgressSink& progress) const {
   // Another run with the same cache may have been faster: its artifact has the same bytes.
   if (!status.ok() && has(stage)) status = Status();
   fs::remove_all(temporary, code);
+  if (status.ok()) fs::remove_all(checkpoints, code);
   crash_point("store.after_stage");
   return status;
 }

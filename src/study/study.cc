@@ -6,48 +6,19 @@
 
 #include "base/strings.h"
 #include "study/divergence_spec.h"
+#include "study/merge_patch.h"
 #include "study/yaml_file.h"
 
 namespace candor {
 
 namespace {
 
-const std::vector<std::string> kRewardKinds = {"labelled", "head", "brevity", "lexicon"};
-const std::vector<std::string> kUnsupportedRewardKinds = {"checkpoint", "preference", "remote"};
-
-RewardSource read_reward(JsonReader& group) {
-  JsonReader in = group.object("reward");
-  RewardSource out;
-  const std::string kind = in.text("kind");
-  if (std::ranges::find(kUnsupportedRewardKinds, kind) != kUnsupportedRewardKinds.end()) {
-    in.fail("kind", str_cat("found ", quote(kind),
-                            ", which is not supported yet; labelled, head, "
-                            "brevity and lexicon are"));
-    group.adopt(in.status());
-    return out;
-  }
-  const std::string known = in.choice("kind", kRewardKinds);
-  out.kind = static_cast<RewardSource::Kind>(std::ranges::find(kRewardKinds, known) -
-                                             kRewardKinds.begin());
-  if (known == "labelled" || known == "head") {
-    out.encoder = in.text("encoder");
-    out.positive_is_good = in.boolean_or("positive_is_good", true);
-  }
-  if (known == "head") out.head = in.text("head");
-  if (known == "labelled") {
-    out.data = in.text("data");
-    out.text_field = in.text_or("text_field", "text");
-    out.label_field = in.text_or("label_field", "label");
-    out.positive_values =
-        in.has("positive_values") ? in.texts("positive_values") : std::vector<std::string>{"1"};
-    out.max_texts = in.integer_or("max_texts", 0, 0, INT64_MAX);
-    out.balance = in.boolean_or("balance", true);
-    out.l2 = in.number_or("l2", 1e-3, 1e-12, 1e6);
-  }
-  if (known == "brevity") out.scale_words = in.number_or("scale_words", 20, 1e-3, 1e9);
-  if (known == "lexicon") out.lexicon = in.text("lexicon");
-  group.adopt(in.finish());
-  return out;
+void read_menu_group(JsonReader& group, StudyGroup& entry) {
+  if (group.has("judge")) entry.judge = read_reward_source(group, "judge");
+  if (!group.has("expert")) return;
+  JsonReader expert = group.object("expert");
+  entry.adapter = expert.text("adapter");
+  group.adopt(expert.finish());
 }
 
 void read_groups(JsonReader& in, Study& study) {
@@ -55,8 +26,17 @@ void read_groups(JsonReader& in, Study& study) {
   for (JsonReader& group : in.objects("groups")) {
     StudyGroup entry;
     entry.name = group.text("name");
-    entry.size = group.integer("size", 1, study.max_size);
-    entry.reward = read_reward(group);
+    const bool sizes_given = study.menu.has_value() && !study.menu->sizes.empty();
+    const size_t place = study.groups.size();
+    if (sizes_given && !group.has("size")) {
+      // A vector that is too short is reported with `sizes`.
+      const std::vector<int64_t>& first = study.menu->sizes[0];
+      entry.size = place < first.size() ? first[place] : 1;
+    } else {
+      entry.size = group.integer("size", 1, study.max_size);
+    }
+    entry.reward = read_reward_source(group, "reward");
+    if (study.menu.has_value()) read_menu_group(group, entry);
     if (!names.insert(entry.name).second) {
       group.fail("name", str_cat("found ", quote(entry.name), " a second time; names must differ"));
     }
@@ -121,93 +101,110 @@ void read_sweeps(JsonReader& in, Study& study) {
   in.adopt(sweeps.finish());
 }
 
-Json resolve_reward(const RewardSource& reward) {
-  Json out = {{"kind", kRewardKinds[static_cast<size_t>(reward.kind)]}};
-  if (reward.kind == RewardSource::Kind::kLabelled) {
-    out.update({{"data", reward.data},
-                {"text_field", reward.text_field},
-                {"label_field", reward.label_field},
-                {"positive_values", reward.positive_values},
-                {"max_texts", reward.max_texts},
-                {"balance", reward.balance},
-                {"l2", reward.l2}});
-  }
-  if (!reward.encoder.empty()) {
-    out["encoder"] = reward.encoder;
-    out["positive_is_good"] = reward.positive_is_good;
-  }
-  if (!reward.head.empty()) out["head"] = reward.head;
-  if (!reward.lexicon.empty()) out["lexicon"] = reward.lexicon;
-  if (reward.kind == RewardSource::Kind::kBrevity) out["scale_words"] = reward.scale_words;
-  return out;
-}
-
 Json resolve(const Study& study) {
   Json groups = Json::array();
   for (const StudyGroup& group : study.groups) {
-    groups.push_back(
-        {{"name", group.name}, {"size", group.size}, {"reward", resolve_reward(group.reward)}});
+    Json entry = {
+        {"name", group.name}, {"size", group.size}, {"reward", reward_source_json(group.reward)}};
+    if (group.judge.has_value()) entry["judge"] = reward_source_json(*group.judge);
+    if (!group.adapter.empty()) entry["expert"] = {{"adapter", group.adapter}};
+    groups.push_back(std::move(entry));
   }
   const BankSettings& bank = study.bank;
-  return {{"candor", "study/1"},
-          {"name", study.name},
-          {"level", "sampled"},
-          {"model", {{"source", study.model}, {"dtype", study.dtype}}},
-          {"prompts", study.prompts},
-          {"divergence", divergence_json(study.divergence)},
-          {"normalization", study.normalization},
-          {"bank",
-           {{"samples", bank.samples},
-            {"max_new_tokens", bank.max_new_tokens},
-            {"temperature", bank.temperature},
-            {"top_p", bank.top_p},
-            {"top_k", bank.top_k},
-            {"batch", bank.batch}}},
-          {"reference_bank", {{"samples", study.reference_samples}}},
-          {"groups", std::move(groups)},
-          {"sweeps",
-           {{"size_inflation", study.size_inflation}, {"preference_mix", study.preference_mix}}},
-          {"max_size", study.max_size},
-          {"resamples", study.resamples},
-          {"confidence", study.confidence},
-          {"seed", study.seed},
-          {"unit_price", study.unit_price},
-          {"currency", study.currency}};
+  Json out = {
+      {"candor", "study/1"},
+      {"name", study.name},
+      {"level", study.menu.has_value() ? "menu" : "sampled"},
+      {"model", {{"source", study.model}, {"dtype", study.dtype}}},
+      {"prompts", study.prompts},
+      {"divergence", divergence_json(study.divergence)},
+      {"normalization", study.normalization},
+      {"bank",
+       {{"samples", bank.samples},
+        {"max_new_tokens", bank.max_new_tokens},
+        {"temperature", bank.temperature},
+        {"top_p", bank.top_p},
+        {"top_k", bank.top_k},
+        {"batch", bank.batch}}},
+      {"reference_bank", {{"samples", study.reference_samples}}},
+      {"groups", std::move(groups)},
+      {"sweeps",
+       {{"size_inflation", study.size_inflation}, {"preference_mix", study.preference_mix}}},
+      {"max_size", study.max_size},
+      {"resamples", study.resamples},
+      {"confidence", study.confidence},
+      {"seed", study.seed},
+      {"unit_price", study.unit_price},
+      {"currency", study.currency}};
+  if (!study.menu.has_value()) return out;
+  add_menu_settings(*study.menu, out);
+  out["target_epsilon"] = study.target_epsilon;
+  return out;
+}
+
+// The level's own keys that come before groups, and what they ask of the groups.
+void read_level(JsonReader& in, Study& study) {
+  static const std::vector<std::string> kLevels = {"sampled", "menu", "trained"};
+  const std::string level = in.choice("level", kLevels);
+  if (level == "trained") {
+    in.fail("level",
+            "found \"trained\", which is not supported yet; \"sampled\" and \"menu\" are (a menu "
+            "may hold trained models: menu.trained, menu.leave_one_out)");
+  }
+  study.max_size = in.integer_or("max_size", study.max_size, 1, study.max_size);
+  if (level == "menu") study.menu = read_menu_settings(in, study.max_size);
+  read_groups(in, study);
+  if (!study.menu.has_value()) return;
+  std::vector<std::string> names;
+  std::vector<bool> given;
+  for (const StudyGroup& group : study.groups) {
+    names.push_back(group.name);
+    given.push_back(!group.adapter.empty());
+  }
+  check_menu_settings(in, *study.menu, names, given);
 }
 
 }  // namespace
 
-Result<Study> load_study(const std::string& path) {
-  CANDOR_TRY(const YamlDocument document, read_yaml_file(path));
+Result<Study> load_study(const std::string& path, const StudyOptions& options) {
+  CANDOR_TRY(const YamlDocument whole, read_yaml_file(path));
+  CANDOR_TRY(const YamlDocument document, apply_budget(whole, path, options.budget));
   JsonReader in(document.json, path, "$", document.lines);
   static const std::vector<std::string> kFormat = {"study/1"};
-  static const std::vector<std::string> kLevels = {"sampled", "menu", "trained"};
   static const std::vector<std::string> kNormalizations = {"min_max", "max"};
   Study study;
   study.folder = std::filesystem::absolute(path).parent_path();
+  study.budget = options.budget;
   in.choice("candor", kFormat);
   study.name = in.text("name");
-  if (const std::string level = in.choice("level", kLevels); level != "sampled") {
-    in.fail("level",
-            str_cat("found ", quote(level), ", which is not supported yet; \"sampled\" is"));
-  }
   if (study.name.find('/') != std::string::npos) in.fail("name", "must not hold a slash");
   read_model(in, study);
   study.prompts = in.text("prompts");
   study.divergence = read_divergence(in);
   study.normalization = in.choice_or("normalization", study.normalization, kNormalizations);
   read_bank(in, study);
-  study.max_size = in.integer_or("max_size", study.max_size, 1, study.max_size);
-  read_groups(in, study);
+  read_level(in, study);
   read_sweeps(in, study);
   study.resamples = in.integer_or("resamples", study.resamples, 1, 1 << 20);
   study.confidence = in.number_or("confidence", study.confidence, 0.5, 0.9999);
+  if (study.menu.has_value()) {
+    study.target_epsilon = in.number_or("target_epsilon", 0, 0, 1);
+  }
+  if (options.target_epsilon > 0) study.target_epsilon = options.target_epsilon;
   study.seed = static_cast<uint64_t>(in.integer_or("seed", 1, 0, INT64_MAX));
   study.unit_price = in.number("unit_price", 0.0, 1e12);
   study.currency = in.text("currency");
   CANDOR_RETURN_IF_ERROR(in.finish());
   study.resolved = resolve(study);
+  if (!study.budget.empty()) study.resolved["budget"] = study.budget;
   return study;
+}
+
+std::vector<std::vector<int64_t>> size_vectors(const Study& study) {
+  if (study.menu.has_value() && !study.menu->sizes.empty()) return study.menu->sizes;
+  std::vector<int64_t> own;
+  for (const StudyGroup& group : study.groups) own.push_back(group.size);
+  return {own};
 }
 
 }  // namespace candor

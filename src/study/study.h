@@ -2,37 +2,24 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
 #include "core/game.h"
+#include "study/menu_settings.h"
+#include "study/reward_source.h"
 
 namespace candor {
-
-// Where a group's reward comes from.
-struct RewardSource {
-  enum class Kind { kLabelled, kHead, kBrevity, kLexicon };
-  Kind kind = Kind::kBrevity;
-  // kLabelled: a head on a frozen encoder, trained in the study. kHead: one trained before.
-  std::string encoder;
-  std::string head;  // a folder with head.safetensors
-  std::string data;
-  std::string text_field, label_field;
-  std::vector<std::string> positive_values;
-  bool positive_is_good = true;
-  int64_t max_texts = 0;
-  bool balance = true;
-  double l2 = 1e-3;
-  double scale_words = 20;  // kBrevity
-  std::string lexicon;      // kLexicon
-};
 
 struct StudyGroup {
   std::string name;
   int64_t size = 1;
   RewardSource reward;
+  std::optional<RewardSource> judge;  // watched, never priced (menu)
+  std::string adapter;                // menu: the group's expert, where it is given
 };
 
 struct BankSettings {
@@ -44,10 +31,12 @@ struct BankSettings {
   int64_t batch = 32;
 };
 
-// study/1 at the sampled level (docs/formats.md).
+// study/1 at the sampled and the menu level (docs/formats.md).
 struct Study {
   std::string name;
-  std::filesystem::path folder;  // sources are relative to it
+  std::string budget;                // the merge patch that was laid over the document, or empty
+  std::optional<MenuSettings> menu;  // at level: menu
+  std::filesystem::path folder;      // sources are relative to it
   std::string model;
   std::string dtype = "bf16";
   std::string prompts;
@@ -61,13 +50,22 @@ struct Study {
   int64_t max_size = (int64_t{1} << 31) - 1;
   int64_t resamples = 2000;
   double confidence = 0.95;
+  double target_epsilon = 0;  // menu: plan prompts and samples for this error; 0: no target
   uint64_t seed = 1;
   double unit_price = 0;  // money for one unit of reward x agent
   std::string currency;
   Json resolved;  // every setting, defaults included; what run directories keep
 };
 
+struct StudyOptions {
+  std::string budget;
+  double target_epsilon = 0;  // above 0: in place of the study's own
+};
+
 // Reads and checks a study. Errors: kInvalidArgument with file, line and field.
-Result<Study> load_study(const std::string& path);
+Result<Study> load_study(const std::string& path, const StudyOptions& options = {});
+
+// The vectors of sizes that are settled: `sizes`, or the groups' own.
+[[nodiscard]] std::vector<std::vector<int64_t>> size_vectors(const Study& study);
 
 }  // namespace candor

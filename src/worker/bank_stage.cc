@@ -17,17 +17,10 @@ Result<BankSpec> read_spec(const StageRequest& request) {
   static const std::vector<std::string> kDtypes = {"f32", "bf16"};
   JsonReader spec(request.spec, request.source, "$.spec");
   BankSpec out;
-  GenerateOptions& generate = out.sampling.generate;
   (void)spec.text("model_digest");
   (void)spec.text("prompts_digest");
   out.sampling.samples = spec.integer("samples", 1, 1 << 20);
-  generate.max_new_tokens = spec.integer("max_new_tokens", 1, 1 << 20);
-  generate.temperature = spec.number("temperature", 0.0, 100.0);
-  generate.top_p = spec.number("top_p", 1e-6, 1.0);
-  generate.top_k = spec.integer("top_k", 0, 1 << 24);
-  generate.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
-  generate.stream = static_cast<uint32_t>(spec.integer("stream", 0, UINT32_MAX));
-  generate.batch = spec.integer("batch", 1, 4096);
+  out.sampling.generate = read_generate_options(spec);
   out.load.dtype = spec.choice("dtype", kDtypes) == "bf16" ? Dtype::kBf16 : Dtype::kF32;
   out.load.threads = static_cast<int>(spec.integer("threads", 1, 1024));
   // The kernels this program would use must be the ones the identity names.

@@ -22,6 +22,19 @@ Result<std::string> prompt_text(const LanguageModel& model, const Json& record,
 // Errors: not a list of {"role", "content"}, or an empty one.
 Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::string& where);
 
+// max_new_tokens, temperature, top_p, top_k, seed, stream and batch of a stage's spec. Records
+// errors in `spec`.
+[[nodiscard]] GenerateOptions read_generate_options(JsonReader& spec);
+
+// {"text","token_ids","token_logprobs","logprob","finish_reason"}
+Result<Json> generation_line(const LanguageModel& model, const Generation& generation);
+
+// The prompts of records as tokens. Errors, naming `source` and line: as prompt_text; an empty one.
+Result<std::vector<std::vector<int32_t>>> encode_prompts(const LanguageModel& model,
+                                                         const std::vector<Json>& records,
+                                                         const std::string& source,
+                                                         const EncodeOptions& options);
+
 struct SampleOptions {
   GenerateOptions generate;
   int64_t samples = 1;

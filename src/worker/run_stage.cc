@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <map>
 #include <new>
+#include <string>
+#include <vector>
 
 #include "base/crash_point.h"
 #include "base/file.h"
@@ -12,15 +15,28 @@ namespace candor {
 
 namespace {
 
+using StageFunction = Status (*)(const StageRequest&, const ProgressSink&);
+
+// Every kind of stage.
+const std::map<std::string, StageFunction>& stages() {
+  static const std::map<std::string, StageFunction> kStages = {
+      {"reward", run_reward_stage},         {"bank", run_bank_stage},
+      {"menu_bank", run_menu_bank_stage},   {"divergence", run_divergence_stage},
+      {"menu_check", run_menu_check_stage}, {"rlhf", run_rlhf_stage},
+      {"score", run_score_stage},           {"sft", run_sft_stage}};
+  return kStages;
+}
+
 Result<StageRequest> read_request(const std::filesystem::path& file) {
   CANDOR_TRY(const Json json, read_json_file(file.string()));
   JsonReader in(json, file.string());
   static const std::vector<std::string> kFormat = {"stage/1"};
-  static const std::vector<std::string> kKinds = {"reward", "bank", "score", "sft"};
+  std::vector<std::string> kinds;
+  for (const auto& entry : stages()) kinds.push_back(entry.first);
   StageRequest request;
   request.source = file.string();
   in.choice("candor", kFormat);
-  request.kind = in.choice("kind", kKinds);
+  request.kind = in.choice("kind", kinds);
   request.spec = in.any("spec");
   const Json& paths = in.any("paths");
   request.output = in.text("output");
@@ -45,10 +61,7 @@ Status dispatch(const StageRequest& request) {
   const ProgressSink progress = [&](uint64_t done, uint64_t total, std::string_view note) {
     print_line({{"progress", request.kind}, {"done", done}, {"total", total}, {"note", note}});
   };
-  if (request.kind == "reward") return run_reward_stage(request, progress);
-  if (request.kind == "bank") return run_bank_stage(request, progress);
-  if (request.kind == "sft") return run_sft_stage(request, progress);
-  return run_score_stage(request, progress);
+  return stages().at(request.kind)(request, progress);
 }
 
 }  // namespace

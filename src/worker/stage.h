@@ -31,6 +31,10 @@ Status write_artifact(const StageRequest& request, const std::string& name, std:
 // Each stage is a pure function of spec and inputs: the same bytes for the same request.
 Status run_reward_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_bank_stage(const StageRequest& request, const ProgressSink& progress);
+Status run_menu_bank_stage(const StageRequest& request, const ProgressSink& progress);
+Status run_divergence_stage(const StageRequest& request, const ProgressSink& progress);
+Status run_menu_check_stage(const StageRequest& request, const ProgressSink& progress);
+Status run_rlhf_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_score_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_sft_stage(const StageRequest& request, const ProgressSink& progress);
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -8,7 +9,9 @@
 
 #include "base/file.h"
 #include "formats/npy.h"
+#include "formats/records.h"
 #include "worker/generation_records.h"
+#include "worker/reward_function.h"
 #include "worker/reward_training.h"
 #include "worker/stage.h"
 
@@ -58,6 +61,13 @@ class StageTest : public testing::Test {
 
   fs::path folder_;
 };
+
+RewardPaths paths_to(const std::string& name, const fs::path& path) {
+  return [name, path](const std::string& asked) -> Result<fs::path> {
+    if (asked == name) return path;
+    return invalid_argument("no path " + asked);
+  };
+}
 
 void expect_error(const Status& status, ErrorCode code, const std::string& part) {
   ASSERT_FALSE(status.ok()) << "expected: " << part;
@@ -130,6 +140,83 @@ TEST_F(StageTest, HeadsAreChecked) {
       load_reward_head(write("a.safetensors", reward_head_bytes({{0.25, nan}, 0})), 2).ok());
   EXPECT_FALSE(
       load_reward_head(write("b.safetensors", reward_head_bytes({{0.25, 1}, nan})), 2).ok());
+}
+
+// onnxruntime's probabilities of hatesonar's model (tools/make_judge.py) on the goldens.
+TEST_F(StageTest, LinearNgramsAgreeWithOnnxruntime) {
+  const fs::path root(CANDOR_SOURCE_DIR);
+  const std::vector<Json> goldens = *read_jsonl(root / "tests" / "golden" / "hatesonar.jsonl");
+  const std::vector<std::string> classes = {"hate_speech", "offensive_language", "neither"};
+  ASSERT_GE(goldens.size(), 10U);
+  for (size_t k = 0; k < classes.size(); ++k) {
+    const Json spec = {{"kind", "linear_ngrams"}, {"digest", "x"}, {"class", classes[k]}};
+    JsonReader reader(spec, "test");
+    const RewardFunction reward = *RewardFunction::load(
+        reader, paths_to("model", root / "examples/data/hatesonar/model.json.gz"), 1);
+    ASSERT_TRUE(reader.finish().ok());
+    EXPECT_FALSE(reward.needs_prompt());
+    std::vector<RewardRequest> requests;
+    for (const Json& golden : goldens)
+      requests.push_back({.prompt = {}, .completion = golden["text"]});
+    const std::vector<double> scores = *reward.score(requests);
+    for (size_t i = 0; i < goldens.size(); ++i) {
+      EXPECT_NEAR(scores[i], goldens[i]["probabilities"][k].get<double>(), 2e-6)
+          << goldens[i]["text"];
+    }
+  }
+}
+
+// By hand: "good good bad" has x = (2 * 3, 4) / |(6, 4)|.
+TEST_F(StageTest, LinearNgramsByHand) {
+  const fs::path model = write("m.json", R"({"candor":"linear-ngrams/1","classes":["no","yes"],
+    "intercepts":[0.5,-0.25],"terms":{"good":[3,0,2],"bad":[4,1,-1]}})");
+  const Json reward = {{"kind", "linear_ngrams"}, {"digest", "x"}, {"class", "yes"}};
+  ASSERT_TRUE(score(reward, {{"model", model.string()}}).ok());
+  const auto yes = [](double good, double bad) {
+    return 1 / (1 + std::exp(0.5 + bad - (-0.25 + 2 * good - bad)));
+  };
+  const std::vector<double> found = scores();
+  EXPECT_NEAR(found[0], yes(0, 0), 1e-15);
+  EXPECT_NEAR(found[1], yes(1, 0), 1e-15);
+  const double length = std::sqrt(3.0 * 3.0 + 8.0 * 8.0);  // "BAD, bad, good stuff"
+  EXPECT_NEAR(found[2], yes(3 / length, 8 / length), 1e-15);
+}
+
+TEST_F(StageTest, BadLinearNgrams) {
+  const auto expect = [&](const char* text, const char* wanted, const char* part) {
+    fs::remove_all(folder_ / "out");
+    fs::create_directories(folder_ / "out");
+    const Json reward = {{"kind", "linear_ngrams"}, {"digest", "x"}, {"class", wanted}};
+    expect_error(score(reward, {{"model", write("m.json", text).string()}}),
+                 ErrorCode::kInvalidArgument, part);
+  };
+  const char* good = R"({"candor":"linear-ngrams/1","classes":["no","yes"],"intercepts":[0,0],
+    "terms":{"good":[3,0,2]}})";
+  expect(good, "yse", "did you mean \"yes\"");
+  expect(R"({"candor":"linear-ngrams/2","classes":["no","yes"],"intercepts":[0,0],"terms":{}})",
+         "yes", "$.candor");
+  expect(
+      R"({"candor":"linear-ngrams/1","classes":["no","yes"],"intercepts":[0],"terms":{"a":[1,2,3]}})",
+      "yes", "2 classes and 1 intercepts");
+  expect(R"({"candor":"linear-ngrams/1","classes":["no","yes"],"intercepts":[0,0],"terms":{}})",
+         "yes", "$.terms: expected");
+  expect(
+      R"({"candor":"linear-ngrams/1","classes":["no","yes"],"intercepts":[0,0],"terms":{"a":[1,2]}})",
+      "yes", "$.terms.a: found [1,2]");
+}
+
+TEST(RewardPrompts, AsARewardReadsThem) {
+  const auto text = [](const char* json) {
+    return reward_prompt_text(Json::parse(json), "p.jsonl:2");
+  };
+  EXPECT_EQ(*text(R"({"prompt":"a"})"), "a");
+  EXPECT_EQ(*text(R"({"messages":[{"role":"system","content":"s"},{"role":"user","content":"a"},
+                      {"role":"assistant","content":"b"},{"role":"user","content":"c"}]})"),
+            "a\n\nb\n\nc");
+  for (const char* bad : {"[]", "{}", R"({"prompt":1})", R"({"messages":[]})"}) {
+    ASSERT_FALSE(text(bad).ok()) << bad;
+    EXPECT_TRUE(text(bad).error().message.starts_with("p.jsonl:2: ")) << text(bad).error().message;
+  }
 }
 
 TEST(Exceptions, MemoryIsAResource) {

@@ -1,0 +1,102 @@
+#include "apps/plan_command.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "base/strings.h"
+#include "core/sampling_plan.h"
+#include "study/cost_model.h"
+#include "study/menu_pipeline.h"
+
+namespace candor {
+
+namespace {
+
+std::string duration(double seconds) {
+  if (seconds < 120) return format_short(seconds, 2) + " s";
+  if (seconds < 7200) return format_short(seconds / 60, 2) + " min";
+  return format_short(seconds / 3600, 2) + " h";
+}
+
+// Prompts and replies for the target before any reward is known: the bound that holds whatever the
+// variances are. Null where there is no target.
+Result<Json> sampling_json(const MenuPipeline& pipeline) {
+  const Study& study = pipeline.study();
+  if (study.target_epsilon <= 0) return Json();
+  size_t candidates = pipeline.candidates.size();
+  for (const ExpertRun& run : pipeline.runs) {
+    candidates += run.role == ExpertRun::Role::kTrained ? 1 : 0;
+  }
+  CANDOR_TRY(const SamplingPlan plan, plan_sampling({.epsilon = study.target_epsilon,
+                                                     .confidence = study.confidence,
+                                                     .groups = study.groups.size(),
+                                                     .candidates = candidates}));
+  const auto prompts = static_cast<double>(pipeline.base.prompts.size());
+  const double delta =
+      (1 - study.confidence) / static_cast<double>(study.groups.size() * candidates);
+  return Json{{"target_epsilon", study.target_epsilon},
+              {"prompts", plan.prompts_hoeffding},
+              {"prompts_now", pipeline.base.prompts.size()},
+              {"epsilon_now", hoeffding_half_width(prompts, 1, delta)}};
+}
+
+void print_sampling(const Json& sampling) {
+  if (sampling.is_null()) return;
+  std::printf(
+      "\nAn error of at most %s for every valuation takes %s prompts, whatever the rewards are; "
+      "these %s\nbound it by %s. A run measures the variances and plans anew.\n",
+      sampling["target_epsilon"].dump().c_str(), sampling["prompts"].dump().c_str(),
+      sampling["prompts_now"].dump().c_str(),
+      format_short(sampling["epsilon_now"].get<double>(), 3).c_str());
+}
+
+}  // namespace
+
+CommandResult run_plan(const std::string& path, const StudyOptions& choice,
+                       const CommonOptions& options) {
+  CANDOR_TRY(const Study study, load_study(path, choice));
+  std::vector<StageCost> costs;
+  Json sampling;
+  if (study.menu.has_value()) {
+    CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, options.threads));
+    CANDOR_TRY(costs, plan_costs(pipeline));
+    CANDOR_TRY(sampling, sampling_json(pipeline));
+  } else {
+    CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
+    CANDOR_TRY(costs, plan_costs(pipeline));
+  }
+  Json stages = Json::array();
+  double seconds = 0;
+  double memory = 0;
+  double disk = 0;
+  std::vector<std::vector<std::string>> rows = {{"stage", "about", "memory", "disk"}};
+  for (const StageCost& cost : costs) {
+    stages.push_back({{"stage", cost.stage},
+                      {"seconds", cost.seconds},
+                      {"memory_bytes", cost.memory_bytes},
+                      {"disk_bytes", cost.disk_bytes}});
+    rows.push_back({cost.stage, duration(cost.seconds), format_bytes(cost.memory_bytes),
+                    format_bytes(cost.disk_bytes)});
+    seconds += cost.seconds;
+    memory = std::max(memory, cost.memory_bytes);
+    disk += cost.disk_bytes;
+  }
+  if (options.json()) {
+    const Json plan = {{"candor", "plan/1"},     {"study", study.resolved},
+                       {"stages", stages},       {"seconds", seconds},
+                       {"memory_bytes", memory}, {"disk_bytes", disk},
+                       {"sampling", sampling}};
+    std::printf("%s", to_text(plan).c_str());
+    return 0;
+  }
+  print_table(rows);
+  std::printf(
+      "\nat most about %s on two cores, when every reply runs to its limit; %s of memory, %s of "
+      "disk.\nEverything named in %s was found; nothing was trained.\n",
+      duration(seconds).c_str(), format_bytes(memory).c_str(), format_bytes(disk).c_str(),
+      path.c_str());
+  print_sampling(sampling);
+  return 0;
+}
+
+}  // namespace candor

@@ -1,0 +1,191 @@
+#include "lm/rlhf.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/crash_point.h"
+#include "base/interrupt.h"
+#include "base/strings.h"
+#include "lm/learning_rate.h"
+#include "lm/rlhf_checkpoint.h"
+#include "lm/rlhf_metrics.h"
+#include "lm/rlhf_step.h"
+
+namespace candor {
+
+namespace {
+
+class Stopwatch {
+ public:
+  // Seconds since the last lap.
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double> passed = now - last_;
+    last_ = now;
+    return passed.count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+std::vector<RlhfRewardRequest> requests_of(const RlhfJob& job, const Rollout& rollout) {
+  std::vector<RlhfRewardRequest> requests;
+  requests.reserve(rollout.replies.size());
+  for (const RlhfReply& reply : rollout.replies) {
+    requests.push_back({&job.prompts[reply.prompt], &reply});
+  }
+  return requests;
+}
+
+class Run {
+ public:
+  Run(TrainableDecoder& policy, const RlhfJob& job, const StepSink& on_step)
+      : policy_(policy),
+        job_(job),
+        on_step_(on_step),
+        trainer_(policy, job.reference, job.prompts, job.settings) {}
+
+  Result<RlhfResult> run() {
+    state_.kl_coefficient = job_.settings.kl_coefficient;
+    if (!job_.checkpoints.empty()) {
+      CANDOR_TRY(std::optional<RlhfState> state,
+                 load_checkpoint(job_.checkpoints, job_.identity, trainer_));
+      if (state.has_value()) state_ = std::move(*state);
+    }
+    while (state_.step < job_.settings.total_steps) {
+      CANDOR_RETURN_IF_ERROR(check_interrupted());
+      CANDOR_RETURN_IF_ERROR(step());
+      const bool due = state_.step % job_.settings.save_steps == 0 ||
+                       state_.step == job_.settings.total_steps;
+      if (due && !job_.checkpoints.empty()) {
+        CANDOR_RETURN_IF_ERROR(
+            save_checkpoint(job_.checkpoints, job_.identity, state_, trainer_));
+      }
+    }
+    return RlhfResult{std::move(state_.metrics), warnings_of(state_.metrics),
+                      state_.kl_coefficient};
+  }
+
+ private:
+  Status step() {
+    Stopwatch watch;
+    StepTimes times;
+    CANDOR_TRY(Rollout rollout, sample());
+    times.sample_s = watch.lap();
+    Scores judged;
+    CANDOR_TRY(const Scores scores, score(rollout, judged));
+    times.reward_s = watch.lap();
+    crash_point("rlhf.before_update");
+    CANDOR_TRY(const UpdateReport update, trainer_.update(rollout, state_.kl_coefficient,
+                                                          {job_.seed, state_.step}));
+    times.update_s = watch.lap();
+    return finish(rollout, scores, job_.judge.has_value() ? &judged : nullptr, update, times);
+  }
+
+  Result<Rollout> sample() {
+    const Dtype dtype = job_.settings.sampler_bf16 ? Dtype::kBf16 : Dtype::kF32;
+    CANDOR_TRY(const LanguageModel sampler, policy_.sampler_model(dtype));
+    CANDOR_TRY(std::vector<RlhfReply> replies,
+               sample_replies(sampler, job_.prompts, job_.settings, {job_.seed, state_.step}));
+    return make_rollout(std::move(replies));
+  }
+
+  Result<Scores> score(Rollout& rollout, Scores& judged) {
+    const std::vector<RlhfRewardRequest> requests = requests_of(job_, rollout);
+    CANDOR_TRY(Scores scores, score_replies(job_.rewards, requests));
+    rollout.scores = scores.totals;
+    for (size_t i = 0; i < rollout.replies.size(); ++i) {
+      if (!rollout.replies[i].stopped) rollout.scores[i] -= job_.settings.missing_eos_penalty;
+    }
+    if (job_.judge.has_value()) {
+      CANDOR_TRY(judged, score_replies(std::span(&*job_.judge, 1), requests));
+    }
+    return scores;
+  }
+
+  Status finish(const Rollout& rollout, const Scores& scores, const Scores* judged,
+                const UpdateReport& update, const StepTimes& times) {
+    const RlhfSettings& settings = job_.settings;
+    CANDOR_TRY(const Schedule schedule, schedule_of(settings.lr_scheduler_type));
+    const LearningRate rate{.peak = settings.learning_rate,
+                            .schedule = schedule,
+                            .warmup_steps = settings.warmup_steps,
+                            .total_steps = settings.total_steps};
+    StepMetrics metrics = step_metrics({.step = state_.step + 1,
+                                        .learning_rate = rate.at_step(state_.step),
+                                        .kl_coefficient = state_.kl_coefficient,
+                                        .settings = &settings,
+                                        .rollout = &rollout,
+                                        .scores = &scores,
+                                        .judged = judged,
+                                        .update = update});
+    if (metrics.invalid.has_value()) {
+      return invalid_argument(str_cat("step ", state_.step + 1, ": ", *metrics.invalid,
+                                      " is not finite; training stops"));
+    }
+    if (settings.preset == "ziegler2019") {
+      state_.kl_coefficient =
+          adapted_coefficient(state_.kl_coefficient, metrics.line["objective/kl"].get<double>(),
+                              settings.batch_size(), settings.adaptive);
+    }
+    state_.metrics.push_back(std::move(metrics.line));
+    ++state_.step;
+    if (!on_step_) return {};
+    return on_step_({state_.step, &state_.metrics.back(), times});
+  }
+
+  // The first warning of every kind, found by reading the history step by step.
+  static std::vector<HealthWarning> warnings_of(const std::vector<Json>& metrics) {
+    const std::vector<HealthPoint> points = health_points(metrics);
+    std::vector<HealthWarning> first;
+    for (size_t steps = 1; steps <= points.size(); ++steps) {
+      for (HealthWarning& warning : check_health(std::span(points).first(steps))) {
+        const bool known = std::ranges::any_of(
+            first, [&](const HealthWarning& other) { return other.kind == warning.kind; });
+        if (!known) first.push_back(std::move(warning));
+      }
+    }
+    return first;
+  }
+
+  TrainableDecoder& policy_;
+  const RlhfJob& job_;
+  const StepSink& on_step_;
+  PolicyTrainer trainer_;
+  RlhfState state_;
+};
+
+Status check_job(const TrainableDecoder& policy, const RlhfJob& job) {
+  CANDOR_RETURN_IF_ERROR(check_rlhf_settings(job.settings));
+  CANDOR_RETURN_IF_ERROR(check_rewards(job.rewards));
+  if (job.judge.has_value()) {
+    CANDOR_RETURN_IF_ERROR(check_rewards(std::span(&*job.judge, 1)));
+  }
+  if (job.prompts.empty()) return invalid_argument("prompts: there is none; expected one or more");
+  for (size_t i = 0; i < job.prompts.size(); ++i) {
+    const auto length = static_cast<int64_t>(job.prompts[i].token_ids.size());
+    if (length == 0) {
+      return invalid_argument(str_cat("prompt ", i + 1, ": has no token"));
+    }
+    if (length + job.settings.max_new_tokens > policy.config().context_length) {
+      return invalid_argument(str_cat("prompt ", i + 1, ": ", length, " tokens and ",
+                                      job.settings.max_new_tokens,
+                                      " new ones exceed the context of ",
+                                      policy.config().context_length));
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<RlhfResult> train_rlhf(TrainableDecoder& policy, const RlhfJob& job,
+                              const StepSink& on_step) {
+  CANDOR_RETURN_IF_ERROR(check_job(policy, job));
+  Run run(policy, job, on_step);
+  return run.run();
+}
+
+}  // namespace candor

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "lm/rlhf_step.h"
+
+namespace candor {
+
+// Where a run of RLHF stands after some steps, besides what the trainer holds (weights and both
+// optimisers). Random numbers are keyed by the step, so there is no generator to save.
+struct RlhfState {
+  int64_t step = 0;  // steps done
+  double kl_coefficient = 0;
+  std::vector<Json> metrics;   // of every step so far
+};
+
+// Writes FOLDER/step-00000010/ with state.json and tensors.safetensors, by one rename, and then
+// removes older ones: killed at any moment, a whole checkpoint is there or the one before it.
+Status save_checkpoint(const std::filesystem::path& folder, const std::string& identity,
+                       const RlhfState& state, PolicyTrainer& trainer);
+
+// The latest checkpoint in `folder`, put into the trainer; nothing where there is none.
+// Errors: kInvalidArgument: of another identity, or files that do not fit the trainer.
+Result<std::optional<RlhfState>> load_checkpoint(const std::filesystem::path& folder,
+                                                 const std::string& identity,
+                                                 PolicyTrainer& trainer);
+
+}  // namespace candor

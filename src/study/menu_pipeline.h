@@ -1,0 +1,79 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "study/menu_candidates.h"
+#include "study/pipeline.h"
+
+namespace candor {
+
+// A study at the menu level, its sources found and hashed; nothing computed yet (DESIGN 6):
+//
+//   [sft] -> reward models -> reference bank -> normalisers -> one RLHF run per expert
+//   [-> trained and leave-one-out runs] -> menu bank -> scores -> divergences
+//   [-> the same again under each misreport]
+struct MenuPipeline {
+  static Result<MenuPipeline> plan(const Study& study, int threads);
+
+  Pipeline base;
+  std::filesystem::path sft_path, train_prompts_path;
+  std::string sft_digest, train_prompts_digest;
+  std::vector<std::filesystem::path> given_adapters;  // [n], empty where the expert is trained here
+  std::vector<std::string> given_digests;             // [n]
+  std::vector<std::optional<RewardFiles>> judges;     // [n]
+  std::vector<ExpertRun> runs;
+  std::vector<MenuCandidate> candidates;  // without those of the runs that no grid holds
+
+  [[nodiscard]] const Study& study() const { return base.study; }
+  [[nodiscard]] bool depends_on_reports() const { return !runs.empty(); }
+};
+
+// One adapter of the menu's bank.
+struct AdapterArtifact {
+  std::string name;
+  std::filesystem::path path;  // a PEFT folder
+  std::string digest;
+  std::filesystem::path artifact;  // of the run that made it; empty where it was given
+};
+
+// A bank of every candidate's replies to every prompt, scored. Replies are ordered by candidate,
+// prompt, sample.
+struct MenuBank {
+  std::vector<AdapterArtifact> adapters;
+  std::vector<MenuCandidate> candidates;  // K, those off the menu last
+  std::vector<size_t> run_candidates;     // [runs], the candidate that is each run's model
+  std::vector<Json> replies;              // K Q S
+  Json metrics;
+  std::string digest;
+  std::vector<std::vector<double>> scores;        // [n], raw
+  std::vector<std::vector<double>> judge_scores;  // [n], raw; empty where nobody judges
+  std::vector<double> divergences;                // at unit strength
+};
+
+struct MenuRun {
+  MenuBank bank;
+  std::vector<MenuBank> misreports;                   // [study.menu->misreports]
+  std::vector<Normalizer> normalizers;                // [n]
+  std::vector<Json> reward_metrics;                   // [n], null where nothing was trained
+  std::vector<Json> judge_metrics;                    // [n]
+  std::vector<std::vector<double>> reference_scores;  // [n], raw
+  std::vector<Json> run_metrics;  // [runs], {"steps": [...], "summary": .., "warnings": ..}
+  std::vector<Json> self_tests;   // what menu_check stages found
+  Json sft_metrics;               // null where there was none
+  Json reference_metrics;
+  std::string model_digest;  // of the initial model, after sft
+  Json seal;                 // seal/1, before any reward was read
+  Json menu_seal;            // menu-seal/1, before any reply of the menu was scored
+  Json stages;               // label -> artifact folder's name
+};
+
+// Runs what the store does not hold yet. Errors: a stage's; a normaliser's, naming the group; a
+// bank that is not what was asked for.
+Result<MenuRun> run_menu_pipeline(const MenuPipeline& pipeline, const Store& store,
+                                  const StageSink& sink);
+
+}  // namespace candor

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace candor {
+
+// Where a reward comes from: the object "reward" or "judge" of a group in study/1.
+struct RewardSource {
+  enum class Kind { kLabelled, kPreference, kHead, kBrevity, kLexicon, kLinearNgrams };
+  Kind kind = Kind::kBrevity;
+  // kLabelled, kPreference: a head on a frozen encoder, trained in the study on labelled texts or
+  // on pairs. kHead: one trained before.
+  std::string encoder;
+  std::string head;  // a folder with head.safetensors
+  std::string data;
+  std::string text_field = "text", label_field = "label", prompt_field;
+  std::vector<std::string> positive_values = {"1"};
+  bool positive_is_good = true;
+  int64_t max_texts = 0;
+  bool balance = true;
+  double l2 = 1e-3;
+  std::string features = "completion";  // or "prompt_completion": the head reads the prompt too
+  std::string scale = "probability";    // of a head: or "logit"
+  double scale_words = 20;              // kBrevity
+  std::string lexicon;                  // kLexicon
+  std::string model;                    // kLinearNgrams: a linear-ngrams/1 file ...
+  std::string label_class;              // ... and the class whose probability is the reward
+
+  [[nodiscard]] bool trained() const {
+    return kind == Kind::kLabelled || kind == Kind::kPreference;
+  }
+};
+
+// Reads `group`'s object `key`; errors go to `group`.
+RewardSource read_reward_source(JsonReader& group, const std::string& key);
+[[nodiscard]] Json reward_source_json(const RewardSource& reward);
+
+}  // namespace candor

@@ -1,0 +1,110 @@
+#include "study/reward_stages.h"
+
+#include <utility>
+
+#include "base/strings.h"
+#include "receipt/canonical_json.h"
+#include "study/source.h"
+
+namespace candor {
+
+namespace fs = std::filesystem;
+
+Status find_source(const std::string& source, const fs::path& folder, fs::path& path,
+                   std::string& digest) {
+  if (source.empty()) return {};
+  CANDOR_TRY(path, resolve_source(source, folder));
+  CANDOR_TRY(digest, digest_of_source(path));
+  return {};
+}
+
+Json RewardFiles::digests() const {
+  Json out = Json::object();
+  for (const auto& [key, digest] : {std::pair{"encoder", &encoder_digest},
+                                    {"data", &data_digest},
+                                    {"head", &head_digest},
+                                    {"lexicon", &lexicon_digest},
+                                    {"model", &model_digest}}) {
+    if (!digest->empty()) out[key] = *digest;
+  }
+  return out;
+}
+
+Result<RewardFiles> find_reward_files(const RewardSource& reward, const fs::path& folder) {
+  RewardFiles out;
+  CANDOR_RETURN_IF_ERROR(find_source(reward.encoder, folder, out.encoder, out.encoder_digest));
+  CANDOR_RETURN_IF_ERROR(find_source(reward.data, folder, out.data, out.data_digest));
+  CANDOR_RETURN_IF_ERROR(find_source(reward.head, folder, out.head, out.head_digest));
+  CANDOR_RETURN_IF_ERROR(find_source(reward.lexicon, folder, out.lexicon, out.lexicon_digest));
+  CANDOR_RETURN_IF_ERROR(find_source(reward.model, folder, out.model, out.model_digest));
+  return out;
+}
+
+Stage reward_training_stage(const RewardSource& reward, const RewardFiles& files,
+                            const std::string& name, uint64_t seed, int threads) {
+  Stage stage{.kind = "reward",
+              .label = "reward " + name,
+              .spec = {{"encoder_digest", files.encoder_digest},
+                       {"data_digest", files.data_digest},
+                       {"text_field", reward.text_field},
+                       {"label_field", reward.label_field},
+                       {"positive_values", reward.positive_values},
+                       {"max_texts", reward.max_texts},
+                       {"balance", reward.balance},
+                       {"held_out_share", 0.2},
+                       {"seed", seed},
+                       {"l2", reward.l2},
+                       {"threads", threads}},
+              .paths = {{"encoder", files.encoder}, {"data", files.data}}};
+  // Only where they differ from the stage's defaults: a spec is an identity.
+  if (!reward.prompt_field.empty()) stage.spec["prompt_field"] = reward.prompt_field;
+  if (reward.features != "completion") stage.spec["features"] = reward.features;
+  return stage;
+}
+
+Result<RewardSpec> reward_spec(const RewardSource& reward, const RewardFiles& files,
+                               const fs::path& trained) {
+  RewardSpec out;
+  if (reward.kind == RewardSource::Kind::kBrevity) {
+    out.spec = {{"kind", "brevity"}, {"scale_words", reward.scale_words}};
+    return out;
+  }
+  if (reward.kind == RewardSource::Kind::kLexicon) {
+    out.spec = {{"kind", "lexicon"}, {"digest", files.lexicon_digest}};
+    out.paths["lexicon"] = files.lexicon;
+    return out;
+  }
+  if (reward.kind == RewardSource::Kind::kLinearNgrams) {
+    out.spec = {
+        {"kind", "linear_ngrams"}, {"digest", files.model_digest}, {"class", reward.label_class}};
+    out.paths["model"] = files.model;
+    return out;
+  }
+  const fs::path head = (reward.trained() ? trained : files.head) / "head.safetensors";
+  CANDOR_TRY(const std::string head_digest, digest_of_file(head.string()));
+  out.paths = {{"encoder", files.encoder}, {"head", head}};
+  out.spec = {{"kind", "head"},
+              {"encoder_digest", files.encoder_digest},
+              {"head_digest", head_digest},
+              {"positive_is_good", reward.positive_is_good}};
+  if (reward.scale != "probability") out.spec["scale"] = reward.scale;
+  // A head made before says itself what it reads; the prompts are there for it either way.
+  out.needs_prompt = !reward.trained() || reward.features == "prompt_completion";
+  return out;
+}
+
+Stage score_stage(const RewardSpec& reward, const std::string& name, const ScoredBank& bank,
+                  int threads) {
+  Stage stage{.kind = "score",
+              .label = str_cat("score ", name, bank.label),
+              .spec = {{"bank_digest", bank.digest}, {"reward", reward.spec}, {"threads", threads}},
+              .paths = reward.paths};
+  stage.paths["bank"] = bank.file;
+  if (reward.needs_prompt) {
+    stage.spec["prompts_digest"] = bank.prompts_digest;
+    stage.paths["prompts"] = bank.prompts;
+  }
+  return stage;
+}
+
+}  // namespace candor

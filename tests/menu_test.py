@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""A study at the menu level on a tiny model with given adapters, end to end.
+
+menu_test.py kill|outputs CANDOR   kill: every resumed run ends with the same bytes
+                                   outputs: the run's files by another route
+"""
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import sys
+import tempfile
+
+import study_test as base
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STORIES = ROOT / "examples" / "data" / "stories260k"
+GOLDEN = ROOT / "tests" / "golden"
+SEED = base.SEED
+
+STUDY = f"""candor: study/1
+name: tiny
+level: menu
+seed: 3
+model: {{source: "{STORIES}", dtype: f32}}
+prompts: prompts.jsonl
+divergence: {{name: kl, lambda: 0.01}}
+bank: {{samples: 2, max_new_tokens: 8, batch: 16}}
+reference_bank: {{samples: 8}}
+resamples: 50
+unit_price: 10
+currency: EUR
+sizes: [[3, 7], [7, 3]]
+menu: {{soups: 3, mixtures: 3}}
+sweeps: {{size_inflation: [0.5, 2, 4], preference_mix: [0.5, 2, 3]}}
+groups:
+  - name: brief
+    reward: {{kind: brevity, scale_words: 5}}
+    judge: {{kind: lexicon, lexicon: words.json}}
+    expert: {{adapter: "{GOLDEN / 'lora_a'}"}}
+  - name: cheerful
+    reward: {{kind: lexicon, lexicon: words.json}}
+    expert: {{adapter: "{GOLDEN / 'lora_b'}"}}
+"""
+
+
+def run(study, out, *more, env=None):
+    return base.candor("run", study, "--out", out, "--threads", 2, "--quiet", *more, env=env)
+
+
+def kill_everywhere(work):
+    base.write_study(work, STUDY)
+    study, reference, log = work / "study.yaml", work / "reference", work / "points.log"
+    first = run(study, reference, env={"CANDOR_CRASH_LOG": str(log)})
+    base.expect(first.returncode == 0, f"the first run: {first.stderr}")
+    points = sorted(set(log.read_text().split()))
+    base.expect({"stage.menu_bank.begin", "stage.menu_bank.before_write", "stage.divergence.end",
+                 "stage.menu_check.after_write", "store.after_stage", "run.before_result"} <= set(points),
+                f"the points are {points}")
+    kills = 0
+    for point in points:
+        for passage in (1, 9) if point.startswith(("run.", "commit.", "write.")) else (1,):
+            if point.startswith(("stage.bank", "stage.score")):
+                continue  # study_test kills there
+            out = work / "killed"
+            stopped = run(study, out, env={"CANDOR_CRASH_AT": f"{point}:{passage}"})
+            if stopped.returncode == 0:  # never reached so often
+                shutil.rmtree(out)
+                continue
+            base.expect(stopped.returncode in (-signal.SIGKILL, 4), f"{point}: {stopped.returncode} {stopped.stderr}")
+            kills += 1
+            base.resume_equals(reference, study, out, f"killed at {point}:{passage}")
+    base.expect(kills >= 12, f"only {kills} kills")
+    print(f"killed at {kills} places: every resumed run has the same bytes")
+
+
+def settle(valuations, divergences, sizes):
+    """Winner and payments by the definition, in floats."""
+    candidates = range(len(divergences))
+    total = lambda k, out=None: sum(w * v[k] for i, (w, v) in enumerate(zip(sizes, valuations)) if i != out) - divergences[k]
+    winner = max(candidates, key=total)
+    return winner, [max(total(k, i) for k in candidates) - total(winner, i) for i in range(len(sizes))]
+
+
+def check_settlement(folder, sizes, valuations, divergences, names):
+    table = json.loads((folder / "table.json").read_text())
+    settlement = json.loads((folder / "settlement.json").read_text())
+    unit = 2.0 ** -32
+    base.expect([c["name"] for c in table["candidates"]] == names, "candidates of the table")
+    for i, group in enumerate(table["groups"]):
+        for k, text in enumerate(group["valuations"]):
+            base.expect(abs(int(text) * unit - valuations[i][k]) < 1e-9, f"valuation {i} {k}")
+    winner, payments = settle(valuations, divergences, sizes)
+    base.expect(winner == settlement["winner"], f"winner {winner}, settled {settlement['winner']}")
+    for group, payment in zip(settlement["groups"], payments):
+        base.expect(abs(int(group["payment"]) * unit - payment) < 1e-7, f"payment of {group['name']}")
+    again = base.candor("settle", folder / "table.json", "--prices", "--format", "json")
+    base.expect(again.stdout == (folder / "settlement.json").read_text(), "candor settle is not settlement.json")
+    base.expect(base.candor("audit", folder / "table.json", "--quiet").returncode == 0, "affine payments")
+    for i, group in enumerate(settlement["groups"]):
+        receipt = json.loads((folder / "receipts" / f"{i + 1}.json").read_text())
+        base.expect(receipt["payment"] == group["payment"] and receipt["table"] == settlement["table"], "receipt")
+        base.expect([c["price"] for c in receipt["candidates"]] == group["prices"], "prices of the receipt")
+        base.expect(receipt["amount"] == f"{int(int(group['payment']) * unit * 10 * 100) / 100:.2f}", "amount")
+
+
+def check_outputs(work):
+    base.write_study(work, STUDY)
+    study, out = work / "study.yaml", work / "out"
+    done = run(study, out)
+    base.expect(done.returncode == 0, f"run: {done.returncode} {done.stderr}")
+    tests = json.loads((out / "self_tests.json").read_text())
+    base.expect(len(tests) > 8 and all(t["passed"] for t in tests), f"self-tests {tests}")
+    bank = [json.loads(line) for line in (out / "bank.jsonl").read_text().splitlines()]
+    menu = json.loads((out / "menu.json").read_text())
+    names = list(dict.fromkeys(line["candidate"] for line in bank))
+    base.expect(names == ["initial", "expert-brief", "expert-cheerful", "soup-0.5-0.5", "mixture-0.5-0.5"], names)
+    valuations, divergences = [], []
+    for rule in menu["normalization"]:
+        low, high = rule["low"], rule["high"]
+        scale = lambda x: min(1.0, max(0.0, (x - low) / (high - low)))
+        rows = {n: [scale(l["scores"][rule["group"]]) for l in bank if l["candidate"] == n] for n in names}
+        valuations.append([sum(rows[n]) / len(rows[n]) for n in names])
+    for name in names:
+        values = [l["divergence"] for l in bank if l["candidate"] == name]
+        divergences.append(0.01 * sum(values) / len(values))
+    base.expect(divergences[0] == 0 and min(divergences[1:]) > 0, f"divergences {divergences}")
+    check_settlement(out, [3, 7], valuations, divergences, names)
+    check_settlement(out / "sizes-7-3", [7, 3], valuations, divergences, names)
+    before = (out / "report.html").read_bytes()
+    base.expect(base.candor("report", out).returncode == 0 and (out / "report.html").read_bytes() == before, "report")
+    base.expect(b"http" not in before.replace(b"http://www.w3.org/2000/svg", b""), "the report loads something")
+    base.expect(base.candor("plan", study).returncode == 0, "plan")
+    shutil.rmtree(out)
+    # A given adapter that is no expert of this model.
+    base.write_study(work, STUDY.replace(str(GOLDEN / "lora_b"), "/nonexistent/adapter"))
+    missing = run(study, out)
+    base.expect(missing.returncode == 3 and 'group "cheerful"' in missing.stderr, f"missing adapter: {missing.stderr}")
+    print("settlements, receipts, audits and the report agree with the bank by another route")
+
+
+if __name__ == "__main__":
+    mode, base.CANDOR = sys.argv[1], sys.argv[2]
+    with tempfile.TemporaryDirectory(prefix="candor-menu-") as folder:
+        (kill_everywhere if mode == "kill" else check_outputs)(pathlib.Path(folder))
