@@ -10,6 +10,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kCheckpointSteps = 50;
+
 struct SftSpec {
   SftSettings settings;
   TrainableOptions model;
@@ -66,7 +68,9 @@ Status run_sft_stage(const StageRequest& request, const ProgressSink& progress) 
   CANDOR_TRY(const TrainableDecoder model,
              TrainableDecoder::load(model_path, spec.model, optional_path(request, "adapter")));
   SftSettings settings = spec.settings;
-  if (!work.has_value()) settings.save_steps = 0;  // nobody could go on from them
+  // Checkpoints change no byte of the artifact; without "work" nobody could go on from them.
+  if (!work.has_value()) settings.save_steps = 0;
+  if (work.has_value() && settings.save_steps == 0) settings.save_steps = kCheckpointSteps;
   CANDOR_TRY(const Json summary, run_sft(model, settings, run, progress));
   CANDOR_RETURN_IF_ERROR(write_trained(model, spec.model_dtype, request.output));
   if (work.has_value()) {
