@@ -92,7 +92,7 @@ class LinearFunction : public Function<LinearFunction> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& rounded) {
     const at::Tensor input = to_bf16(x);
-    context->save_for_backward({weight.requires_grad() ? input : at::Tensor(), rounded});
+    context->save_for_backward({weight.requires_grad() ? input : rounded, rounded});
     context->saved_data["f32_input"] = x.scalar_type() == at::kFloat;
     return at::linear(input, rounded);
   }
@@ -390,10 +390,9 @@ class HeadFunction : public Function<HeadFunction> {
  public:
   // `uniform`: 0, or the gradient that every log-probability will have.
   static variable_list forward(AutogradContext* context, const at::Tensor& h,
-                               const at::Tensor& head, const std::optional<at::Tensor>& copy,
+                               const at::Tensor& head, const at::Tensor& rounded,
                                const at::Tensor& targets, double temperature, double uniform) {
-    const bool f32 = !copy.has_value();
-    const at::Tensor rounded = copy.value_or(at::Tensor());
+    const bool f32 = rounded.numel() == 0;
     const at::Tensor input = (f32 ? h : h.to(at::kBFloat16)).contiguous();
     const at::Tensor weight = f32 ? head : rounded;
     std::vector<at::Tensor> out;  // log sums, log-probabilities, entropies, correct
@@ -415,7 +414,9 @@ class HeadFunction : public Function<HeadFunction> {
                       tile_gradient(tile, logits, part[0], same.narrow(0, begin, count)));
     }
     if (now) {
-      context->save_for_backward({gradients.dh, gradients.dweight});
+      context->save_for_backward(
+          {gradients.dh, gradients.dweight.defined() ? gradients.dweight : gradients.dh});
+      context->saved_data["of_weight"] = gradients.dweight.defined();
     } else {
       context->save_for_backward({h, head, rounded, targets, out[0]});
     }
@@ -432,7 +433,7 @@ class HeadFunction : public Function<HeadFunction> {
     if (uniform != 0) {
       const double factor = gradients[0][0].item<double>() / uniform;
       result[0] = saved[0];
-      result[1] = saved[1];
+      if (context->saved_data["of_weight"].toBool()) result[1] = saved[1];
       for (int i = 0; i < 2; ++i) {
         at::Tensor& gradient = result[static_cast<size_t>(i)];
         if (gradient.defined() && factor != 1) gradient = gradient * factor;
@@ -441,7 +442,7 @@ class HeadFunction : public Function<HeadFunction> {
     }
     const at::Tensor& h = saved[0];
     const at::Tensor& head = saved[1];
-    const bool f32 = !saved[2].defined();
+    const bool f32 = saved[2].numel() == 0;
     const at::Tensor input = (f32 ? h : h.to(at::kBFloat16)).contiguous();
     const at::Tensor weight = f32 ? head : saved[2];
     const at::Tensor given = gradients[0].contiguous();
