@@ -516,8 +516,11 @@ HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOp
   const at::Tensor targets = at::from_blob(const_cast<int32_t*>(options.targets.data()),
                                            {static_cast<int64_t>(options.targets.size())}, at::kInt)
                                  .to(at::kLong);
+  // Autograd takes no undefined tensors: an empty one stands for none.
+  const at::Tensor rounded =
+      options.rounded.defined() ? options.rounded : at::empty({0}, at::kBFloat16);
   const variable_list out = HeadFunction::apply(
-      h, head, options.rounded, targets, options.temperature, options.uniform_gradient.value_or(0));
+      h, head, rounded, targets, options.temperature, options.uniform_gradient.value_or(0));
   return {out[0], out[1], out[2]};
 }
 
