@@ -1,13 +1,16 @@
 #include "lm/train_ops.h"
 
+#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "lm/train_kernels.h"
 
 namespace candor {
 
@@ -18,25 +21,187 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 constexpr uint32_t kDropoutStream = 0x64726f70;  // "drop"
-constexpr int64_t kTileRows = 128;
+constexpr int64_t kTileRows = 256;
 
-at::Tensor rounded(const at::Tensor& x, Dtype dtype) {
-  return dtype == Dtype::kBf16 ? x.to(at::kBFloat16) : x;
+constexpr int64_t kChunkRows = 32;  // fixed, so that sums do not depend on the threads
+
+const uint16_t* bits(const at::Tensor& x) {
+  return reinterpret_cast<const uint16_t*>(x.const_data_ptr<at::BFloat16>());
+}
+uint16_t* mutable_bits(const at::Tensor& x) {
+  return reinterpret_cast<uint16_t*>(x.mutable_data_ptr<at::BFloat16>());
+}
+at::Tensor to_bf16(const at::Tensor& x) { return x.to(at::kBFloat16).contiguous(); }
+
+template <typename Body>
+void for_chunks(int64_t rows, const Body& body) {
+  const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
+  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t first = chunk * kChunkRows;
+      body(chunk, first, std::min(kChunkRows, rows - first));
+    }
+  });
 }
 
+class RmsFunction : public Function<RmsFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            double epsilon) {
+    const int64_t width = x.size(1);
+    const at::Tensor out = at::empty(x.sizes(), at::kBFloat16);
+    const at::Tensor scales = at::empty({x.size(0)}, at::kFloat);
+    const auto* in = x.const_data_ptr<float>();
+    const auto* w = weight.const_data_ptr<float>();
+    uint16_t* result = mutable_bits(out);
+    auto* s = scales.mutable_data_ptr<float>();
+    for_chunks(x.size(0), [&](int64_t, int64_t first, int64_t rows) {
+      rms_rows(in + first * width, w, {width, epsilon}, rows, result + first * width, s + first);
+    });
+    context->save_for_backward({x, weight, scales});
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const int64_t rows = saved[0].size(0);
+    const int64_t width = saved[0].size(1);
+    const at::Tensor dy = to_bf16(gradients[0]);
+    const at::Tensor dx = at::empty(saved[0].sizes(), at::kFloat);
+    const int64_t chunks = (rows + kChunkRows - 1) / kChunkRows;
+    const bool wanted = context->needs_input_grad(1);
+    at::Tensor partial;
+    if (wanted) partial = at::zeros({chunks, width}, at::kFloat);
+    float* sums = wanted ? partial.mutable_data_ptr<float>() : nullptr;
+    const auto* x = saved[0].const_data_ptr<float>();
+    const auto* weight = saved[1].const_data_ptr<float>();
+    const auto* scales = saved[2].const_data_ptr<float>();
+    const uint16_t* d = bits(dy);
+    auto* out = dx.mutable_data_ptr<float>();
+    for_chunks(rows, [&](int64_t chunk, int64_t first, int64_t count) {
+      rms_rows_backward({x + first * width, weight, scales + first, d + first * width}, width,
+                        count, out + first * width,
+                        sums == nullptr ? nullptr : sums + chunk * width);
+    });
+    return {dx, wanted ? partial.sum(0) : at::Tensor(), at::Tensor()};
+  }
+};
+
+class LinearFunction : public Function<LinearFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
+                            const at::Tensor& rounded) {
+    const at::Tensor input = to_bf16(x);
+    context->save_for_backward({weight.requires_grad() ? input : rounded, rounded});
+    context->saved_data["f32_input"] = x.scalar_type() == at::kFloat;
+    return at::linear(input, rounded);
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor dy = to_bf16(gradients[0]);
+    variable_list out(3);
+    if (context->needs_input_grad(0)) {
+      out[0] = at::mm(dy, saved[1]);
+      if (context->saved_data["f32_input"].toBool()) out[0] = out[0].to(at::kFloat);
+    }
+    if (context->needs_input_grad(1)) out[1] = at::mm(dy.t(), saved[0]).to(at::kFloat);
+    return out;
+  }
+};
+
+class RotateFunction : public Function<RotateFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& cosines, const at::Tensor& sines) {
+    context->save_for_backward({cosines, sines});
+    return rotate_all(x, cosines, sines, 1.0F);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    return {rotate_all(gradients[0], saved[0], saved[1], -1.0F), at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  static at::Tensor rotate_all(const at::Tensor& x, const at::Tensor& cosines,
+                               const at::Tensor& sines, float direction) {
+    const at::Tensor in = to_bf16(x);
+    const at::Tensor out = at::empty(in.sizes(), at::kBFloat16);
+    const int64_t heads = x.size(1);
+    const int64_t width = x.size(2);
+    const auto* c = cosines.const_data_ptr<float>();
+    const auto* s = sines.const_data_ptr<float>();
+    const uint16_t* from = bits(in);
+    uint16_t* to = mutable_bits(out);
+    for_chunks(x.size(0), [&](int64_t, int64_t first, int64_t rows) {
+      for (int64_t t = first; t < first + rows; ++t) {
+        for (int64_t head = t * heads; head < (t + 1) * heads; ++head) {
+          rotate_head(from + head * width, c + t * (width / 2), s + t * (width / 2), width,
+                      direction, to + head * width);
+        }
+      }
+    });
+    return out;
+  }
+};
+
+class SiluFunction : public Function<SiluFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate,
+                            const at::Tensor& up) {
+    const at::Tensor out = at::empty(gate.sizes(), at::kBFloat16);
+    const int64_t width = gate.size(1);
+    const uint16_t* g = bits(gate);
+    const uint16_t* u = bits(up);
+    uint16_t* to = mutable_bits(out);
+    for_chunks(gate.size(0), [&](int64_t, int64_t first, int64_t rows) {
+      silu_values(g + first * width, u + first * width, rows * width, to + first * width);
+    });
+    context->save_for_backward({gate, up});
+    return out;
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor dy = to_bf16(gradients[0]);
+    const at::Tensor dgate = at::empty(dy.sizes(), at::kBFloat16);
+    const at::Tensor dup = at::empty(dy.sizes(), at::kBFloat16);
+    const int64_t width = dy.size(1);
+    const SiluGradient all = {bits(saved[0]), bits(saved[1]), bits(dy)};
+    uint16_t* g = mutable_bits(dgate);
+    uint16_t* u = mutable_bits(dup);
+    for_chunks(dy.size(0), [&](int64_t, int64_t first, int64_t rows) {
+      const int64_t place = first * width;
+      silu_values_backward({all.gate + place, all.up + place, all.dy + place}, rows * width,
+                           g + place, u + place);
+    });
+    return {dgate, dup};
+  }
+};
+
 }  // namespace
+
+const at::Tensor& RoundedCopy::of(const at::Tensor& weight) const {
+  const auto version = static_cast<int64_t>(weight._version());
+  if (!copy_.defined() || version != version_) {
+    copy_ = weight.detach().to(at::kBFloat16);
+    version_ = version;
+  }
+  return copy_;
+}
 
 at::Tensor embedding_rows(const at::Tensor& embedding, const at::Tensor& ids) {
   return embedding.index_select(0, ids);
 }
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon, Dtype dtype) {
+  if (dtype == Dtype::kBf16) return RmsFunction::apply(x.contiguous(), weight, epsilon);
   return x * at::rsqrt(x.square().mean(-1, true) + epsilon) * weight;
 }
 
-at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight, Dtype dtype) {
-  if (dtype == Dtype::kF32) return at::linear(x, weight);
-  return at::linear(x.to(at::kBFloat16), weight.to(at::kBFloat16)).to(at::kFloat);
+at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
+                          const at::Tensor& rounded) {
+  if (!rounded.defined()) return at::linear(x, weight);
+  return LinearFunction::apply(x, weight, rounded);
 }
 
 RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width,
@@ -61,6 +226,9 @@ RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width
 }
 
 at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table) {
+  if (x.scalar_type() == at::kBFloat16) {
+    return RotateFunction::apply(x, table.cosines, table.sines);
+  }
   const int64_t half = x.size(-1) / 2;
   const at::Tensor first = x.narrow(-1, 0, half);
   const at::Tensor second = x.narrow(-1, half, half);
@@ -69,28 +237,63 @@ at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table) {
       -1);
 }
 
+namespace {
+
+// Sequences of one length side by side, by LibTorch's blocked kernel. [S, L, H, W] each.
+at::Tensor equal_attention(const at::Tensor& query, const at::Tensor& key,
+                           const at::Tensor& value) {
+  const int64_t group = query.size(2) / key.size(2);
+  const auto repeated = [&](const at::Tensor& x) {
+    const at::Tensor heads = x.transpose(1, 2);
+    return group == 1 ? heads : heads.repeat_interleave(group, 1);
+  };
+  const at::Tensor mixed = at::scaled_dot_product_attention(query.transpose(1, 2), repeated(key),
+                                                            repeated(value), {}, 0.0, true);
+  return mixed.transpose(1, 2).reshape({query.size(0) * query.size(1), -1});
+}
+
+at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key,
+                           const at::Tensor& value) {
+  const int64_t group = query.size(1) / key.size(1);
+  const int64_t length = query.size(0);
+  const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
+  const at::Tensor keys = key.transpose(0, 1).repeat_interleave(group, 0);
+  const at::Tensor values = value.transpose(0, 1).repeat_interleave(group, 0);
+  const at::Tensor future = at::ones({length, length}, at::kBool).triu(1);
+  const at::Tensor scores = at::matmul(query.transpose(0, 1), keys.transpose(1, 2))
+                                .mul(scale)
+                                .masked_fill(future, -std::numeric_limits<float>::infinity());
+  return at::matmul(at::softmax(scores, -1), values).transpose(0, 1).reshape({length, -1});
+}
+
+}  // namespace
+
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                             const std::vector<int64_t>& offsets) {
   std::vector<at::Tensor> parts;
-  const int64_t group = query.size(1) / key.size(1);
-  const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
-  for (size_t s = 1; s < offsets.size(); ++s) {
+  const bool blocked = query.scalar_type() == at::kBFloat16;
+  for (size_t s = 1; s < offsets.size();) {
     const int64_t length = offsets[s] - offsets[s - 1];
+    size_t end = s + 1;  // sequences s .. end - 1 have one length
+    while (blocked && end < offsets.size() && offsets[end] - offsets[end - 1] == length) ++end;
+    const auto count = static_cast<int64_t>(end - s);
     const auto part = [&](const at::Tensor& x) {
-      return x.narrow(0, offsets[s - 1], length).transpose(0, 1);  // [H, L, W]
+      return x.narrow(0, offsets[s - 1], count * length);
     };
-    const at::Tensor keys = part(key).repeat_interleave(group, 0);
-    const at::Tensor values = part(value).repeat_interleave(group, 0);
-    const at::Tensor future = at::ones({length, length}, at::kBool).triu(1);
-    const at::Tensor scores = at::matmul(part(query), keys.transpose(1, 2))
-                                  .mul(scale)
-                                  .masked_fill(future, -std::numeric_limits<float>::infinity());
-    parts.push_back(at::matmul(at::softmax(scores, -1), values).transpose(0, 1));
+    const auto apart = [&](const at::Tensor& x) {
+      return part(x).view({count, length, x.size(1), x.size(2)});
+    };
+    parts.push_back(blocked ? equal_attention(apart(query), apart(key), apart(value))
+                            : plain_attention(part(query), part(key), part(value)));
+    s = end;
   }
-  return at::cat(parts, 0).reshape({query.size(0), -1});
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
 }
 
 at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up) {
+  if (gate.scalar_type() == at::kBFloat16) {
+    return SiluFunction::apply(gate.contiguous(), up.contiguous());
+  }
   return at::silu(gate) * up;
 }
 
@@ -101,81 +304,176 @@ at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key
   const int64_t count = mask.numel();
   const auto threshold = static_cast<uint32_t>(rate * 0x1.0p32);
   const auto kept = static_cast<float>(1 / (1 - rate));
-  for (int64_t block = 0; block * 4 < count; ++block) {
-    const std::array<uint32_t, 4> bits = philox(
-        {kDropoutStream, static_cast<uint32_t>(key.step), key.place, static_cast<uint32_t>(block)},
-        {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
-    for (int64_t i = 0; i < 4 && block * 4 + i < count; ++i) {
-      values[block * 4 + i] = bits[static_cast<size_t>(i)] < threshold ? 0.0F : kept;
+  at::parallel_for(0, (count + 3) / 4, 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      const std::array<uint32_t, 4> random =
+          philox({kDropoutStream, static_cast<uint32_t>(key.step), key.place,
+                  static_cast<uint32_t>(block)},
+                 {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
+      for (int64_t i = 0; i < 4 && block * 4 + i < count; ++i) {
+        values[block * 4 + i] = random[static_cast<size_t>(i)] < threshold ? 0.0F : kept;
+      }
     }
-  }
+  });
+  if (x.scalar_type() == at::kBFloat16) return x * mask.to(at::kBFloat16);
   return x * mask;
 }
 
 namespace {
 
+// One tile of rows of the head: logits, and what becomes of them.
+struct Tile {
+  at::Tensor rows;     // [m, D], of the products' type
+  at::Tensor targets;  // [m] i64
+  double temperature = 1;
+};
+
+at::Tensor tile_logits(const Tile& tile, const at::Tensor& weight) {
+  return at::linear(tile.rows, weight);
+}
+
+// Fills the tile's part of log sums, log-probabilities, entropies and correct.
+void score_tile(const Tile& tile, const at::Tensor& logits, const std::vector<at::Tensor>& out) {
+  if (logits.scalar_type() == at::kBFloat16) {
+    const int64_t vocabulary = logits.size(1);
+    const uint16_t* values = bits(logits);
+    const auto* targets = tile.targets.const_data_ptr<int64_t>();
+    std::array<float*, 4> to{};
+    for (size_t i = 0; i < to.size(); ++i) to[i] = out[i].mutable_data_ptr<float>();
+    at::parallel_for(0, logits.size(0), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const RowScore score =
+            score_row(values + row * vocabulary, vocabulary, static_cast<int32_t>(targets[row]),
+                      static_cast<float>(1 / tile.temperature));
+        to[0][row] = score.log_sum;
+        to[1][row] = score.logprob;
+        to[2][row] = score.entropy;
+        to[3][row] = score.correct;
+      }
+    });
+    return;
+  }
+  const at::Tensor scaled = logits / tile.temperature;
+  const at::Tensor sum = at::logsumexp(scaled, 1);
+  out[0].copy_(sum);
+  out[1].copy_(scaled.gather(1, tile.targets.unsqueeze(1)).squeeze(1) - sum);
+  out[2].copy_(sum - (at::exp(scaled - sum.unsqueeze(1)) * scaled).sum(1));
+  out[3].copy_(scaled.argmax(1) == tile.targets);
+}
+
+// d log p_y / d logit_v = (1[v = y] - p_v) / temperature, times the row's gradient; the logits are
+// spent.
+at::Tensor tile_gradient(const Tile& tile, const at::Tensor& logits, const at::Tensor& sums,
+                         const at::Tensor& gradient) {
+  if (logits.scalar_type() == at::kBFloat16) {
+    const int64_t vocabulary = logits.size(1);
+    uint16_t* values = mutable_bits(logits);
+    const auto* targets = tile.targets.const_data_ptr<int64_t>();
+    const auto* log_sums = sums.const_data_ptr<float>();
+    const auto* factors = gradient.const_data_ptr<float>();
+    at::parallel_for(0, logits.size(0), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        score_row_backward(values + row * vocabulary, vocabulary,
+                           {static_cast<int32_t>(targets[row]), log_sums[row], factors[row],
+                            static_cast<float>(1 / tile.temperature)});
+      }
+    });
+    return logits;
+  }
+  const at::Tensor factor = gradient.unsqueeze(1);
+  return (at::exp(logits / tile.temperature - sums.unsqueeze(1)) * -factor)
+      .scatter_add_(1, tile.targets.unsqueeze(1), factor)
+      .div_(tile.temperature);
+}
+
 class HeadFunction : public Function<HeadFunction> {
  public:
+  // `uniform`: 0, or the gradient that every log-probability will have.
   static variable_list forward(AutogradContext* context, const at::Tensor& h,
-                               const at::Tensor& head, const at::Tensor& targets,
-                               double temperature, int64_t dtype) {
-    const int64_t rows = h.size(0);
-    const at::Tensor sums = at::empty({rows}, at::kFloat);  // log sum exp
-    const at::Tensor logprobs = at::empty({rows}, at::kFloat);
-    const at::Tensor entropies = at::empty({rows}, at::kFloat);
-    const at::Tensor correct = at::empty({rows}, at::kFloat);
-    const at::Tensor weight = rounded(head, static_cast<Dtype>(dtype));
-    for (int64_t begin = 0; begin < rows; begin += kTileRows) {
-      const int64_t count = std::min(kTileRows, rows - begin);
-      const at::Tensor logits =
-          tile_logits(h.narrow(0, begin, count), weight, temperature, static_cast<Dtype>(dtype));
-      const at::Tensor sum = at::logsumexp(logits, 1);
-      const at::Tensor chosen = logits.gather(1, targets.narrow(0, begin, count).unsqueeze(1));
-      sums.narrow(0, begin, count).copy_(sum);
-      logprobs.narrow(0, begin, count).copy_(chosen.squeeze(1) - sum);
-      const at::Tensor mean = (at::exp(logits - sum.unsqueeze(1)) * logits).sum(1);
-      entropies.narrow(0, begin, count).copy_(sum - mean);
-      correct.narrow(0, begin, count).copy_(logits.argmax(1) == targets.narrow(0, begin, count));
+                               const at::Tensor& head, const at::Tensor& rounded,
+                               const at::Tensor& targets, double temperature, double uniform) {
+    const bool f32 = rounded.numel() == 0;
+    const at::Tensor input = (f32 ? h : h.to(at::kBFloat16)).contiguous();
+    const at::Tensor weight = f32 ? head : rounded;
+    std::vector<at::Tensor> out;  // log sums, log-probabilities, entropies, correct
+    for (int i = 0; i < 4; ++i) out.push_back(at::empty({h.size(0)}, at::kFloat));
+    const bool now = uniform != 0 && (h.requires_grad() || head.requires_grad());
+    Gradients gradients(now, head.requires_grad(), h, head);
+    const at::Tensor same = at::full({h.size(0)}, uniform, at::kFloat);
+    for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
+      const int64_t count = std::min(kTileRows, h.size(0) - begin);
+      const Tile tile = {input.narrow(0, begin, count), targets.narrow(0, begin, count),
+                         temperature};
+      std::vector<at::Tensor> part;
+      part.reserve(out.size());
+      for (const at::Tensor& all : out) part.push_back(all.narrow(0, begin, count));
+      const at::Tensor logits = tile_logits(tile, weight);
+      score_tile(tile, logits, part);
+      if (now)
+        gradients.add(tile, begin, weight,
+                      tile_gradient(tile, logits, part[0], same.narrow(0, begin, count)));
     }
-    context->save_for_backward({h, head, targets, sums});
+    if (now) {
+      context->save_for_backward(
+          {gradients.dh, gradients.dweight.defined() ? gradients.dweight : gradients.dh});
+      context->saved_data["of_weight"] = gradients.dweight.defined();
+    } else {
+      context->save_for_backward({h, head, rounded, targets, out[0]});
+    }
     context->saved_data["temperature"] = temperature;
-    context->saved_data["dtype"] = dtype;
-    context->mark_non_differentiable({entropies, correct});
-    return {logprobs, entropies, correct};
+    context->saved_data["uniform"] = now ? uniform : 0.0;
+    context->mark_non_differentiable({out[2], out[3]});
+    return {out[1], out[2], out[3]};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
+    const double uniform = context->saved_data["uniform"].toDouble();
+    variable_list result(6);
+    if (uniform != 0) {
+      const double factor = gradients[0][0].item<double>() / uniform;
+      result[0] = saved[0];
+      if (context->saved_data["of_weight"].toBool()) result[1] = saved[1];
+      for (int i = 0; i < 2; ++i) {
+        at::Tensor& gradient = result[static_cast<size_t>(i)];
+        if (gradient.defined() && factor != 1) gradient = gradient * factor;
+      }
+      return result;
+    }
     const at::Tensor& h = saved[0];
     const at::Tensor& head = saved[1];
+    const bool f32 = saved[2].numel() == 0;
+    const at::Tensor input = (f32 ? h : h.to(at::kBFloat16)).contiguous();
+    const at::Tensor weight = f32 ? head : saved[2];
+    const at::Tensor given = gradients[0].contiguous();
     const double temperature = context->saved_data["temperature"].toDouble();
-    const auto dtype = static_cast<Dtype>(context->saved_data["dtype"].toInt());
-    const at::Tensor weight = rounded(head, dtype);
-    at::Tensor dh = at::empty_like(h);
-    at::Tensor dweight;
-    if (context->needs_input_grad(1)) dweight = at::zeros_like(head);
+    Gradients sums(true, context->needs_input_grad(1), h, head);
     for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
       const int64_t count = std::min(kTileRows, h.size(0) - begin);
-      const at::Tensor rows = h.narrow(0, begin, count);
-      const at::Tensor gradient = gradients[0].narrow(0, begin, count).unsqueeze(1);
-      const at::Tensor logits = tile_logits(rows, weight, temperature, dtype);
-      // d log p_y / d logit_v = (1[v = y] - p_v) / temperature
-      const at::Tensor dlogits =
-          (at::exp(logits - saved[3].narrow(0, begin, count).unsqueeze(1)) * -gradient)
-              .scatter_add_(1, saved[2].narrow(0, begin, count).unsqueeze(1), gradient)
-              .div_(temperature);
-      const at::Tensor factor = rounded(dlogits, dtype);
-      dh.narrow(0, begin, count).copy_(at::mm(factor, weight));
-      if (dweight.defined()) dweight.add_(at::mm(factor.t(), rounded(rows, dtype)));
+      const Tile tile = {input.narrow(0, begin, count), saved[3].narrow(0, begin, count),
+                         temperature};
+      sums.add(tile, begin, weight,
+               tile_gradient(tile, tile_logits(tile, weight), saved[4].narrow(0, begin, count),
+                             given.narrow(0, begin, count)));
     }
-    return {dh, dweight, at::Tensor(), at::Tensor(), at::Tensor()};
+    result[0] = sums.dh;
+    result[1] = sums.dweight;
+    return result;
   }
 
  private:
-  static at::Tensor tile_logits(const at::Tensor& rows, const at::Tensor& weight,
-                                double temperature, Dtype dtype) {
-    return at::linear(rounded(rows, dtype), weight).to(at::kFloat).div_(temperature);
-  }
+  struct Gradients {
+    Gradients(bool wanted, bool of_weight, const at::Tensor& h, const at::Tensor& head) {
+      if (!wanted) return;
+      dh = at::empty(h.sizes(), at::kFloat);
+      if (of_weight) dweight = at::zeros(head.sizes(), at::kFloat);
+    }
+    void add(const Tile& tile, int64_t begin, const at::Tensor& weight, const at::Tensor& dlogits) {
+      dh.narrow(0, begin, dlogits.size(0)).copy_(at::mm(dlogits, weight));
+      if (dweight.defined()) dweight.add_(at::mm(dlogits.t(), tile.rows));
+    }
+    at::Tensor dh, dweight;
+  };
 };
 
 class CheckpointFunction : public Function<CheckpointFunction> {
@@ -218,8 +516,11 @@ HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOp
   const at::Tensor targets = at::from_blob(const_cast<int32_t*>(options.targets.data()),
                                            {static_cast<int64_t>(options.targets.size())}, at::kInt)
                                  .to(at::kLong);
-  const variable_list out = HeadFunction::apply(h, head, targets, options.temperature,
-                                                static_cast<int64_t>(options.dtype));
+  // Autograd takes no undefined tensors: an empty one stands for none.
+  const at::Tensor rounded =
+      options.rounded.defined() ? options.rounded : at::empty({0}, at::kBFloat16);
+  const variable_list out = HeadFunction::apply(
+      h, head, rounded, targets, options.temperature, options.uniform_gradient.value_or(0));
   return {out[0], out[1], out[2]};
 }
 

@@ -4,23 +4,40 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "lm/language_model.h"
 
 namespace candor {
 
+// A weight rounded to bf16, made again when the weight has changed.
+class RoundedCopy {
+ public:
+  [[nodiscard]] const at::Tensor& of(const at::Tensor& weight) const;
+
+ private:
+  mutable at::Tensor copy_;
+  mutable int64_t version_ = -1;
+};
+
 // The pieces of a decoder's forward with their gradients. [T] tokens, [D] width, [H] heads, [G]
-// key/value heads, [W] head width, [V] vocabulary. Activations are f32 unless said otherwise.
+// key/value heads, [W] head width, [V] vocabulary. With kF32 all is f32, by LibTorch's own
+// operators. With kBf16 the activations between norms and residual stream are bf16, each a product
+// or a function of products summed in f32.
 
 // Rows of the embedding [V, D] -> [T, D]; ids [T] i64.
 [[nodiscard]] at::Tensor embedding_rows(const at::Tensor& embedding, const at::Tensor& ids);
 
-// x / sqrt(mean(x^2) + epsilon) * weight, row by row. x [T, D], weight [D].
-[[nodiscard]] at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon);
+// x / sqrt(mean(x^2) + epsilon) * weight, row by row. x f32 [T, D], weight f32 [D]; the result of
+// `dtype`.
+[[nodiscard]] at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon,
+                                  Dtype dtype);
 
-// x [T, inputs] weight [outputs, inputs]^T -> [T, outputs]; kBf16 rounds both factors, sums in f32.
-[[nodiscard]] at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight, Dtype dtype);
+// x [T, inputs] weight [outputs, inputs]^T -> [T, outputs]. `rounded`: the weight in bf16;
+// undefined for f32. The weight's gradient is f32.
+[[nodiscard]] at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
+                                        const at::Tensor& rounded);
 
 // Cosines and sines of every token's position in its own sequence. [T, 1, W / 2] each.
 struct RotaryTable {
@@ -54,7 +71,10 @@ struct DropoutKey {
 struct HeadOptions {
   std::vector<int32_t> targets;  // [M]
   double temperature = 1;
-  Dtype dtype = Dtype::kF32;
+  at::Tensor rounded;  // the head in bf16; undefined for f32
+  // Where all log-probabilities will have this one gradient, it is made in the forward's tiles, and
+  // backward only scales it: the caller's backward must hand a constant vector.
+  std::optional<double> uniform_gradient = {};
 };
 struct HeadScores {
   at::Tensor logprobs;   // [M], with gradient

@@ -239,8 +239,7 @@ std::vector<NamedTensor> TrainableDecoder::parameters() const {
 
 at::Tensor TrainableDecoder::linear(const Linear& linear, const at::Tensor& x,
                                     const Pass& pass) const {
-  const Dtype dtype = options_.arithmetic;
-  at::Tensor y = linear_product(x, linear.weight, dtype);
+  at::Tensor y = linear_product(x, linear.weight, rounded(linear.rounded, linear.weight));
   if (!linear.factors.has_value() || !pass.options.use_adapter) return y;
   at::Tensor input = x;
   const double rate = options_.lora.has_value() ? options_.lora->dropout : 0;
@@ -248,8 +247,13 @@ at::Tensor TrainableDecoder::linear(const Linear& linear, const at::Tensor& x,
     input = keyed_dropout(
         x, rate, {.seed = options_.seed, .step = pass.options.step, .place = linear.index});
   }
-  const at::Tensor low = linear_product(input, linear.factors->a, dtype);
-  return y + linear_product(low, linear.factors->b, dtype) * scale_;
+  const Factors& factors = *linear.factors;
+  const at::Tensor low = linear_product(input, factors.a, rounded(factors.rounded_a, factors.a));
+  return at::add(y, linear_product(low, factors.b, rounded(factors.rounded_b, factors.b)), scale_);
+}
+
+at::Tensor TrainableDecoder::rounded(const RoundedCopy& copy, const at::Tensor& weight) const {
+  return options_.arithmetic == Dtype::kBf16 ? copy.of(weight) : at::Tensor();
 }
 
 at::Tensor TrainableDecoder::attention(const Layer& layer, const at::Tensor& x,
@@ -271,8 +275,9 @@ at::Tensor TrainableDecoder::attention(const Layer& layer, const at::Tensor& x,
 at::Tensor TrainableDecoder::layer_forward(const Layer& layer, const at::Tensor& x,
                                            const Pass& pass) const {
   const double epsilon = config().norm_epsilon;
-  const at::Tensor middle = x + attention(layer, rms_norm(x, layer.attention_norm, epsilon), pass);
-  const at::Tensor normed = rms_norm(middle, layer.ffn_norm, epsilon);
+  const at::Tensor middle =
+      x + attention(layer, rms_norm(x, layer.attention_norm, epsilon, options_.arithmetic), pass);
+  const at::Tensor normed = rms_norm(middle, layer.ffn_norm, epsilon, options_.arithmetic);
   const at::Tensor gate = linear(layer.linears[4], normed, pass);
   const at::Tensor up = linear(layer.linears[5], normed, pass);
   return middle + linear(layer.linears[6], silu_product(gate, up), pass);
@@ -316,31 +321,39 @@ at::Tensor TrainableDecoder::hidden(const PackedSequences& sequences,
   for (const Layer& layer : layers_) {
     x = again ? checkpointed(layer, x, pass) : layer_forward(layer, x, pass);
   }
-  return rms_norm(x, final_norm_, config().norm_epsilon);
+  return rms_norm(x, final_norm_, config().norm_epsilon, Dtype::kF32);
+}
+
+HeadScores TrainableDecoder::scores(const at::Tensor& hidden_rows, std::span<const int32_t> targets,
+                                    HeadOptions options) const {
+  CANDOR_CHECK(hidden_rows.dim() == 2 &&
+               hidden_rows.size(0) == static_cast<int64_t>(targets.size()));
+  CANDOR_CHECK(options.temperature > 0);
+  for (const int32_t id : targets) {
+    CANDOR_CHECK(id >= 0 && id < config().vocabulary_size, "target outside the vocabulary");
+  }
+  options.targets.assign(targets.begin(), targets.end());
+  options.rounded = rounded(rounded_head_, head());
+  return head_scores(hidden_rows, head(), options);
 }
 
 TokenScores TrainableDecoder::token_scores(const at::Tensor& hidden_rows,
                                            std::span<const int32_t> targets,
                                            double temperature) const {
-  CANDOR_CHECK(hidden_rows.dim() == 2 &&
-               hidden_rows.size(0) == static_cast<int64_t>(targets.size()));
-  CANDOR_CHECK(temperature > 0);
-  for (const int32_t id : targets) {
-    CANDOR_CHECK(id >= 0 && id < config().vocabulary_size, "target outside the vocabulary");
-  }
-  const HeadScores scores = head_scores(hidden_rows, head(),
-                                        {.targets = {targets.begin(), targets.end()},
-                                         .temperature = temperature,
-                                         .dtype = options_.arithmetic});
-  return {scores.logprobs, scores.entropies, scores.correct};
+  HeadOptions options;
+  options.temperature = temperature;
+  const HeadScores found = scores(hidden_rows, targets, std::move(options));
+  return {found.logprobs, found.entropies, found.correct};
 }
 
 MeanLoss TrainableDecoder::mean_loss(const at::Tensor& hidden_rows,
                                      std::span<const int32_t> targets, double divisor) const {
   CANDOR_CHECK(divisor > 0);
-  const TokenScores scores = token_scores(hidden_rows, targets);
-  return {-scores.logprobs.sum() / divisor,
-          {scores.logprobs.detach(), scores.entropies, scores.correct}};
+  HeadOptions options;
+  options.uniform_gradient = -1 / divisor;
+  const HeadScores found = scores(hidden_rows, targets, std::move(options));
+  return {-found.logprobs.sum() / divisor,
+          {found.logprobs.detach(), found.entropies, found.correct}};
 }
 
 Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {

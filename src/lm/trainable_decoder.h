@@ -14,6 +14,7 @@
 #include "formats/lora_adapter.h"
 #include "lm/language_model.h"
 #include "lm/model_file.h"
+#include "lm/train_ops.h"
 
 namespace candor {
 
@@ -123,11 +124,14 @@ class TrainableDecoder {
   struct Factors {
     at::Tensor a;  // [rank, inputs]
     at::Tensor b;  // [outputs, rank]
+    RoundedCopy rounded_a = {};
+    RoundedCopy rounded_b = {};
   };
   struct Linear {
     std::string name;  // "model.layers.0.self_attn.q_proj"
     uint32_t index = 0;
     at::Tensor weight;  // [outputs, inputs]
+    RoundedCopy rounded;
     std::optional<Factors> factors;
   };
   struct Layer {
@@ -151,6 +155,10 @@ class TrainableDecoder {
                                      const Pass& pass) const;
   [[nodiscard]] at::Tensor linear(const Linear& linear, const at::Tensor& x,
                                   const Pass& pass) const;
+  // The copy to multiply by: undefined in f32.
+  [[nodiscard]] at::Tensor rounded(const RoundedCopy& copy, const at::Tensor& weight) const;
+  [[nodiscard]] HeadScores scores(const at::Tensor& hidden_rows, std::span<const int32_t> targets,
+                                  HeadOptions options) const;
   [[nodiscard]] const at::Tensor& head() const { return head_.defined() ? head_ : embedding_; }
 
   TrainableOptions options_;
@@ -161,6 +169,7 @@ class TrainableDecoder {
   std::vector<Layer> layers_;
   at::Tensor final_norm_;  // [D]
   at::Tensor head_;        // [V, D]; undefined where tied
+  RoundedCopy rounded_head_;
 };
 
 }  // namespace candor

@@ -172,6 +172,30 @@ TEST(TrainableDecoder, CheckpointingChangesNothing) {
   }
 }
 
+// bf16 products: the same model but for rounding, forwards and backwards.
+TEST(TrainableDecoder, Bf16IsNearF32) {
+  for (TrainableOptions options : {lora_options(), TrainableOptions{.threads = 2}}) {
+    std::vector<at::Tensor> logprobs;
+    std::vector<std::vector<at::Tensor>> gradients;
+    for (const Dtype dtype : {Dtype::kF32, Dtype::kBf16}) {
+      options.arithmetic = dtype;
+      const TrainableDecoder model = load(options);
+      if (options.lora.has_value()) perturb(model);
+      const at::Tensor found = all_logprobs(model, kTexts, {.train = true, .step = 5});
+      logprobs.push_back(found.detach());
+      found.sum().backward();
+      gradients.emplace_back();
+      for (const NamedTensor& parameter : model.parameters()) {
+        gradients.back().push_back(parameter.value.grad().flatten());
+      }
+    }
+    EXPECT_LT((logprobs[0] - logprobs[1]).abs().max().item<double>(), 0.3);
+    const at::Tensor exact = at::cat(gradients[0]);
+    const at::Tensor rounded = at::cat(gradients[1]);
+    EXPECT_LT(((exact - rounded).norm() / exact.norm()).item<double>(), 0.05);
+  }
+}
+
 TEST(TrainableDecoder, SettingsOutOfRangeAreRefused) {
   TrainableOptions options = lora_options();
   options.lora->target_modules = {"q_prj"};

@@ -19,13 +19,11 @@ using StageFunction = Status (*)(const StageRequest&, const ProgressSink&);
 
 // Every kind of stage.
 const std::map<std::string, StageFunction>& stages() {
-  static const std::map<std::string, StageFunction> kStages = {{"reward", run_reward_stage},
-                                                               {"bank", run_bank_stage},
-                                                               {"menu_bank", run_menu_bank_stage},
-                                                               {"divergence", run_divergence_stage},
-                                                               {"menu_check", run_menu_check_stage},
-                                                               {"rlhf", run_rlhf_stage},
-                                                               {"score", run_score_stage}};
+  static const std::map<std::string, StageFunction> kStages = {
+      {"reward", run_reward_stage},         {"bank", run_bank_stage},
+      {"menu_bank", run_menu_bank_stage},   {"divergence", run_divergence_stage},
+      {"menu_check", run_menu_check_stage}, {"rlhf", run_rlhf_stage},
+      {"score", run_score_stage},           {"sft", run_sft_stage}};
   return kStages;
 }
 

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+
+namespace candor {
+
+// The loops of a training step that LibTorch has no single pass for. bf16 numbers are their bits
+// (uint16_t); all sums are f32 in a fixed order. Threads: none of their own.
+
+struct RmsShape {
+  int64_t width = 0;
+  double epsilon = 0;
+};
+// out = x * scale * weight with scale = 1 / sqrt(mean(x^2) + epsilon), which is kept per row.
+void rms_rows(const float* x, const float* weight, const RmsShape& shape, int64_t rows,
+              uint16_t* out, float* scales);
+struct RmsGradient {
+  const float* x;
+  const float* weight;
+  const float* scales;
+  const uint16_t* dy;
+};
+// dx [rows, width]; dweight [width] is added to, unless it is null.
+void rms_rows_backward(const RmsGradient& in, int64_t width, int64_t rows, float* dx,
+                       float* dweight);
+
+// out = silu(gate) * up.
+void silu_values(const uint16_t* gate, const uint16_t* up, int64_t count, uint16_t* out);
+struct SiluGradient {
+  const uint16_t* gate;
+  const uint16_t* up;
+  const uint16_t* dy;
+};
+void silu_values_backward(const SiluGradient& in, int64_t count, uint16_t* dgate, uint16_t* dup);
+
+// Rotates one head [width] by the angles of its position, backwards with direction -1.
+void rotate_head(const uint16_t* x, const float* cosines, const float* sines, int64_t width,
+                 float direction, uint16_t* out);
+
+struct RowScore {
+  float log_sum = 0;  // log sum exp(logits * inverse_temperature)
+  float logprob = 0;
+  float entropy = 0;
+  float correct = 0;
+};
+[[nodiscard]] RowScore score_row(const uint16_t* logits, int64_t count, int32_t target,
+                                 float inverse_temperature);
+struct RowGradient {
+  int32_t target = 0;
+  float log_sum = 0;
+  float gradient = 0;  // of the row's log-probability
+  float inverse_temperature = 1;
+};
+// The logits become gradient * (1[v = target] - softmax_v) * inverse_temperature.
+void score_row_backward(uint16_t* logits, int64_t count, const RowGradient& row);
+
+}  // namespace candor
