@@ -183,6 +183,8 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
                        "FOLDER=WEIGHT of an expert's adapter; several make a decoding mixture");
   add_divergence_options(generate, flags->divergence);
   add_soup_command(lm, options);
+  add_merge_command(lm, options);
+  add_sft_command(lm, options);
   add_reward_command(lm, options);
   add_chat_command(lm, options);
   add_eval_command(lm, options);

@@ -29,6 +29,10 @@ class ModelFile {
     return chat_template_text_;
   }
 
+  [[nodiscard]] const std::string& path() const { return path_; }
+  // The GGUF file, or nullptr where this is a folder.
+  [[nodiscard]] const GgufFile* gguf() const { return gguf_.has_value() ? &*gguf_ : nullptr; }
+
   // A weight by its Hugging Face name ("model.layers.0.self_attn.q_proj.weight"), row-major, query
   // and key rows in the rotate-half order. Threads: may be called by several at once.
   // Errors: kInvalidArgument: absent, another shape, a type that is not supported, a value that is

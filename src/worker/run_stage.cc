@@ -25,6 +25,7 @@ const std::map<std::string, StageFunction>& stages() {
                                                                {"divergence", run_divergence_stage},
                                                                {"menu_check", run_menu_check_stage},
                                                                {"rlhf", run_rlhf_stage},
+                                                               {"sft", run_sft_stage},
                                                                {"score", run_score_stage}};
   return kStages;
 }

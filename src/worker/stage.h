@@ -36,6 +36,7 @@ Status run_divergence_stage(const StageRequest& request, const ProgressSink& pro
 Status run_menu_check_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_rlhf_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_score_stage(const StageRequest& request, const ProgressSink& progress);
+Status run_sft_stage(const StageRequest& request, const ProgressSink& progress);
 
 // What a foreign exception (LibTorch's, the standard library's) means, on one line: kResource where
 // memory ran out, else kInternal. `what` names the work that was under way.

@@ -1,0 +1,123 @@
+#include "formats/tokenizer_writer.h"
+
+#include "base/strings.h"
+
+namespace candor {
+
+namespace {
+
+// llama.cpp's token types.
+constexpr int64_t kControlToken = 3;
+constexpr int64_t kUserDefinedToken = 4;
+
+Result<Json> pre_tokenizer_of(const std::string& name) {
+  const Json bytes = {{"type", "ByteLevel"},
+                      {"add_prefix_space", false},
+                      {"trim_offsets", true},
+                      {"use_regex", true}};
+  if (name == "gpt-2") return bytes;
+  if (name == "smollm") {
+    const Json digits = {{"type", "Digits"}, {"individual_digits", true}};
+    return Json{{"type", "Sequence"}, {"pretokenizers", Json::array({digits, bytes})}};
+  }
+  return invalid_argument(str_cat("tokenizer.ggml.pre: ", quote(name),
+                                  " cannot be written as tokenizer.json; smollm and gpt-2 can"));
+}
+
+Result<Json> merges_of(const GgufFile& file) {
+  CANDOR_TRY(const std::vector<std::string> lines, file.texts("tokenizer.ggml.merges"));
+  Json merges = Json::array();
+  for (const std::string& line : lines) {
+    const size_t space = line.find(' ', 1);
+    if (space == std::string::npos) {
+      return invalid_argument(str_cat("tokenizer.ggml.merges: found ", quote(line)));
+    }
+    merges.push_back({line.substr(0, space), line.substr(space + 1)});
+  }
+  return merges;
+}
+
+Result<Json> added_tokens_of(const GgufFile& file, const std::vector<std::string>& tokens) {
+  CANDOR_TRY(const std::vector<int64_t> types, file.integers("tokenizer.ggml.token_type"));
+  if (types.size() != tokens.size()) {
+    return invalid_argument(str_cat(file.path(), ": tokenizer.ggml.token_type: has ", types.size(),
+                                    " entries; there are ", tokens.size(), " tokens"));
+  }
+  Json added = Json::array();
+  for (size_t id = 0; id < tokens.size(); ++id) {
+    if (types[id] != kControlToken && types[id] != kUserDefinedToken) continue;
+    added.push_back({{"id", id},
+                     {"content", tokens[id]},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", types[id] == kControlToken}});
+  }
+  return added;
+}
+
+}  // namespace
+
+Result<Json> tokenizer_json_of(const GgufFile& file) {
+  CANDOR_TRY(const std::string model, file.text("tokenizer.ggml.model"));
+  if (model != "gpt2") {
+    return invalid_argument(str_cat(file.path(), ": tokenizer.ggml.model: ", quote(model),
+                                    " cannot be written as tokenizer.json; gpt2 can"));
+  }
+  CANDOR_TRY(const std::vector<std::string> tokens, file.texts("tokenizer.ggml.tokens"));
+  CANDOR_TRY(const std::string pre, file.text("tokenizer.ggml.pre"));
+  Json out = {{"version", "1.0"},
+              {"truncation", nullptr},
+              {"padding", nullptr},
+              {"normalizer", nullptr},
+              {"post_processor", nullptr},
+              {"decoder",
+               {{"type", "ByteLevel"},
+                {"add_prefix_space", true},
+                {"trim_offsets", true},
+                {"use_regex", true}}}};
+  CANDOR_TRY(out["added_tokens"], added_tokens_of(file, tokens));
+  CANDOR_TRY(out["pre_tokenizer"], pre_tokenizer_of(pre));
+  Json vocabulary = Json::object();
+  for (size_t id = 0; id < tokens.size(); ++id) vocabulary[tokens[id]] = id;
+  if (vocabulary.size() != tokens.size()) {
+    return invalid_argument(str_cat(file.path(), ": tokenizer.ggml.tokens: a token occurs twice"));
+  }
+  CANDOR_TRY(Json merges, merges_of(file));
+  out["model"] = {{"type", "BPE"},
+                  {"dropout", nullptr},
+                  {"unk_token", nullptr},
+                  {"continuing_subword_prefix", nullptr},
+                  {"end_of_word_suffix", nullptr},
+                  {"fuse_unk", false},
+                  {"byte_fallback", false},
+                  {"ignore_merges", false},
+                  {"vocab", std::move(vocabulary)},
+                  {"merges", std::move(merges)}};
+  return out;
+}
+
+Result<Json> tokenizer_config_of(const GgufFile& file) {
+  CANDOR_TRY(const std::vector<std::string> tokens, file.texts("tokenizer.ggml.tokens"));
+  Json out = {{"tokenizer_class", "PreTrainedTokenizerFast"},
+              {"clean_up_tokenization_spaces", false}};
+  const auto last = static_cast<int64_t>(tokens.size()) - 1;
+  for (const auto& [role, key] : {std::pair{"bos_token", "tokenizer.ggml.bos_token_id"},
+                                  std::pair{"eos_token", "tokenizer.ggml.eos_token_id"},
+                                  std::pair{"unk_token", "tokenizer.ggml.unknown_token_id"},
+                                  std::pair{"pad_token", "tokenizer.ggml.padding_token_id"}}) {
+    if (!file.has(key)) continue;
+    CANDOR_TRY(const int64_t id, file.integer(key, 0, last));
+    out[role] = tokens[static_cast<size_t>(id)];
+  }
+  if (file.has("llama.context_length")) {
+    CANDOR_TRY(out["model_max_length"], file.integer("llama.context_length", 1, int64_t{1} << 40));
+  }
+  if (file.has("tokenizer.chat_template")) {
+    CANDOR_TRY(out["chat_template"], file.text("tokenizer.chat_template"));
+  }
+  return out;
+}
+
+}  // namespace candor

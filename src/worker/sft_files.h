@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "lm/sft.h"
+
+namespace candor {
+
+// The settings of a stage's spec ("settings", and "lora" where there is one), read strictly.
+// Errors: kInvalidArgument, with the JSON path.
+Result<SftSettings> read_sft_settings(JsonReader settings);
+Result<LoraSettings> read_lora_settings(JsonReader lora);
+
+// What training made: `folder`/adapter (PEFT) for LoRA, else `folder`/model (Hugging Face). The new
+// folder appears by one rename.
+Status write_trained(const TrainableDecoder& model, Dtype dtype,
+                     const std::filesystem::path& folder);
+
+}  // namespace candor
