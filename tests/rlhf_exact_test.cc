@@ -209,5 +209,13 @@ TEST_F(ExactTest, RlooOfTwoWeightedRewards) {
   EXPECT_LT(distance_after(base_settings(), {2, 1}), 0.01);
 }
 
+// The planted fault: a coefficient that is half of what it should be reaches another model.
+TEST_F(ExactTest, AHalvedCoefficientIsFound) {
+  RlhfSettings settings = base_settings();
+  settings.kl_coefficient /= 2;
+  settings.total_steps = 300;
+  EXPECT_GT(distance_after(settings, {1}), 0.05);
+}
+
 }  // namespace
 }  // namespace candor
