@@ -185,7 +185,7 @@ TEST_F(RlhfStageTest, BadSpecsAreNamed) {
   };
   Json bad = spec("rloo");
   bad["settings"]["num_generation"] = 2;
-  expect(bad, "num_generations");
+  expect(bad, "num_generation: is not a known key");
   bad = spec("rloo");
   bad["settings"]["num_generations"] = 1;
   expect(bad, "num_generations");
