@@ -51,17 +51,17 @@ class Run {
     state_.kl_coefficient = job_.settings.kl_coefficient;
     if (!job_.checkpoints.empty()) {
       CANDOR_TRY(std::optional<RlhfState> state,
-                 load_checkpoint(job_.checkpoints, job_.identity, trainer_));
+                 load_rlhf_checkpoint(job_.checkpoints, job_.identity, trainer_));
       if (state.has_value()) state_ = std::move(*state);
     }
     while (state_.step < job_.settings.total_steps) {
       CANDOR_RETURN_IF_ERROR(check_interrupted());
       CANDOR_RETURN_IF_ERROR(step());
-      const bool due = state_.step % job_.settings.save_steps == 0 ||
-                       state_.step == job_.settings.total_steps;
+      const bool due =
+          state_.step % job_.settings.save_steps == 0 || state_.step == job_.settings.total_steps;
       if (due && !job_.checkpoints.empty()) {
         CANDOR_RETURN_IF_ERROR(
-            save_checkpoint(job_.checkpoints, job_.identity, state_, trainer_));
+            save_rlhf_checkpoint(job_.checkpoints, job_.identity, state_, trainer_));
       }
     }
     return RlhfResult{std::move(state_.metrics), warnings_of(state_.metrics),
@@ -78,8 +78,8 @@ class Run {
     CANDOR_TRY(const Scores scores, score(rollout, judged));
     times.reward_s = watch.lap();
     crash_point("rlhf.before_update");
-    CANDOR_TRY(const UpdateReport update, trainer_.update(rollout, state_.kl_coefficient,
-                                                          {job_.seed, state_.step}));
+    CANDOR_TRY(const UpdateReport update,
+               trainer_.update(rollout, state_.kl_coefficient, {job_.seed, state_.step}));
     times.update_s = watch.lap();
     return finish(rollout, scores, job_.judge.has_value() ? &judged : nullptr, update, times);
   }
@@ -170,10 +170,9 @@ Status check_job(const TrainableDecoder& policy, const RlhfJob& job) {
       return invalid_argument(str_cat("prompt ", i + 1, ": has no token"));
     }
     if (length + job.settings.max_new_tokens > policy.config().context_length) {
-      return invalid_argument(str_cat("prompt ", i + 1, ": ", length, " tokens and ",
-                                      job.settings.max_new_tokens,
-                                      " new ones exceed the context of ",
-                                      policy.config().context_length));
+      return invalid_argument(
+          str_cat("prompt ", i + 1, ": ", length, " tokens and ", job.settings.max_new_tokens,
+                  " new ones exceed the context of ", policy.config().context_length));
     }
   }
   return {};

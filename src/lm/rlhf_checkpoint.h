@@ -17,18 +17,18 @@ namespace candor {
 struct RlhfState {
   int64_t step = 0;  // steps done
   double kl_coefficient = 0;
-  std::vector<Json> metrics;   // of every step so far
+  std::vector<Json> metrics;  // of every step so far
 };
 
-// Writes FOLDER/step-00000010/ with state.json and tensors.safetensors, by one rename, and then
-// removes older ones: killed at any moment, a whole checkpoint is there or the one before it.
-Status save_checkpoint(const std::filesystem::path& folder, const std::string& identity,
-                       const RlhfState& state, PolicyTrainer& trainer);
+// Writes FOLDER/rlhf.safetensors (train_checkpoint.h), making the folder where it is missing:
+// killed at any moment, this checkpoint is there whole or the one before it.
+Status save_rlhf_checkpoint(const std::filesystem::path& folder, const std::string& identity,
+                            const RlhfState& state, PolicyTrainer& trainer);
 
-// The latest checkpoint in `folder`, put into the trainer; nothing where there is none.
+// The checkpoint in `folder`, put into the trainer; nothing where there is none.
 // Errors: kInvalidArgument: of another identity, or files that do not fit the trainer.
-Result<std::optional<RlhfState>> load_checkpoint(const std::filesystem::path& folder,
-                                                 const std::string& identity,
-                                                 PolicyTrainer& trainer);
+Result<std::optional<RlhfState>> load_rlhf_checkpoint(const std::filesystem::path& folder,
+                                                      const std::string& identity,
+                                                      PolicyTrainer& trainer);
 
 }  // namespace candor

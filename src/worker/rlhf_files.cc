@@ -9,6 +9,7 @@
 #include "formats/records.h"
 #include "formats/tensorboard.h"
 #include "worker/generation_records.h"
+#include "worker/sft_files.h"
 
 namespace candor {
 
@@ -139,13 +140,7 @@ std::string rlhf_tensorboard(const std::vector<Json>& metrics, double start_s,
 
 Status write_rlhf_result(const TrainableDecoder& policy, const RlhfSummary& summary,
                          const fs::path& folder) {
-  const bool lora = summary.job->settings.use_peft;
-  const fs::path weights = folder / (lora ? "adapter" : "model");
-  std::error_code code;
-  fs::create_directory(weights, code);
-  if (code) return resource_error(str_cat(weights.string(), ": ", code.message()));
-  if (!lora) return invalid_argument("full fine-tuning: no writer of Hugging Face folders yet");
-  CANDOR_RETURN_IF_ERROR(write_lora_adapter(policy.adapter(), weights));
+  CANDOR_RETURN_IF_ERROR(write_trained(policy, Dtype::kF32, folder));
   const std::vector<Json>& metrics = summary.result->metrics;
   CANDOR_RETURN_IF_ERROR(write_new_file(folder / "metrics.jsonl", metrics_lines(metrics)));
   CANDOR_RETURN_IF_ERROR(

@@ -201,12 +201,21 @@ TEST_F(ExactTest, Ppo) {
   settings.per_device_train_batch_size = 128;
   settings.whiten_advantages = false;  // at the optimum advantages vanish; whitening undoes that
   settings.value_learning_rate = 1e-2;
+  settings.learning_rate = 5e-3;
   settings.total_steps = 1200;
   EXPECT_LT(distance_after(settings, {1}), 0.01);
 }
 
 TEST_F(ExactTest, RlooOfTwoWeightedRewards) {
   EXPECT_LT(distance_after(base_settings(), {2, 1}), 0.01);
+}
+
+// The planted fault: a coefficient that is half of what it should be reaches another model.
+TEST_F(ExactTest, AHalvedCoefficientIsFound) {
+  RlhfSettings settings = base_settings();
+  settings.kl_coefficient /= 2;
+  settings.total_steps = 300;
+  EXPECT_GT(distance_after(settings, {1}), 0.05);
 }
 
 }  // namespace
