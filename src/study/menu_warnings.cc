@@ -50,27 +50,53 @@ void warn_of_clipping(const MenuPipeline& pipeline, const MenuRun& run, const Me
   }
 }
 
-// The expert's reward rose above the initial model's while its judge fell.
+struct Change {
+  double mean = 0;
+  double half_width = 0;  // two standard errors over prompts
+};
+
+// Of a candidate's mean score over the initial model's, prompt by prompt. `scores` [K x Q x
+// samples].
+Change change_of(const std::vector<double>& scores, size_t candidate, size_t prompts,
+                 size_t samples) {
+  std::vector<double> differences(prompts, 0);
+  for (size_t prompt = 0; prompt < prompts; ++prompt) {
+    for (size_t sample = 0; sample < samples; ++sample) {
+      const size_t initial = prompt * samples + sample;
+      differences[prompt] += (scores[candidate * prompts * samples + initial] - scores[initial]) /
+                             static_cast<double>(samples);
+    }
+  }
+  Change out;
+  const auto count = static_cast<double>(prompts);
+  for (const double d : differences) out.mean += d / count;
+  double squares = 0;
+  for (const double d : differences) squares += (d - out.mean) * (d - out.mean);
+  out.half_width = 2 * std::sqrt(squares / (count * std::max(1.0, count - 1)));
+  return out;
+}
+
+// The expert's reward rose above the initial model's and its judge did not follow. Changes within
+// two standard errors say nothing.
 void warn_of_judges(const MenuPipeline& pipeline, const MenuRun& run, const MenuResults& results,
                     Json& out) {
   if (!pipeline.study().menu->menu.initial) return;
-  const size_t length =
-      results.menu.all.prompts * static_cast<size_t>(pipeline.study().bank.samples);
-  const auto mean = [&](const std::vector<double>& values, size_t candidate) {
-    double total = 0;
-    for (size_t r = 0; r < length; ++r) total += values[candidate * length + r];
-    return total / static_cast<double>(length);
-  };
+  const size_t prompts = results.menu.all.prompts;
+  const auto samples = static_cast<size_t>(pipeline.study().bank.samples);
   for (size_t i = 0; i < pipeline.study().groups.size(); ++i) {
-    const std::vector<double>& judge = run.bank.judge_scores[i];
-    if (judge.empty()) continue;
-    const double reward = mean(run.bank.scores[i], i + 1) - mean(run.bank.scores[i], 0);
-    const double judged = mean(judge, i + 1) - mean(judge, 0);
-    if (reward <= 0 || judged >= 0) continue;
-    out.push_back(str_cat("Group ", pipeline.study().groups[i].name,
-                          ": its expert's reward rose by ", format_short(reward, 3),
-                          " over the initial model's, while the independent judge fell by ",
-                          format_short(-judged, 3), ": the reward is being gamed."));
+    if (run.bank.judge_scores[i].empty()) continue;
+    const Change reward = change_of(run.bank.scores[i], i + 1, prompts, samples);
+    const Change judged = change_of(run.bank.judge_scores[i], i + 1, prompts, samples);
+    if (reward.mean <= reward.half_width || judged.mean > judged.half_width) continue;
+    const auto text = [](const Change& change) {
+      return str_cat(format_short(change.mean, 3), " (+- ", format_short(change.half_width, 2),
+                     ")");
+    };
+    out.push_back(str_cat(
+        "Group ", pipeline.study().groups[i].name, ": its expert's reward rose by ", text(reward),
+        " over the initial model's; the independent judge moved by ", text(judged),
+        judged.mean < -judged.half_width ? ": the reward is being gamed."
+                                         : ": whether people would agree cannot be seen."));
   }
 }
 

@@ -23,8 +23,10 @@ class MenuStageTest : public testing::Test {
     folder_ = fs::path(testing::TempDir()) / (std::string("candor-menu-stage-") + info->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_);
-    std::ofstream(folder_ / "prompts.jsonl") << R"({"prompt":"Once upon a time"})" << "\n"
-                                             << R"({"prompt":"Lily had a dog"})" << "\n";
+    std::ofstream(folder_ / "prompts.jsonl") << R"({"prompt":"Once upon a time"})"
+                                             << "\n"
+                                             << R"({"prompt":"Lily had a dog"})"
+                                             << "\n";
     const fs::path golden = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
     paths_ = {{"model", shared_data("stories260k").string()},
               {"prompts", (folder_ / "prompts.jsonl").string()},
@@ -46,14 +48,24 @@ class MenuStageTest : public testing::Test {
 
   [[nodiscard]] Json bank_spec() const {
     Json spec = spec_;
-    spec.update({{"samples", 3}, {"max_new_tokens", 8}, {"temperature", 1.0}, {"top_p", 1.0},
-                 {"top_k", 0}, {"seed", 4}, {"stream", 2}, {"batch", 8}, {"dtype", "f32"}});
+    spec.update({{"samples", 3},
+                 {"max_new_tokens", 8},
+                 {"temperature", 1.0},
+                 {"top_p", 1.0},
+                 {"top_k", 0},
+                 {"seed", 4},
+                 {"stream", 2},
+                 {"batch", 8},
+                 {"dtype", "f32"}});
     return spec;
   }
   [[nodiscard]] Json divergence_spec(const std::string& name = "kl") const {
     Json spec = spec_;
-    spec.update({{"bank_digest", "k"}, {"divergence", {{"name", name}, {"lambda", 1.0}}},
-                 {"temperature", 1.0}, {"batch", 16}, {"dtype", "f32"}});
+    spec.update({{"bank_digest", "k"},
+                 {"divergence", {{"name", name}, {"lambda", 1.0}}},
+                 {"temperature", 1.0},
+                 {"batch", 16},
+                 {"dtype", "f32"}});
     return spec;
   }
 
@@ -68,9 +80,7 @@ class MenuStageTest : public testing::Test {
     std::ofstream(folder_ / "request.json") << request.dump();
     return run_stage(folder_ / "request.json");
   }
-  void expect_ok(const Status& status) const {
-    ASSERT_TRUE(status.ok()) << status.error().message;
-  }
+  void expect_ok(const Status& status) const { ASSERT_TRUE(status.ok()) << status.error().message; }
   void expect_error(const Status& status, const std::string& part) const {
     ASSERT_FALSE(status.ok()) << "expected: " << part;
     EXPECT_EQ(status.error().code, ErrorCode::kInvalidArgument);
@@ -155,10 +165,9 @@ TEST_F(MenuStageTest, Divergences) {
   EXPECT_EQ(bytes("kl/divergence.npy"), bytes("again/divergence.npy"));
   // Bounded: hellinger's contributions are at most 2.
   expect_ok(run("divergence", divergence_spec("hellinger"), "hellinger"));
-  for (const double value :
-       *NpyFile::open(folder_ / "hellinger" / "divergence.npy")->doubles()) {
-    EXPECT_LE(value, 2);
-  }
+  const std::vector<double> hellinger =
+      *NpyFile::open(folder_ / "hellinger" / "divergence.npy")->doubles();
+  for (const double value : hellinger) EXPECT_LE(value, 2);
 }
 
 // A bank of other candidates, or of none, is refused before it becomes a number.

@@ -191,7 +191,7 @@ TEST_F(RlhfStageTest, BadSpecsAreNamed) {
   expect(bad, "num_generations");
   bad = spec("rloo");
   bad["rewards"][0]["weight"] = 0;
-  expect(bad, "every weight is 0");
+  expect(bad, "the weights sum to 0");
   bad = spec("rloo");
   bad["rewards"][0]["high"] = 0;
   expect(bad, "low < high");
