@@ -9,8 +9,8 @@ namespace candor {
 
 namespace {
 
-// Measured on two cores of a Zen 5 server with avx512_bf16 and SmolLM2-135M, from this repository's
-// own stages; a later measurement belongs here and nowhere else.
+// Two cores of a Zen 5 server with avx512_bf16 and SmolLM2-135M: estimates of our own stages that
+// the recorded studies were held against (docs/results/studies.md).
 constexpr double kDecodeFlops = 4.0e11;      // many rows at once: about 1,500 tokens/s at 135M
 constexpr double kTrainFlops = 4.0e11;       // forward and backward in bf16 arithmetic
 constexpr double kScoreFlops = 9.0e11;       // teacher forcing, many tokens a product

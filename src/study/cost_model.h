@@ -11,9 +11,9 @@ namespace candor {
 
 // What a study's stages take, before any runs. Time is work over speed: a token's forward pass is
 // 2 operations a parameter, a training step's token 6 with all weights and 4 with a frozen base
-// (its weight gradients are the adapters' alone). Speeds were measured on two cores of a Zen 5
-// server with avx512_bf16 (docs/formats.md, candor plan); other machines scale them by what
-// their first stage tells.
+// (its weight gradients are the adapters' alone). Speeds are those of two cores of a Zen 5 server
+// with avx512_bf16; docs/results/studies.md sets a plan beside what its run took. Other machines
+// differ.
 struct StageCost {
   std::string stage;
   double seconds = 0;

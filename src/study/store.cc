@@ -2,6 +2,9 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <set>
 
 #include "base/crash_point.h"
@@ -23,6 +26,17 @@ constexpr const char* kCheckpoints = ".checkpoints-";
 
 // Stages that train: they go on from where a killed run left them.
 bool keeps_checkpoints(const Stage& stage) { return stage.kind == "rlhf" || stage.kind == "sft"; }
+
+// Of a temporary folder: is the run that is filling it still alive? Its name ends in the run's
+// process id.
+bool in_use(const std::string& name) {
+  const std::string digits = name.substr(name.rfind('-') + 1);
+  pid_t process = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), process);
+  if (error != std::errc() || end != digits.data() + digits.size() || process <= 0) return false;
+  if (process == ::getpid()) return false;  // of an earlier process with our id: we have none yet
+  return ::kill(process, 0) == 0 || errno == EPERM;
+}
 
 Result<Json> digests_of_files(const fs::path& folder) {
   Json files = Json::object();
@@ -51,7 +65,7 @@ Result<Store> Store::open(const fs::path& root, const fs::path& worker) {
     // Checkpoints outlive a killed run until their artifact is there.
     const bool done = name.starts_with(kCheckpoints) &&
                       fs::exists(root / name.substr(std::string_view(kCheckpoints).size()));
-    if (done || name.starts_with(kTemporary)) fs::remove_all(entry.path(), code);
+    if (done || (name.starts_with(kTemporary) && !in_use(name))) fs::remove_all(entry.path(), code);
   }
   if (code) return resource_error(str_cat(root.string(), ": ", code.message()));
   return Store(fs::absolute(root), worker);
