@@ -100,6 +100,7 @@ def stop_and_resume(work, flags):
         process.communicate()
         if (out / "adapter").exists() or (out / "model").exists():
             shutil.rmtree(out)  # it was faster than the clock: kill another
+    (out / "metrics.jsonl").unlink(missing_ok=True)  # the checkpoint holds its lines; when it is there again, training runs
     process = subprocess.Popen(command(out, *slow, "--resume"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for_steps(out, 2, process)
     process.send_signal(signal.SIGINT)
@@ -141,6 +142,12 @@ def errors(work):
     taken.mkdir()
     (taken / "file").write_text("")
     refused(sft(taken), 3, "not an empty folder", "an output folder that is not empty")
+    merge = lambda *more: subprocess.run([CANDOR, "lm", "merge", "--model", GOLDEN / "tiny_llama", *more],
+                                         capture_output=True, text=True)
+    refused(merge("--output", taken), 3, "not an empty folder", "lm merge into a folder that is not empty")
+    expect(tree(taken) == [pathlib.Path("file")], "lm merge wrote into that folder")
+    refused(merge("--output", out, "--adapter", GOLDEN / "lora_a"), 3, "model.layers", "another model's adapter")
+    expect(not out.exists() and tree(work) == [pathlib.Path("bad.jsonl"), pathlib.Path("taken/file")], "what is left")
 
 
 with tempfile.TemporaryDirectory() as scratch:
