@@ -146,8 +146,10 @@ def errors(work):
                                          capture_output=True, text=True)
     refused(merge("--output", taken), 3, "not an empty folder", "lm merge into a folder that is not empty")
     expect(tree(taken) == [pathlib.Path("file")], "lm merge wrote into that folder")
-    refused(merge("--output", out, "--adapter", GOLDEN / "lora_a"), 3, "model.layers", "another model's adapter")
-    expect(not out.exists() and tree(work) == [pathlib.Path("bad.jsonl"), pathlib.Path("taken/file")], "what is left")
+    refused(merge("--output", work / "merged", "--adapter", GOLDEN / "lora_a"), 3, "model.layers", "another model's adapter")
+    expect(not (work / "merged").exists(), "a failed merge leaves its folder")
+    done = merge("--output", work / "merged", "--adapter", GOLDEN / "tiny_lora")
+    expect(done.returncode == 0 and (work / "merged" / "model.safetensors").exists(), f"lm merge: {done.stderr}")
 
 
 with tempfile.TemporaryDirectory() as scratch:

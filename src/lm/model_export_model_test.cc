@@ -29,6 +29,7 @@ class SmolLm2Export : public testing::Test {
   void compare(const std::vector<AdapterChoice>& adapters) const {
     const ModelFile file = *ModelFile::open(path_);
     std::vector<WeightedAdapter> parts;
+    parts.reserve(adapters.size());
     for (const AdapterChoice& choice : adapters) {
       parts.push_back({*load_lora_adapter(choice.folder), choice.weight});
     }

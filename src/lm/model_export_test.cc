@@ -37,6 +37,7 @@ class ModelExportTest : public testing::Test {
   [[nodiscard]] fs::path merged(const fs::path& model, const std::vector<AdapterChoice>& adapters,
                                 Dtype dtype = Dtype::kF32) const {
     std::vector<WeightedAdapter> parts;
+    parts.reserve(adapters.size());
     for (const AdapterChoice& choice : adapters) {
       parts.push_back({*load_lora_adapter(choice.folder), choice.weight});
     }
