@@ -82,9 +82,8 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
     disk += cost.disk_bytes;
   }
   if (options.json()) {
-    const Json plan = {{"candor", "plan/1"},     {"study", study.resolved},
-                       {"stages", stages},       {"seconds", seconds},
-                       {"memory_bytes", memory}, {"disk_bytes", disk},
+    const Json plan = {{"candor", "plan/1"},  {"study", study.resolved}, {"stages", stages},
+                       {"seconds", seconds},  {"memory_bytes", memory},  {"disk_bytes", disk},
                        {"sampling", sampling}};
     std::printf("%s", to_text(plan).c_str());
     return 0;

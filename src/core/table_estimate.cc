@@ -138,8 +138,7 @@ class Bootstrap {
     double largest_divergence = 0;
     for (size_t k = 0; k < divergences.size(); ++k) {
       divergence_draws_[k].push_back(divergences[k]);
-      largest_divergence =
-          std::max(largest_divergence, std::abs(divergences[k] - divergences_[k]));
+      largest_divergence = std::max(largest_divergence, std::abs(divergences[k] - divergences_[k]));
     }
     divergence_errors_.push_back(largest_divergence);
     for (size_t s = 0; s < sizes_.size(); ++s) {
@@ -179,8 +178,8 @@ class Bootstrap {
   const TableSamples& samples_;
   const std::vector<std::vector<int64_t>>& sizes_;
   const TableEstimateOptions& options_;
-  std::vector<std::vector<double>> means_;  // [n][K]
-  std::vector<double> divergences_;         // [K]
+  std::vector<std::vector<double>> means_;                     // [n][K]
+  std::vector<double> divergences_;                            // [K]
   std::vector<std::vector<std::vector<double>>> value_draws_;  // [n][K][B]
   std::vector<std::vector<double>> divergence_draws_;          // [K][B]
   std::vector<double> largest_errors_, divergence_errors_;     // [B]
@@ -204,8 +203,7 @@ void add_variances(const TableSamples& samples, const TableEstimateOptions& opti
           std::min(hoeffding_half_width(prompts, 1, delta),
                    empirical_bernstein_half_width(prompts, series.variance(), 1, delta));
       out.epsilon_bernstein = std::max(out.epsilon_bernstein, width);
-      const double within =
-          samples.reply_variances.empty() ? 0 : samples.reply_variances[i][k];
+      const double within = samples.reply_variances.empty() ? 0 : samples.reply_variances[i][k];
       out.within = std::max(out.within, within);
       out.between = std::max(out.between, series.variance() - within / options.replies);
     }
@@ -218,9 +216,8 @@ Result<Table> make_table(const TableSamples& samples, const std::vector<int64_t>
                          int64_t max_size) {
   CANDOR_RETURN_IF_ERROR(check_samples(samples));
   if (sizes.size() != samples.groups.size()) {
-    return invalid_argument(
-        str_cat("sizes: found ", sizes.size(), "; expected one for each of ",
-                samples.groups.size(), " groups"));
+    return invalid_argument(str_cat("sizes: found ", sizes.size(), "; expected one for each of ",
+                                    samples.groups.size(), " groups"));
   }
   Table table;
   table.max_size = max_size;

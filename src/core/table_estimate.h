@@ -31,7 +31,7 @@ struct SettlementEstimate {
   struct Group {
     Interval valuation, payment, utility;  // of the whole group
   };
-  std::vector<int64_t> sizes;     // [n]
+  std::vector<int64_t> sizes;  // [n]
   Interval welfare;
   std::vector<Group> groups;      // [n]
   std::vector<double> win_share;  // [K], in how many resamples each candidate wins

@@ -77,8 +77,7 @@ TEST(TableEstimate, IntervalsCoverTheTruth) {
   for (int trial = 0; trial < trials; ++trial) {
     const TableSamples samples = population.draw(60, static_cast<uint64_t>(trial) + 1);
     const TableEstimate e =
-        estimate_table(samples, kSizes, {.seed = 7, .resamples = 400, .confidence = 0.95})
-            .value();
+        estimate_table(samples, kSizes, {.seed = 7, .resamples = 400, .confidence = 0.95}).value();
     const auto covers = [](const Interval& interval, double at) {
       return interval.low <= at && at <= interval.high ? 1 : 0;
     };
@@ -89,8 +88,8 @@ TEST(TableEstimate, IntervalsCoverTheTruth) {
     double largest = 0;
     for (size_t i = 0; i < 2; ++i) {
       for (size_t k = 0; k < 3; ++k) {
-        largest = std::max(largest, std::abs(e.valuations[i][k].estimate -
-                                             population.centres[i][k]));
+        largest =
+            std::max(largest, std::abs(e.valuations[i][k].estimate - population.centres[i][k]));
       }
     }
     bernstein += largest <= e.epsilon_bernstein ? 1 : 0;

@@ -134,8 +134,7 @@ void add_deviation(const Table& table, TableRule rule, size_t group, size_t trut
     lie.sizes[group] = table.max_size;
     if (winner_of(table, rule, lie, group) == k) best = k;
   }
-  const Int128 gain =
-      Int128{own.group_size} * (own.valuations[best] - own.valuations[truthful]);
+  const Int128 gain = Int128{own.group_size} * (own.valuations[best] - own.valuations[truthful]);
   out.deviation_gain.push_back(from_fixed_point(gain));
   out.best_reachable.push_back(best);
 }

@@ -66,7 +66,8 @@ TEST(TableRules, NoRandomReportBeatsTheExactGain) {
     int reached = 0;
     for (uint64_t seed = 1; seed <= 60; ++seed) {
       const Table truth = random_table(seed);
-      const TableRuleOutcome outcome = apply_table_rule(truth, {.rule = rule, .candidates = {}}).value();
+      const TableRuleOutcome outcome =
+          apply_table_rule(truth, {.rule = rule, .candidates = {}}).value();
       ASSERT_EQ(outcome.winner, choose(truth, rule)) << "seed " << seed;
       RandomStream random({.seed = seed, .stream = 4714});
       for (size_t i = 0; i < truth.groups.size(); ++i) {
@@ -77,13 +78,15 @@ TEST(TableRules, NoRandomReportBeatsTheExactGain) {
           lie.groups[i].group_size = static_cast<int64_t>(1 + random.below(20));
           for (int64_t& value : lie.groups[i].valuations) {
             const double u = random.uniform();
-            value = static_cast<int64_t>((u < 0.3 ? 0.0 : u > 0.7 ? 1.0 : random.uniform()) *
+            value = static_cast<int64_t>((u < 0.3   ? 0.0
+                                          : u > 0.7 ? 1.0
+                                                    : random.uniform()) *
                                          kFixedPointOne);
           }
           const size_t winner = choose(lie, rule);
-          best = std::max(best, static_cast<double>(own.group_size) *
-                                    from_fixed_point(own.valuations[winner] -
-                                                     own.valuations[outcome.winner]));
+          best = std::max(
+              best, static_cast<double>(own.group_size) *
+                        from_fixed_point(own.valuations[winner] - own.valuations[outcome.winner]));
         }
         EXPECT_LE(best, outcome.deviation_gain[i] + 1e-9) << "seed " << seed << " group " << i;
         lies += outcome.deviation_gain[i] > 0 ? 1 : 0;
@@ -102,8 +105,7 @@ TEST(TableRules, SwMaxIsTheAuditWithoutPayments) {
     const TableAudit audit = audit_table(table, PaymentRule::kZero).value();
     EXPECT_EQ(outcome.winner, settle(table).winner);
     for (size_t i = 0; i < table.groups.size(); ++i) {
-      EXPECT_DOUBLE_EQ(outcome.deviation_gain[i],
-                       from_fixed_point(audit.groups[i].deviation_gain))
+      EXPECT_DOUBLE_EQ(outcome.deviation_gain[i], from_fixed_point(audit.groups[i].deviation_gain))
           << "seed " << seed;
     }
   }

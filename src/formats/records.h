@@ -24,7 +24,7 @@ struct LabelledTextSource {
   std::string text_field = "text";
   std::string label_field = "label";
   std::vector<std::string> positive_values = {"1"};  // label text (or number) that counts as 1
-  std::string prompt_field = {};                         // empty: the texts answer no prompt
+  std::string prompt_field = {};                     // empty: the texts answer no prompt
 };
 
 // Every line of a JSONL file (of a *.gz one unpacked), parsed strictly; errors name file and line.

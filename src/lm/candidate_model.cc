@@ -36,12 +36,12 @@ CandidateModel adapter_candidate(std::string name, int64_t adapter, int64_t adap
 }
 
 CandidateModel soup_candidate(std::string name, std::span<const double> weights,
-                             int64_t adapter_count) {
+                              int64_t adapter_count) {
   return {std::move(name), {coefficients(weights, adapter_count)}, std::nullopt};
 }
 
 Result<CandidateModel> mixture_candidate(std::string name, const MixtureRule& rule,
-                                        int64_t adapter_count) {
+                                         int64_t adapter_count) {
   CANDOR_CHECK(static_cast<int64_t>(rule.weights.size()) <= adapter_count);
   CandidateModel out{std::move(name), {coefficients({}, adapter_count)}, std::nullopt};
   // Experts of weight 0 need no rows. With none left the mixture is the initial model.
@@ -96,8 +96,8 @@ bool is_initial(const CandidateModel& candidate) {
   });
 }
 
-Result<bool> candidate_log_probs(const CandidateModel& candidate, std::span<const float* const> rows,
-                                 std::span<double> log_probs) {
+Result<bool> candidate_log_probs(const CandidateModel& candidate,
+                                 std::span<const float* const> rows, std::span<double> log_probs) {
   CANDOR_CHECK(rows.size() == candidate.variants.size());
   if (candidate.mixer.has_value()) {
     Result<MixtureCertificate> mixed = candidate.mixer->mix(

@@ -34,20 +34,20 @@ Result<CandidateModel> candidate_of(const CandidateSpec& item, int64_t adapter_c
 // `adapter_count` row adapters in all: experts first, then directly trained models.
 [[nodiscard]] CandidateModel initial_candidate(std::string name, int64_t adapter_count);
 [[nodiscard]] CandidateModel adapter_candidate(std::string name, int64_t adapter,
-                                              int64_t adapter_count);
+                                               int64_t adapter_count);
 // Rewarded soup: theta_init + sum_i weights[i] (theta_i - theta_init), experts first (MATH 8).
 [[nodiscard]] CandidateModel soup_candidate(std::string name, std::span<const double> weights,
-                                           int64_t adapter_count);
+                                            int64_t adapter_count);
 // Multi-objective decoding of the first rule.weights.size() adapters. Errors: as TokenMixer.
 Result<CandidateModel> mixture_candidate(std::string name, const MixtureRule& rule,
-                                        int64_t adapter_count);
+                                         int64_t adapter_count);
 
 // Is the candidate the initial model, its adapters all at 0?
 [[nodiscard]] bool is_initial(const CandidateModel& candidate);
 
 // The candidate's log-probabilities [V] from its variants' logits (`rows`: variants x [V]).
 // Returns: whether a token is clipped. Errors: as TokenMixer::mix; a logit that is not finite.
-Result<bool> candidate_log_probs(const CandidateModel& candidate, std::span<const float* const> rows,
-                                 std::span<double> log_probs);
+Result<bool> candidate_log_probs(const CandidateModel& candidate,
+                                 std::span<const float* const> rows, std::span<double> log_probs);
 
 }  // namespace candor

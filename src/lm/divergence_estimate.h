@@ -10,8 +10,9 @@ namespace candor {
 
 // What one reply x ~ p of a candidate says about D_f(p || p0), at UNIT strength (a divergence's
 // regularization has no effect; the valuation table applies it). p and p0 are distributions of
-// REPLIES: sequences that end in a stop token or are cut at max_new_tokens, so a reply's probability
-// is the product of its tokens' probabilities, the stop token's included, and nothing after the cut.
+// REPLIES: sequences that end in a stop token or are cut at max_new_tokens, so a reply's
+// probability is the product of its tokens' probabilities, the stop token's included, and nothing
+// after the cut.
 //
 // KL: the token-wise exact sums over the reply's prefixes,
 //

@@ -16,16 +16,17 @@ namespace candor {
 // The self-tests of a menu (ISSUE: "a failed self-test fails the run"), on next-token distributions
 // after a few prompts, in total variation:
 //
-//   endpoint   a soup of weights e_i, an adapter, a mixture of weights e_i: each is expert i, computed
+//   endpoint   a soup of weights e_i, an adapter, a mixture of weights e_i: each is expert i,
+//   computed
 //              another way (its adapter merged into the weights)
 //   interior   a soup or mixture of other weights differs from the initial model and every expert
 //
 // Endpoints that the menu lacks are built and tested too: one soup per expert, and one mixture per
 // expert and divergence of the menu.
 struct MenuCheck {
-  std::string name;      // "endpoint soup-1.0-0.0 = expert 1", "interior mixture-0.5 <> initial"
-  double distance = 0;   // the largest total variation over the prompts
-  double limit = 0;      // endpoints: at most; interior: at least
+  std::string name;     // "endpoint soup-1.0-0.0 = expert 1", "interior mixture-0.5 <> initial"
+  double distance = 0;  // the largest total variation over the prompts
+  double limit = 0;     // endpoints: at most; interior: at least
   bool endpoint = true;
   bool passed = false;
 };

@@ -44,8 +44,7 @@ class MenuScorer {
     const CandidateModel& candidate = candidates_[reply.candidate];
     std::vector<std::vector<float>> variants = candidate.variants;
     // A mixture has the initial model among its variants, in front; the initial model is one.
-    const bool extra =
-        options_.compare_to_initial && candidate.variants[0] != initial_.variants[0];
+    const bool extra = options_.compare_to_initial && candidate.variants[0] != initial_.variants[0];
     if (extra) variants.push_back(initial_.variants[0]);
     const size_t initial_row = extra ? variants.size() - 1 : 0;
     std::vector<TokenComparison> out(reply.token_ids.size());

@@ -9,8 +9,8 @@
 
 namespace candor {
 
-// For tests: a language model that is a table. The logits after a prefix are random numbers keyed by
-// the prefix, base plus the adapters' own times their coefficients. Every sequence can be
+// For tests: a language model that is a table. The logits after a prefix are random numbers keyed
+// by the prefix, base plus the adapters' own times their coefficients. Every sequence can be
 // enumerated.
 class TableModel : public SlotModel {
  public:
@@ -75,8 +75,7 @@ class TableDecoder : public SlotDecoder {
                    row.position <= static_cast<int64_t>(tokens.size()));
       tokens.resize(static_cast<size_t>(row.position));
       tokens.push_back(row.token_id);
-      outputs_.push_back(
-          model_.logits_after(tokens, weights_.at(static_cast<size_t>(row.slot))));
+      outputs_.push_back(model_.logits_after(tokens, weights_.at(static_cast<size_t>(row.slot))));
     }
   }
   void logits(int64_t first, int64_t count, float* out) override {

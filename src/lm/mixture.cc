@@ -45,8 +45,8 @@ struct Search {
   double low = 0;
   double high = 0;
   double start = 0;
-  bool rising = false;      // which way the function goes
-  bool convex = false;      // Newton's steps then come from one side and need no bisection
+  bool rising = false;  // which way the function goes
+  bool convex = false;  // Newton's steps then come from one side and need no bisection
 };
 
 // Halves a bracket that may span many orders of magnitude on either side of 0.
@@ -89,9 +89,7 @@ double find_root(Search search, const std::function<Point(double)>& at, int& rea
 }
 
 // In the logarithm of the sum: for unknowns where the sum is near a power or an exponential of u.
-Point log_point(const MixtureSums& sums) {
-  return {std::log(sums.sum), sums.slope / sums.sum};
-}
+Point log_point(const MixtureSums& sums) { return {std::log(sums.sum), sums.slope / sums.sum}; }
 
 // The place of the smallest (largest) entry and the initial probability there.
 struct Extreme {
@@ -121,8 +119,8 @@ int solve_power(const MixtureScratch& scratch, double power, double total, std::
     origin = lowest.value;
     const auto at = [&](double t) {
       const double u = std::exp(t);
-      const MixtureSums sums = power_sums(scratch.p0.data(), scratch.blend.data(), origin, u,
-                                          exponent, count);
+      const MixtureSums sums =
+          power_sums(scratch.p0.data(), scratch.blend.data(), origin, u, exponent, count);
       return log_point({sums.sum, sums.slope * u});
     };
     const double guess = origin + 1 - total;  // where the experts' ratios are 1
@@ -183,10 +181,9 @@ int solve_jeffreys(const MixtureScratch& scratch, std::span<double> out) {
 Error not_finite() { return invalid_argument("mixture: a logit of a model is not finite"); }
 
 Error too_far(double found, double limit) {
-  return invalid_argument(
-      str_cat("mixture: an expert's probability of a token is e^", found,
-              " times the initial model's, or its inverse; this divergence is mixed up to e^",
-              limit));
+  return invalid_argument(str_cat(
+      "mixture: an expert's probability of a token is e^", found,
+      " times the initial model's, or its inverse; this divergence is mixed up to e^", limit));
 }
 
 }  // namespace

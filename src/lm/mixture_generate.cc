@@ -80,8 +80,8 @@ class MenuBatch {
 
   [[nodiscard]] Job job_at(size_t number) const {
     const auto samples = static_cast<size_t>(plan_.samples);
-    return {number / samples % plan_.candidates.size(),
-            number / samples / plan_.candidates.size(), static_cast<int64_t>(number % samples)};
+    return {number / samples % plan_.candidates.size(), number / samples / plan_.candidates.size(),
+            static_cast<int64_t>(number % samples)};
   }
   [[nodiscard]] const CandidateModel& candidate_of(const Job& job) const {
     return plan_.candidates[job.candidate];

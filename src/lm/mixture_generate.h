@@ -6,8 +6,8 @@
 
 #include "base/progress.h"
 #include "base/result.h"
-#include "lm/generate.h"
 #include "lm/candidate_model.h"
+#include "lm/generate.h"
 #include "lm/slot_decoder.h"
 
 namespace candor {

@@ -46,9 +46,7 @@ class SlotModel {
 class LanguageSlotModel : public SlotModel {
  public:
   explicit LanguageSlotModel(const LanguageModel& model) : model_(model) {}
-  [[nodiscard]] int64_t vocabulary_size() const override {
-    return model_.config().vocabulary_size;
-  }
+  [[nodiscard]] int64_t vocabulary_size() const override { return model_.config().vocabulary_size; }
   [[nodiscard]] int64_t context_length() const override { return model_.config().context_length; }
   [[nodiscard]] int64_t adapter_count() const override;
   [[nodiscard]] int threads() const override { return model_.options().threads; }

@@ -12,8 +12,7 @@ namespace candor {
 // exp and log of doubles without branches, so that loops over them vectorise: relative errors below
 // 4e-16 (exp) and 3e-16 (log, absolute near 1). Internal to lm: callers are loops that the compiler
 // makes several versions of (CANDOR_WIDE_CLONES).
-#define CANDOR_WIDE_CLONES \
-  __attribute__((target_clones("avx512f", "avx2", "default")))
+#define CANDOR_WIDE_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 
 namespace wide_detail {
 
@@ -24,7 +23,8 @@ inline constexpr double kLn2Low = 1.90821492927058770002e-10;
 
 // e^x; 0 below -708 and about 1e308 above 709.
 inline double wide_exp(double x) {
-  static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
+  static constexpr double kRound =
+      6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
   const double clamped = std::max(std::min(x, 709.0), -708.0);  // NaN stays
   const double shifted = clamped * 1.44269504088896340736 + kRound;
   const double n = shifted - kRound;

@@ -65,8 +65,7 @@ std::string axes(const ScatterPlot& plot, const Frame& frame) {
   }
   out += svg::line(kLeft, floor, frame.width - kRight, floor, "stroke=\"#555\"");
   out += svg::line(kLeft, kTop, kLeft, floor, "stroke=\"#555\"");
-  out +=
-      svg::text_at((kLeft + frame.width - kRight) / 2, floor + 33, "middle", plot.x_label);
+  out += svg::text_at((kLeft + frame.width - kRight) / 2, floor + 33, "middle", plot.x_label);
   const double middle = (floor + kTop) / 2;
   out += svg::text_at(13, middle, "middle", plot.y_label,
                       str_cat(" transform=\"rotate(-90 13 ", svg::coordinate(middle), ")\""));

@@ -8,10 +8,11 @@ namespace {
 TEST(ScatterPlot, DrawsPointsBarsAndLabels) {
   ScatterPlot plot;
   plot.title = "a < b";
-  plot.series = {{"soups", "#123456",
-                  {{.x = 1, .x_low = 0.5, .x_high = 2, .y = 3, .y_low = 3, .y_high = 3,
-                    .label = "soup & co"},
-                   {.x = 2, .x_low = 2, .x_high = 2, .y = 1, .y_low = 0, .y_high = 1, .label = ""}}}};
+  plot.series = {
+      {"soups",
+       "#123456",
+       {{.x = 1, .x_low = 0.5, .x_high = 2, .y = 3, .y_low = 3, .y_high = 3, .label = "soup & co"},
+        {.x = 2, .x_low = 2, .x_high = 2, .y = 1, .y_low = 0, .y_high = 1, .label = ""}}}};
   plot.front = {{1, 3}, {2, 1}};
   const std::string svg = render_svg(plot);
   EXPECT_NE(svg.find("a &lt; b"), std::string::npos);

@@ -11,8 +11,8 @@
 
 namespace candor {
 
-// Writes report.html and its plots (plots/*.svg) of a finished run at the menu level from its files.
-// Errors: kInvalidArgument when a file is missing or not what a run writes.
+// Writes report.html and its plots (plots/*.svg) of a finished run at the menu level from its
+// files. Errors: kInvalidArgument when a file is missing or not what a run writes.
 Status write_menu_report(const std::filesystem::path& run_folder);
 
 namespace menu_report {
@@ -39,9 +39,9 @@ Result<RunFiles> read_run(const std::filesystem::path& folder);
 
 // Figures as text.
 [[nodiscard]] std::string shown(const Json& value, int digits = 4);
-[[nodiscard]] std::string interval(const Json& value);     // "1.2 - 1.4" of {"low", "high"}
+[[nodiscard]] std::string interval(const Json& value);  // "1.2 - 1.4" of {"low", "high"}
 [[nodiscard]] std::string percent(double share);
-[[nodiscard]] double units(const Json& text);              // an integer string of 2^-32
+[[nodiscard]] double units(const Json& text);  // an integer string of 2^-32
 [[nodiscard]] std::string in_units(const Json& text, int digits = 4);
 [[nodiscard]] std::string shorten(std::string text, size_t limit);
 [[nodiscard]] std::string color_of_group(size_t group);

@@ -30,8 +30,8 @@ void add_baselines(const RunFiles& run, HtmlPage& page) {
   page.heading("Other rules on the same candidates");
   for (const SizesFiles& sizes : run.sizes) {
     page.subheading("Sizes " + sizes.name);
-    std::vector<std::vector<std::string>> rows = {{"rule", "chooses", "welfare", "least reward",
-                                                   "Gini", "Jain", "most a lie gains"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"rule", "chooses", "welfare", "least reward", "Gini", "Jain", "most a lie gains"}};
     for (const Json& rule : sizes.baselines["rules"]) {
       const std::string gain = shown(rule["largest_deviation_gain"]);
       rows.push_back({rule_text(rule), candidate_text(rule["name"].get<std::string>()),
@@ -112,7 +112,8 @@ void add_shortcuts(const RunFiles& run, HtmlPage& page) {
   page.table(rows);
   page.paragraph(
       "Prices of the trained model, were it chosen: what the others would have had without the "
-      "group, less what they have with it. Trained runs are no exact maximum, so a price by another "
+      "group, less what they have with it. Trained runs are no exact maximum, so a price by "
+      "another "
       "run may be negative; it is printed as it is, never clipped.");
 }
 
@@ -124,8 +125,8 @@ void add_exactness(const RunFiles& run, HtmlPage& page) {
       percent(estimates["confidence"].get<double>()), " confidence no entry is off by more than ",
       shown(estimates["epsilon_bernstein"], 3),
       " (a bound whatever the rewards are, all groups and candidates together), about ",
-      shown(estimates["epsilon_bootstrap"], 3),
-      " by the bootstrap; lambda x D by about ", shown(estimates["divergence_epsilon"], 3),
+      shown(estimates["epsilon_bootstrap"], 3), " by the bootstrap; lambda x D by about ",
+      shown(estimates["divergence_epsilon"], 3),
       ". A group of w agents can then gain at most 2 w x that by a lie, measured in true rewards, "
       "and is left with at least -w x that."));
   if (estimates["plan"].is_object()) {
