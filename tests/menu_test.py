@@ -135,11 +135,40 @@ def check_outputs(work):
     base.expect(b"http" not in before.replace(b"http://www.w3.org/2000/svg", b""), "the report loads something")
     base.expect(base.candor("plan", study).returncode == 0, "plan")
     shutil.rmtree(out)
+    check_initial_model(work)
     # A given adapter that is no expert of this model.
     base.write_study(work, STUDY.replace(str(GOLDEN / "lora_b"), "/nonexistent/adapter"))
     missing = run(study, out)
     base.expect(missing.returncode == 3 and 'group "cheerful"' in missing.stderr, f"missing adapter: {missing.stderr}")
     print("settlements, receipts, audits and the report agree with the bank by another route")
+
+
+def check_initial_model(work):
+    """With `sft:` the initial model is what `candor lm sft` makes of the same data, byte by byte."""
+    plain, out, alone = work / "plain", work / "tuned", work / "alone"
+    base.write_study(work, STUDY)
+    base.expect(run(work / "study.yaml", plain).returncode == 0, "the study without sft")
+    demonstrations = [{"prompt": "Once upon a time", "completion": f" a dog sat on mat {i}."} for i in range(12)]
+    (work / "shown.jsonl").write_text("".join(json.dumps(d) + "\n" for d in demonstrations))
+    base.write_study(work, STUDY + "sft: {data: shown.jsonl, steps: 3, batch: 2, max_length_tokens: 40, learning_rate: 0.002}\n")
+    done = run(work / "study.yaml", out, "--cache", work / "cache")
+    base.expect(done.returncode == 0, f"a study with sft: {done.returncode} {done.stderr}")
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    tuned = [line for line in lines if line["stage"] == "sft"]
+    base.expect(len(tuned) == 1 and tuned[0]["summary"]["steps"] == 3, f"metrics of sft: {tuned}")
+    base.expect((out / "bank.jsonl").read_bytes() != (plain / "bank.jsonl").read_bytes(), "sft changed no reply")
+    made = base.candor("lm", "sft", "--model", STORIES, "--data", work / "shown.jsonl", "--output", alone, "--max-steps", 3,
+                       "--per-device-train-batch-size", 2, "--max-length", 40, "--learning-rate", 0.002, "--seed", 3,
+                       "--threads", 2, "--quiet")
+    base.expect(made.returncode == 0, f"lm sft: {made.stderr}")
+    stored = list((work / "cache").glob("sft-*/model/model.safetensors"))
+    base.expect(len(stored) == 1 and stored[0].read_bytes() == (alone / "model" / "model.safetensors").read_bytes(),
+                f"the stage's model is not the command's: {stored}")
+    base.write_study(work, STUDY + "sft: {data: none.jsonl}\n")
+    missing = run(work / "study.yaml", work / "missing")
+    base.expect(missing.returncode == 3 and "none.jsonl" in missing.stderr, f"missing sft data: {missing.stderr}")
+    for folder in (plain, out, alone, work / "cache"):
+        shutil.rmtree(folder)
 
 
 def run_examples(work):

@@ -4,23 +4,36 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 CANDOR = sys.argv[1]
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 SEED = int(os.environ.get("CANDOR_TEST_SEED", "20261124"))
 
 
-def sft(out, *extra, env=None):
-    return subprocess.run(
-        [CANDOR, "lm", "sft", "--model", GOLDEN / "tiny_llama", "--data", GOLDEN / "training_records.jsonl",
-         "--eval-data", GOLDEN / "training_records.jsonl", "--output", out, "--max-length", "64",
-         "--per-device-train-batch-size", "2", "--gradient-accumulation-steps", "2", "--learning-rate", "3e-3",
-         "--num-train-epochs", "2", "--early-stopping-patience", "2", "--eval-steps", "3", "--logging-steps", "2",
-         "--save-steps", "2", "--threads", "2", "--quiet", *map(str, extra)],
-        capture_output=True, text=True, env={**os.environ, **(env or {})}, timeout=120)
+def command(out, *extra, data=GOLDEN / "training_records.jsonl", without=None):
+    options = {"--model": GOLDEN / "tiny_llama", "--data": data, "--eval-data": GOLDEN / "training_records.jsonl",
+               "--output": out, "--max-length": 64, "--per-device-train-batch-size": 2,
+               "--gradient-accumulation-steps": 2, "--learning-rate": 3e-3, "--num-train-epochs": 2,
+               "--early-stopping-patience": 2, "--eval-steps": 3, "--logging-steps": 2, "--save-steps": 2,
+               "--threads": 2}
+    flags = []
+    for i, word in enumerate(extra):  # what is given replaces what is here
+        if word in options:
+            options[word] = extra[i + 1]
+        elif extra[i - 1] not in options or i == 0:
+            flags.append(word)
+    options.pop(without, None)
+    return [CANDOR, "lm", "sft", "--quiet", *(str(word) for item in options.items() for word in item), *flags]
+
+
+def sft(out, *extra, env=None, **changes):
+    return subprocess.run(command(out, *extra, **changes), capture_output=True, text=True,
+                          env={**os.environ, **(env or {})}, timeout=120)
 
 
 def expect(condition, what):
@@ -61,21 +74,89 @@ def kill_and_resume(work, flags):
     log.unlink()
 
 
+def wait_for_steps(out, count, process):
+    """Until metrics.jsonl has that many lines, or the run ends."""
+    while process.poll() is None:
+        try:
+            if (out / "metrics.jsonl").read_text().count("\n") >= count:
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.002)
+
+
+def stop_and_resume(work, flags):
+    """Killed at arbitrary moments, again and again in one folder; then stopped by Ctrl-C."""
+    reference, out = work / "reference", work / "stopped"
+    slow = [*flags, "--num-train-epochs", "9", "--early-stopping-patience", "0"]
+    began = time.monotonic()
+    expect(sft(reference, *slow).returncode == 0, "the run left alone")
+    whole = time.monotonic() - began
+    rng = random.Random(SEED + 1)
+    for attempt in range(4):
+        process = subprocess.Popen(command(out, *slow, "--resume"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(rng.uniform(0.3, 0.9) * whole)
+        process.kill()
+        process.communicate()
+        if (out / "adapter").exists() or (out / "model").exists():
+            shutil.rmtree(out)  # it was faster than the clock: kill another
+    (out / "metrics.jsonl").unlink(missing_ok=True)  # the checkpoint holds its lines; when it is there again, training runs
+    process = subprocess.Popen(command(out, *slow, "--resume"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_steps(out, 2, process)
+    process.send_signal(signal.SIGINT)
+    message = process.communicate()[1]
+    expect(process.returncode in (0, 130), f"Ctrl-C: {process.returncode} {message}")
+    if process.returncode == 130:
+        expect((out / "checkpoint.safetensors").exists(), "Ctrl-C leaves a checkpoint")
+        other = sft(out, *slow, "--learning-rate", "1e-4", "--resume")
+        expect(other.returncode == 3 and "other settings" in other.stderr, f"another run's checkpoint: {other.stderr}")
+        again = sft(out, *slow, "--resume")
+        expect(again.returncode == 0, f"after Ctrl-C: {again.stderr}")
+    expect(same(reference, out), f"stopped at arbitrary moments: {tree(reference)} and {tree(out)}")
+    finished = sft(out, *slow, "--resume")
+    expect(finished.returncode == 3 and "finished" in finished.stderr, f"a finished run: {finished.stderr}")
+    expect(not same(reference, work / "none"), "the comparison sees a difference")
+
+
+def refused(run, code, part, what):
+    expect(run.returncode == code and part in run.stderr, f"{what}: {run.returncode} {run.stderr}")
+
+
 def errors(work):
-    missing = sft(work / "x", "--eval-data", work / "none.jsonl")
-    expect(missing.returncode == 3, f"missing data: {missing.returncode}")
+    out = work / "out"
+    refused(sft(out, without="--eval-data"), 3, "early_stopping_patience", "no evaluation data")
+    refused(sft(out, data=work / "none.jsonl"), 3, "none.jsonl", "missing data")
     bad = work / "bad.jsonl"
     bad.write_text('{"prompt":"a","completion":"b"}\n{"question":"a"}\n')
-    found = sft(work / "y", "--data", bad)
-    expect(found.returncode in (2, 3), f"two --data: {found.returncode}")
+    refused(sft(out, data=bad), 3, "bad.jsonl:2", "a record without its fields")
+    bad.write_text('{"prompt":"a","completion":"b"}\n{"prompt":"a"\n')
+    refused(sft(out, data=bad), 3, "bad.jsonl:2", "not JSON")
+    bad.write_text("")
+    refused(sft(out, data=bad), 3, "bad.jsonl", "no records")
+    refused(sft(out, "--learning-rate", "-1"), 2, "--learning-rate", "a negative rate")
+    refused(sft(out, "--lr-scheduler-type", "step"), 2, "step", "an unknown schedule")
+    refused(sft(out, "--max-length", "4096"), 3, "max_length", "longer than the context")
+    refused(sft(out, "--use-peft", "--lora-target-modules", "lm_head"), 3, "lm_head", "an unknown module")
+    refused(sft(out, "--learning-rate", "1e30"), 3, "a smaller learning rate", "an infinite loss")
     taken = work / "taken"
     taken.mkdir()
     (taken / "file").write_text("")
-    expect(sft(taken).returncode == 3, "an output folder that is not empty")
+    refused(sft(taken), 3, "not an empty folder", "an output folder that is not empty")
+    merge = lambda *more: subprocess.run([CANDOR, "lm", "merge", "--model", GOLDEN / "tiny_llama", *more],
+                                         capture_output=True, text=True)
+    refused(merge("--output", taken), 3, "not an empty folder", "lm merge into a folder that is not empty")
+    expect(tree(taken) == [pathlib.Path("file")], "lm merge wrote into that folder")
+    refused(merge("--output", work / "merged", "--adapter", GOLDEN / "lora_a"), 3, "model.layers", "another model's adapter")
+    expect(not (work / "merged").exists(), "a failed merge leaves its folder")
+    done = merge("--output", work / "merged", "--adapter", GOLDEN / "tiny_lora")
+    expect(done.returncode == 0 and (work / "merged" / "model.safetensors").exists(), f"lm merge: {done.stderr}")
 
 
 with tempfile.TemporaryDirectory() as scratch:
-    kill_and_resume(pathlib.Path(scratch), ["--use-peft", "--lora-r", "4", "--lora-dropout", "0.1"])
-    kill_and_resume(pathlib.Path(scratch), [])
-    errors(pathlib.Path(scratch))
+    root = pathlib.Path(scratch)
+    lora = ["--use-peft", "--lora-r", "4", "--lora-dropout", "0.1"]
+    kill_and_resume(root, lora)
+    kill_and_resume(root, [])
+    stop_and_resume(root, lora)
+    errors(root)
 print("sft: fine")

@@ -22,5 +22,6 @@ if [ ! -d "$wheel" ]; then
 fi
 "$env/bin/python" tools/make_judge.py "$wheel/hatesonar/model/model.onnx" examples/data/hatesonar/model.json.gz tests/golden/hatesonar.jsonl
 "$env/bin/python" tools/make_training_goldens.py
+"$env/bin/python" tools/make_export_goldens.py
 "$env/bin/python" tools/make_rlhf_goldens.py
 exec "$env/bin/python" tools/make_tokenizer_goldens.py

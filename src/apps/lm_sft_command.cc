@@ -32,6 +32,22 @@ struct SftOptions {
   SftSettings settings;
 };
 
+// Files that a killed run was writing.
+Status remove_unfinished(const fs::path& folder) {
+  std::vector<fs::path> left;
+  std::error_code code;
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with("metrics.jsonl.tmp-") || name.starts_with("summary.json.tmp-")) {
+      left.push_back(entry->path());
+    }
+  }
+  for (size_t i = 0; i < left.size() && !code; ++i) fs::remove(left[i], code);
+  if (code) return resource_error(str_cat(folder.string(), ": ", code.message()));
+  return {};
+}
+
 // The folder to work in: new, or with --resume one that a run left.
 Result<fs::path> output_folder(const SftOptions& own) {
   if (!own.resume || !fs::exists(own.output)) {
@@ -47,6 +63,7 @@ Result<fs::path> output_folder(const SftOptions& own) {
     return invalid_argument(
         str_cat(own.output, ": holds ", name, "/ already: the run is finished"));
   }
+  CANDOR_RETURN_IF_ERROR(remove_unfinished(folder));
   return folder;
 }
 

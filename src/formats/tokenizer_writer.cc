@@ -57,6 +57,40 @@ Result<Json> added_tokens_of(const GgufFile& file, const std::vector<std::string
   return added;
 }
 
+Result<bool> flag_of(const GgufFile& file, const char* key) {
+  if (!file.has(key)) return false;
+  return file.boolean(key);
+}
+
+// What encode puts around a text: the begin and end tokens, where the file says so and has them.
+Result<Json> post_processor_of(const GgufFile& file, const std::vector<std::string>& tokens) {
+  Json single = Json::array();
+  Json special = Json::object();
+  const auto add = [&](const char* flag, const char* key) -> Status {
+    CANDOR_TRY(const bool added, flag_of(file, flag));
+    if (!added || !file.has(key)) return {};
+    CANDOR_TRY(const int64_t id, file.integer(key, 0, static_cast<int64_t>(tokens.size()) - 1));
+    const std::string& token = tokens[static_cast<size_t>(id)];
+    single.push_back({{"SpecialToken", {{"id", token}, {"type_id", 0}}}});
+    special[token] = {{"id", token}, {"ids", Json::array({id})}, {"tokens", Json::array({token})}};
+    return {};
+  };
+  CANDOR_RETURN_IF_ERROR(add("tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id"));
+  single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+  CANDOR_RETURN_IF_ERROR(add("tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id"));
+  if (special.empty()) return Json();
+  Json pair = single;
+  for (Json item : single) {
+    if (item.contains("Sequence")) item["Sequence"]["id"] = "B";
+    item.begin().value()["type_id"] = 1;
+    pair.push_back(std::move(item));
+  }
+  return Json{{"type", "TemplateProcessing"},
+              {"single", std::move(single)},
+              {"pair", std::move(pair)},
+              {"special_tokens", std::move(special)}};
+}
+
 }  // namespace
 
 Result<Json> tokenizer_json_of(const GgufFile& file) {
@@ -71,7 +105,6 @@ Result<Json> tokenizer_json_of(const GgufFile& file) {
               {"truncation", nullptr},
               {"padding", nullptr},
               {"normalizer", nullptr},
-              {"post_processor", nullptr},
               {"decoder",
                {{"type", "ByteLevel"},
                 {"add_prefix_space", true},
@@ -79,6 +112,7 @@ Result<Json> tokenizer_json_of(const GgufFile& file) {
                 {"use_regex", true}}}};
   CANDOR_TRY(out["added_tokens"], added_tokens_of(file, tokens));
   CANDOR_TRY(out["pre_tokenizer"], pre_tokenizer_of(pre));
+  CANDOR_TRY(out["post_processor"], post_processor_of(file, tokens));
   Json vocabulary = Json::object();
   for (size_t id = 0; id < tokens.size(); ++id) vocabulary[tokens[id]] = id;
   if (vocabulary.size() != tokens.size()) {

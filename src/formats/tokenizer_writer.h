@@ -7,7 +7,8 @@
 namespace candor {
 
 // A GGUF file's tokenizer as the tokenizers library's tokenizer.json: byte-level BPE ("gpt2") with
-// the pre-tokenizers smollm and gpt-2, special tokens as added tokens.
+// the pre-tokenizers smollm and gpt-2, special tokens as added tokens, begin and end
+// tokens around a text where the file adds them.
 // Errors: kInvalidArgument: another tokenizer model or pre-tokenizer, by name.
 Result<Json> tokenizer_json_of(const GgufFile& file);
 
