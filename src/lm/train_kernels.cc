@@ -136,6 +136,53 @@ void rotate_head(const uint16_t* x, const float* cosines, const float* sines, in
   }
 }
 
+CANDOR_VECTOR_LOOP
+float softmax_row(float* scores, const AttentionRow& row) {
+  const int64_t whole = row.visible / kLanes * kLanes;
+  std::array<float, kLanes> chains;
+  chains.fill(-INFINITY);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const auto place = static_cast<size_t>(lane);
+      chains[place] = std::max(chains[place], scores[i + lane]);
+    }
+  }
+  for (int64_t i = whole; i < row.visible; ++i) chains[0] = std::max(chains[0], scores[i]);
+  const float largest = *std::max_element(chains.begin(), chains.end());
+  chains.fill(0);
+  for (int64_t i = 0; i < row.visible; ++i) scores[i] = fast_exp((scores[i] - largest) * row.scale);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      chains[static_cast<size_t>(lane)] += scores[i + lane];
+    }
+  }
+  float sum = total(chains);
+  for (int64_t i = whole; i < row.visible; ++i) sum += scores[i];
+  const float inverse = 1.0F / sum;
+  for (int64_t i = 0; i < row.visible; ++i) scores[i] *= inverse;
+  for (int64_t i = row.visible; i < row.count; ++i) scores[i] = 0;
+  return std::log(sum) + largest * row.scale;
+}
+
+CANDOR_VECTOR_LOOP
+void softmax_row_backward(float* scores, const AttentionRow& row, float log_sum, float* d) {
+  const int64_t whole = row.visible / kLanes * kLanes;
+  for (int64_t i = 0; i < row.visible; ++i) scores[i] = fast_exp(scores[i] * row.scale - log_sum);
+  std::array<float, kLanes> chains{};
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      chains[static_cast<size_t>(lane)] += scores[i + lane] * d[i + lane];
+    }
+  }
+  float dot = total(chains);
+  for (int64_t i = whole; i < row.visible; ++i) dot += scores[i] * d[i];
+  for (int64_t i = 0; i < row.visible; ++i) d[i] = scores[i] * (d[i] - dot) * row.scale;
+  for (int64_t i = row.visible; i < row.count; ++i) {
+    scores[i] = 0;
+    d[i] = 0;
+  }
+}
+
 namespace {
 
 struct Sums {

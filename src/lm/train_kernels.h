@@ -37,6 +37,18 @@ void silu_values_backward(const SiluGradient& in, int64_t count, uint16_t* dgate
 void rotate_head(const uint16_t* x, const float* cosines, const float* sines, int64_t width,
                  float direction, uint16_t* out);
 
+// A row of attention scores [count] of which the first `visible` count.
+struct AttentionRow {
+  int64_t visible = 0;
+  int64_t count = 0;
+  float scale = 1;
+};
+// The scores become softmax(scale * scores), zero beyond `visible`. Result: log sum exp.
+[[nodiscard]] float softmax_row(float* scores, const AttentionRow& row);
+// From the scores, their log sum and d, the gradient of the softmax: the scores become the softmax
+// and d the gradient of the scores.
+void softmax_row_backward(float* scores, const AttentionRow& row, float log_sum, float* d);
+
 struct RowScore {
   float log_sum = 0;  // log sum exp(logits * inverse_temperature)
   float logprob = 0;

@@ -237,59 +237,6 @@ at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table) {
       -1);
 }
 
-namespace {
-
-// Sequences of one length side by side, by LibTorch's blocked kernel. [S, L, H, W] each.
-at::Tensor equal_attention(const at::Tensor& query, const at::Tensor& key,
-                           const at::Tensor& value) {
-  const int64_t group = query.size(2) / key.size(2);
-  const auto repeated = [&](const at::Tensor& x) {
-    const at::Tensor heads = x.transpose(1, 2);
-    return group == 1 ? heads : heads.repeat_interleave(group, 1);
-  };
-  const at::Tensor mixed = at::scaled_dot_product_attention(query.transpose(1, 2), repeated(key),
-                                                            repeated(value), {}, 0.0, true);
-  return mixed.transpose(1, 2).reshape({query.size(0) * query.size(1), -1});
-}
-
-at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key,
-                           const at::Tensor& value) {
-  const int64_t group = query.size(1) / key.size(1);
-  const int64_t length = query.size(0);
-  const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
-  const at::Tensor keys = key.transpose(0, 1).repeat_interleave(group, 0);
-  const at::Tensor values = value.transpose(0, 1).repeat_interleave(group, 0);
-  const at::Tensor future = at::ones({length, length}, at::kBool).triu(1);
-  const at::Tensor scores = at::matmul(query.transpose(0, 1), keys.transpose(1, 2))
-                                .mul(scale)
-                                .masked_fill(future, -std::numeric_limits<float>::infinity());
-  return at::matmul(at::softmax(scores, -1), values).transpose(0, 1).reshape({length, -1});
-}
-
-}  // namespace
-
-at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const std::vector<int64_t>& offsets) {
-  std::vector<at::Tensor> parts;
-  const bool blocked = query.scalar_type() == at::kBFloat16;
-  for (size_t s = 1; s < offsets.size();) {
-    const int64_t length = offsets[s] - offsets[s - 1];
-    size_t end = s + 1;  // sequences s .. end - 1 have one length
-    while (blocked && end < offsets.size() && offsets[end] - offsets[end - 1] == length) ++end;
-    const auto count = static_cast<int64_t>(end - s);
-    const auto part = [&](const at::Tensor& x) {
-      return x.narrow(0, offsets[s - 1], count * length);
-    };
-    const auto apart = [&](const at::Tensor& x) {
-      return part(x).view({count, length, x.size(1), x.size(2)});
-    };
-    parts.push_back(blocked ? equal_attention(apart(query), apart(key), apart(value))
-                            : plain_attention(part(query), part(key), part(value)));
-    s = end;
-  }
-  return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
-}
-
 at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up) {
   if (gate.scalar_type() == at::kBFloat16) {
     return SiluFunction::apply(gate.contiguous(), up.contiguous());
@@ -519,8 +466,8 @@ HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOp
   // Autograd takes no undefined tensors: an empty one stands for none.
   const at::Tensor rounded =
       options.rounded.defined() ? options.rounded : at::empty({0}, at::kBFloat16);
-  const variable_list out = HeadFunction::apply(
-      h, head, rounded, targets, options.temperature, options.uniform_gradient.value_or(0));
+  const variable_list out = HeadFunction::apply(h, head, rounded, targets, options.temperature,
+                                                options.uniform_gradient.value_or(0));
   return {out[0], out[1], out[2]};
 }
 
