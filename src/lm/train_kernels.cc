@@ -136,6 +136,38 @@ void rotate_head(const uint16_t* x, const float* cosines, const float* sines, in
   }
 }
 
+// base/rng.h's philox, sixteen counters side by side.
+CANDOR_VECTOR_LOOP
+void dropout_piece(const DropoutRule& rule, uint32_t piece, float* mask) {
+  constexpr size_t kBlocks = kDropoutPiece / 4;
+  std::array<std::array<uint32_t, kBlocks>, 4> c;
+  for (size_t i = 0; i < kBlocks; ++i) {
+    c[0][i] = rule.stream;
+    c[1][i] = rule.step;
+    c[2][i] = rule.place;
+    c[3][i] = piece * static_cast<uint32_t>(kBlocks) + static_cast<uint32_t>(i);
+  }
+  auto key0 = static_cast<uint32_t>(rule.seed);
+  auto key1 = static_cast<uint32_t>(rule.seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (size_t i = 0; i < kBlocks; ++i) {
+      const uint64_t product0 = uint64_t{0xD2511F53} * c[0][i];
+      const uint64_t product1 = uint64_t{0xCD9E8D57} * c[2][i];
+      c[0][i] = static_cast<uint32_t>(product1 >> 32) ^ c[1][i] ^ key0;
+      c[1][i] = static_cast<uint32_t>(product1);
+      c[2][i] = static_cast<uint32_t>(product0 >> 32) ^ c[3][i] ^ key1;
+      c[3][i] = static_cast<uint32_t>(product0);
+    }
+    key0 += 0x9E3779B9;
+    key1 += 0xBB67AE85;
+  }
+  for (size_t i = 0; i < kBlocks; ++i) {
+    for (size_t word = 0; word < 4; ++word) {
+      mask[i * 4 + word] = c[word][i] < rule.threshold ? 0.0F : rule.kept;
+    }
+  }
+}
+
 CANDOR_VECTOR_LOOP
 float softmax_row(float* scores, const AttentionRow& row) {
   const int64_t whole = row.visible / kLanes * kLanes;

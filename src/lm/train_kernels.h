@@ -37,6 +37,20 @@ void silu_values_backward(const SiluGradient& in, int64_t count, uint16_t* dgate
 void rotate_head(const uint16_t* x, const float* cosines, const float* sines, int64_t width,
                  float direction, uint16_t* out);
 
+// Element e of a dropout mask depends on word e % 4 of philox(stream, step, place, e / 4; seed):
+// below the threshold it is 0, else `kept`.
+struct DropoutRule {
+  uint32_t stream = 0;
+  uint32_t step = 0;
+  uint32_t place = 0;
+  uint64_t seed = 0;
+  uint32_t threshold = 0;
+  float kept = 1;
+};
+constexpr int64_t kDropoutPiece = 64;
+// Elements kDropoutPiece * piece and on.
+void dropout_piece(const DropoutRule& rule, uint32_t piece, float* mask);
+
 // A row of attention scores [count] of which the first `visible` count.
 struct AttentionRow {
   int64_t visible = 0;

@@ -9,7 +9,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "base/rng.h"
 #include "lm/train_kernels.h"
 
 namespace candor {
@@ -244,25 +243,41 @@ at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up) {
   return at::silu(gate) * up;
 }
 
-at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key) {
-  CANDOR_CHECK(rate >= 0 && rate < 1 && key.step < (uint64_t{1} << 32));
-  const at::Tensor mask = at::empty(x.sizes(), at::kFloat);
-  auto* values = mask.mutable_data_ptr<float>();
-  const int64_t count = mask.numel();
-  const auto threshold = static_cast<uint32_t>(rate * 0x1.0p32);
-  const auto kept = static_cast<float>(1 / (1 - rate));
-  at::parallel_for(0, (count + 3) / 4, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const std::array<uint32_t, 4> random =
-          philox({kDropoutStream, static_cast<uint32_t>(key.step), key.place,
-                  static_cast<uint32_t>(block)},
-                 {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
-      for (int64_t i = 0; i < 4 && block * 4 + i < count; ++i) {
-        values[block * 4 + i] = random[static_cast<size_t>(i)] < threshold ? 0.0F : kept;
+namespace {
+
+// One number for every element: 0, or 1 / (1 - rate).
+template <typename Element>
+void fill_mask(Element* mask, int64_t count, double rate, const DropoutKey& key) {
+  const DropoutRule rule = {.stream = kDropoutStream,
+                            .step = static_cast<uint32_t>(key.step),
+                            .place = key.place,
+                            .seed = key.seed,
+                            .threshold = static_cast<uint32_t>(rate * 0x1.0p32),
+                            .kept = static_cast<float>(1 / (1 - rate))};
+  const int64_t pieces = (count + kDropoutPiece - 1) / kDropoutPiece;
+  at::parallel_for(0, pieces, 16, [&](int64_t begin, int64_t end) {
+    std::array<float, kDropoutPiece> values{};
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t first = piece * kDropoutPiece;
+      dropout_piece(rule, static_cast<uint32_t>(piece), values.data());
+      const int64_t size = std::min(kDropoutPiece, count - first);
+      for (int64_t i = 0; i < size; ++i) {
+        mask[first + i] = static_cast<Element>(values[static_cast<size_t>(i)]);
       }
     }
   });
-  if (x.scalar_type() == at::kBFloat16) return x * mask.to(at::kBFloat16);
+}
+
+}  // namespace
+
+at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key) {
+  CANDOR_CHECK(rate >= 0 && rate < 1 && key.step < (uint64_t{1} << 32));
+  const at::Tensor mask = at::empty(x.sizes(), x.scalar_type());
+  if (x.scalar_type() == at::kBFloat16) {
+    fill_mask(mask.mutable_data_ptr<at::BFloat16>(), mask.numel(), rate, key);
+  } else {
+    fill_mask(mask.mutable_data_ptr<float>(), mask.numel(), rate, key);
+  }
   return x * mask;
 }
 
