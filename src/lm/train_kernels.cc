@@ -136,6 +136,17 @@ void rotate_head(const uint16_t* x, const float* cosines, const float* sines, in
   }
 }
 
+CANDOR_VECTOR_LOOP
+void adam_values(float* __restrict p, const float* __restrict g, float* __restrict m,
+                 float* __restrict v, int64_t count, const AdamRates& given) {
+  const AdamRates rates = given;  // a copy: nothing below can change it
+  for (int64_t i = 0; i < count; ++i) {
+    m[i] += (1 - rates.beta1) * (g[i] - m[i]);
+    v[i] = rates.beta2 * v[i] + (1 - rates.beta2) * g[i] * g[i];
+    p[i] = rates.keep * p[i] - rates.step * m[i] / (std::sqrt(v[i]) / rates.root + rates.epsilon);
+  }
+}
+
 // base/rng.h's philox, sixteen counters side by side.
 CANDOR_VECTOR_LOOP
 void dropout_piece(const DropoutRule& rule, uint32_t piece, float* mask) {

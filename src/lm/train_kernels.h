@@ -51,6 +51,16 @@ constexpr int64_t kDropoutPiece = 64;
 // Elements kDropoutPiece * piece and on.
 void dropout_piece(const DropoutRule& rule, uint32_t piece, float* mask);
 
+struct AdamRates {
+  float keep = 1;  // 1 - lr * weight_decay
+  float step = 0;  // lr / (1 - b1^t)
+  float root = 1;  // sqrt(1 - b2^t)
+  float beta1 = 0, beta2 = 0, epsilon = 0;
+};
+// One AdamW step of parameters p with gradients g and moments m and v.
+void adam_values(float* p, const float* g, float* m, float* v, int64_t count,
+                 const AdamRates& rates);
+
 // A row of attention scores [count] of which the first `visible` count.
 struct AttentionRow {
   int64_t visible = 0;
