@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "lm/train_kernels.h"
 
 namespace candor {
 
@@ -14,21 +15,6 @@ namespace {
 constexpr int64_t kBlock = 1 << 15;  // fixed, so that sums do not depend on the threads
 
 bool decays(const std::string& name) { return name.find("norm.weight") == std::string::npos; }
-
-struct Rates {
-  float keep = 1;  // 1 - lr * weight_decay
-  float step = 0;  // lr / (1 - b1^t)
-  float root = 1;  // sqrt(1 - b2^t)
-  float beta1 = 0, beta2 = 0, epsilon = 0;
-};
-
-void update(float* p, const float* g, float* m, float* v, int64_t count, const Rates& rates) {
-  for (int64_t i = 0; i < count; ++i) {
-    m[i] += (1 - rates.beta1) * (g[i] - m[i]);
-    v[i] = rates.beta2 * v[i] + (1 - rates.beta2) * g[i] * g[i];
-    p[i] = rates.keep * p[i] - rates.step * m[i] / (std::sqrt(v[i]) / rates.root + rates.epsilon);
-  }
-}
 
 }  // namespace
 
@@ -44,7 +30,7 @@ AdamW::AdamW(std::vector<NamedTensor> parameters, const AdamWOptions& options)
 void AdamW::step(double learning_rate) {
   ++step_count_;
   const auto count = static_cast<double>(step_count_);
-  Rates rates;
+  AdamRates rates;
   rates.step = static_cast<float>(learning_rate / (1 - std::pow(options_.adam_beta1, count)));
   rates.root = static_cast<float>(std::sqrt(1 - std::pow(options_.adam_beta2, count)));
   rates.beta1 = static_cast<float>(options_.adam_beta1);
@@ -61,7 +47,7 @@ void AdamW::step(double learning_rate) {
     auto* m = first_[i].mutable_data_ptr<float>();
     auto* v = second_[i].mutable_data_ptr<float>();
     at::parallel_for(0, value.numel(), kBlock, [&](int64_t begin, int64_t end) {
-      update(p + begin, g + begin, m + begin, v + begin, end - begin, rates);
+      adam_values(p + begin, g + begin, m + begin, v + begin, end - begin, rates);
     });
     value.unsafeGetTensorImpl()->bump_version();  // copies made of it are stale now
   }

@@ -136,6 +136,96 @@ void rotate_head(const uint16_t* x, const float* cosines, const float* sines, in
   }
 }
 
+CANDOR_VECTOR_LOOP
+void adam_values(float* __restrict p, const float* __restrict g, float* __restrict m,
+                 float* __restrict v, int64_t count, const AdamRates& given) {
+  const AdamRates rates = given;  // a copy: nothing below can change it
+  for (int64_t i = 0; i < count; ++i) {
+    m[i] += (1 - rates.beta1) * (g[i] - m[i]);
+    v[i] = rates.beta2 * v[i] + (1 - rates.beta2) * g[i] * g[i];
+    p[i] = rates.keep * p[i] - rates.step * m[i] / (std::sqrt(v[i]) / rates.root + rates.epsilon);
+  }
+}
+
+// base/rng.h's philox, sixteen counters side by side.
+CANDOR_VECTOR_LOOP
+void dropout_piece(const DropoutRule& rule, uint32_t piece, float* mask) {
+  constexpr size_t kBlocks = kDropoutPiece / 4;
+  std::array<std::array<uint32_t, kBlocks>, 4> c;
+  for (size_t i = 0; i < kBlocks; ++i) {
+    c[0][i] = rule.stream;
+    c[1][i] = rule.step;
+    c[2][i] = rule.place;
+    c[3][i] = piece * static_cast<uint32_t>(kBlocks) + static_cast<uint32_t>(i);
+  }
+  auto key0 = static_cast<uint32_t>(rule.seed);
+  auto key1 = static_cast<uint32_t>(rule.seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (size_t i = 0; i < kBlocks; ++i) {
+      const uint64_t product0 = uint64_t{0xD2511F53} * c[0][i];
+      const uint64_t product1 = uint64_t{0xCD9E8D57} * c[2][i];
+      c[0][i] = static_cast<uint32_t>(product1 >> 32) ^ c[1][i] ^ key0;
+      c[1][i] = static_cast<uint32_t>(product1);
+      c[2][i] = static_cast<uint32_t>(product0 >> 32) ^ c[3][i] ^ key1;
+      c[3][i] = static_cast<uint32_t>(product0);
+    }
+    key0 += 0x9E3779B9;
+    key1 += 0xBB67AE85;
+  }
+  for (size_t i = 0; i < kBlocks; ++i) {
+    for (size_t word = 0; word < 4; ++word) {
+      mask[i * 4 + word] = c[word][i] < rule.threshold ? 0.0F : rule.kept;
+    }
+  }
+}
+
+CANDOR_VECTOR_LOOP
+float softmax_row(float* scores, const AttentionRow& row) {
+  const int64_t whole = row.visible / kLanes * kLanes;
+  std::array<float, kLanes> chains;
+  chains.fill(-INFINITY);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const auto place = static_cast<size_t>(lane);
+      chains[place] = std::max(chains[place], scores[i + lane]);
+    }
+  }
+  for (int64_t i = whole; i < row.visible; ++i) chains[0] = std::max(chains[0], scores[i]);
+  const float largest = *std::max_element(chains.begin(), chains.end());
+  chains.fill(0);
+  for (int64_t i = 0; i < row.visible; ++i) scores[i] = fast_exp((scores[i] - largest) * row.scale);
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      chains[static_cast<size_t>(lane)] += scores[i + lane];
+    }
+  }
+  float sum = total(chains);
+  for (int64_t i = whole; i < row.visible; ++i) sum += scores[i];
+  const float inverse = 1.0F / sum;
+  for (int64_t i = 0; i < row.visible; ++i) scores[i] *= inverse;
+  for (int64_t i = row.visible; i < row.count; ++i) scores[i] = 0;
+  return std::log(sum) + largest * row.scale;
+}
+
+CANDOR_VECTOR_LOOP
+void softmax_row_backward(float* scores, const AttentionRow& row, float log_sum, float* d) {
+  const int64_t whole = row.visible / kLanes * kLanes;
+  for (int64_t i = 0; i < row.visible; ++i) scores[i] = fast_exp(scores[i] * row.scale - log_sum);
+  std::array<float, kLanes> chains{};
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      chains[static_cast<size_t>(lane)] += scores[i + lane] * d[i + lane];
+    }
+  }
+  float dot = total(chains);
+  for (int64_t i = whole; i < row.visible; ++i) dot += scores[i] * d[i];
+  for (int64_t i = 0; i < row.visible; ++i) d[i] = scores[i] * (d[i] - dot) * row.scale;
+  for (int64_t i = row.visible; i < row.count; ++i) {
+    scores[i] = 0;
+    d[i] = 0;
+  }
+}
+
 namespace {
 
 struct Sums {

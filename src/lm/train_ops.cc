@@ -9,7 +9,6 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "base/rng.h"
 #include "lm/train_kernels.h"
 
 namespace candor {
@@ -237,59 +236,6 @@ at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table) {
       -1);
 }
 
-namespace {
-
-// Sequences of one length side by side, by LibTorch's blocked kernel. [S, L, H, W] each.
-at::Tensor equal_attention(const at::Tensor& query, const at::Tensor& key,
-                           const at::Tensor& value) {
-  const int64_t group = query.size(2) / key.size(2);
-  const auto repeated = [&](const at::Tensor& x) {
-    const at::Tensor heads = x.transpose(1, 2);
-    return group == 1 ? heads : heads.repeat_interleave(group, 1);
-  };
-  const at::Tensor mixed = at::scaled_dot_product_attention(query.transpose(1, 2), repeated(key),
-                                                            repeated(value), {}, 0.0, true);
-  return mixed.transpose(1, 2).reshape({query.size(0) * query.size(1), -1});
-}
-
-at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key,
-                           const at::Tensor& value) {
-  const int64_t group = query.size(1) / key.size(1);
-  const int64_t length = query.size(0);
-  const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
-  const at::Tensor keys = key.transpose(0, 1).repeat_interleave(group, 0);
-  const at::Tensor values = value.transpose(0, 1).repeat_interleave(group, 0);
-  const at::Tensor future = at::ones({length, length}, at::kBool).triu(1);
-  const at::Tensor scores = at::matmul(query.transpose(0, 1), keys.transpose(1, 2))
-                                .mul(scale)
-                                .masked_fill(future, -std::numeric_limits<float>::infinity());
-  return at::matmul(at::softmax(scores, -1), values).transpose(0, 1).reshape({length, -1});
-}
-
-}  // namespace
-
-at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const std::vector<int64_t>& offsets) {
-  std::vector<at::Tensor> parts;
-  const bool blocked = query.scalar_type() == at::kBFloat16;
-  for (size_t s = 1; s < offsets.size();) {
-    const int64_t length = offsets[s] - offsets[s - 1];
-    size_t end = s + 1;  // sequences s .. end - 1 have one length
-    while (blocked && end < offsets.size() && offsets[end] - offsets[end - 1] == length) ++end;
-    const auto count = static_cast<int64_t>(end - s);
-    const auto part = [&](const at::Tensor& x) {
-      return x.narrow(0, offsets[s - 1], count * length);
-    };
-    const auto apart = [&](const at::Tensor& x) {
-      return part(x).view({count, length, x.size(1), x.size(2)});
-    };
-    parts.push_back(blocked ? equal_attention(apart(query), apart(key), apart(value))
-                            : plain_attention(part(query), part(key), part(value)));
-    s = end;
-  }
-  return parts.size() == 1 ? parts[0] : at::cat(parts, 0);
-}
-
 at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up) {
   if (gate.scalar_type() == at::kBFloat16) {
     return SiluFunction::apply(gate.contiguous(), up.contiguous());
@@ -297,25 +243,41 @@ at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up) {
   return at::silu(gate) * up;
 }
 
-at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key) {
-  CANDOR_CHECK(rate >= 0 && rate < 1 && key.step < (uint64_t{1} << 32));
-  const at::Tensor mask = at::empty(x.sizes(), at::kFloat);
-  auto* values = mask.mutable_data_ptr<float>();
-  const int64_t count = mask.numel();
-  const auto threshold = static_cast<uint32_t>(rate * 0x1.0p32);
-  const auto kept = static_cast<float>(1 / (1 - rate));
-  at::parallel_for(0, (count + 3) / 4, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      const std::array<uint32_t, 4> random =
-          philox({kDropoutStream, static_cast<uint32_t>(key.step), key.place,
-                  static_cast<uint32_t>(block)},
-                 {static_cast<uint32_t>(key.seed), static_cast<uint32_t>(key.seed >> 32)});
-      for (int64_t i = 0; i < 4 && block * 4 + i < count; ++i) {
-        values[block * 4 + i] = random[static_cast<size_t>(i)] < threshold ? 0.0F : kept;
+namespace {
+
+// One number for every element: 0, or 1 / (1 - rate).
+template <typename Element>
+void fill_mask(Element* mask, int64_t count, double rate, const DropoutKey& key) {
+  const DropoutRule rule = {.stream = kDropoutStream,
+                            .step = static_cast<uint32_t>(key.step),
+                            .place = key.place,
+                            .seed = key.seed,
+                            .threshold = static_cast<uint32_t>(rate * 0x1.0p32),
+                            .kept = static_cast<float>(1 / (1 - rate))};
+  const int64_t pieces = (count + kDropoutPiece - 1) / kDropoutPiece;
+  at::parallel_for(0, pieces, 16, [&](int64_t begin, int64_t end) {
+    std::array<float, kDropoutPiece> values{};
+    for (int64_t piece = begin; piece < end; ++piece) {
+      const int64_t first = piece * kDropoutPiece;
+      dropout_piece(rule, static_cast<uint32_t>(piece), values.data());
+      const int64_t size = std::min(kDropoutPiece, count - first);
+      for (int64_t i = 0; i < size; ++i) {
+        mask[first + i] = static_cast<Element>(values[static_cast<size_t>(i)]);
       }
     }
   });
-  if (x.scalar_type() == at::kBFloat16) return x * mask.to(at::kBFloat16);
+}
+
+}  // namespace
+
+at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key) {
+  CANDOR_CHECK(rate >= 0 && rate < 1 && key.step < (uint64_t{1} << 32));
+  const at::Tensor mask = at::empty(x.sizes(), x.scalar_type());
+  if (x.scalar_type() == at::kBFloat16) {
+    fill_mask(mask.mutable_data_ptr<at::BFloat16>(), mask.numel(), rate, key);
+  } else {
+    fill_mask(mask.mutable_data_ptr<float>(), mask.numel(), rate, key);
+  }
   return x * mask;
 }
 
@@ -519,8 +481,8 @@ HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOp
   // Autograd takes no undefined tensors: an empty one stands for none.
   const at::Tensor rounded =
       options.rounded.defined() ? options.rounded : at::empty({0}, at::kBFloat16);
-  const variable_list out = HeadFunction::apply(
-      h, head, rounded, targets, options.temperature, options.uniform_gradient.value_or(0));
+  const variable_list out = HeadFunction::apply(h, head, rounded, targets, options.temperature,
+                                                options.uniform_gradient.value_or(0));
   return {out[0], out[1], out[2]};
 }
 

@@ -78,6 +78,21 @@ TEST(TrainOps, SiluProduct) {
           {normal(1, {70, 45}) * 3, normal(2, {70, 45})});
 }
 
+// Which elements drop is what the generator says, whole pieces of them or not.
+TEST(TrainOps, DropoutIsKeyedByElement) {
+  const DropoutKey key = {.seed = 0x123456789abcULL, .step = 7, .place = 3};
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const at::Tensor out =
+        keyed_dropout(at::ones({5, 45}, type), 0.25, key).to(at::kFloat).flatten();
+    for (int64_t e = 0; e < out.numel(); ++e) {
+      const auto random =
+          philox({0x64726f70, 7, 3, static_cast<uint32_t>(e / 4)}, {0x56789abc, 0x1234});
+      const bool dropped = random[static_cast<size_t>(e % 4)] < 0x40000000;
+      EXPECT_NEAR(out[e].item<float>(), dropped ? 0 : 4.0 / 3, 0.01) << e;
+    }
+  }
+}
+
 // Sequences of different and of equal lengths.
 TEST(TrainOps, PackedAttention) {
   const std::vector<int64_t> offsets = {0, 1, 21, 41, 61, 70};

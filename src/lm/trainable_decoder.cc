@@ -5,7 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
+
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 #include "base/check.h"
 #include "base/cpu.h"
@@ -69,6 +74,16 @@ Status check_lora(const LoraSettings& lora) {
         str_cat("LoRA dropout: found ", lora.dropout, "; expected 0 <= dropout < 1"));
   }
   return {};
+}
+
+// Every step takes and frees the same hundreds of megabytes. Where freed memory goes back to the
+// system, a quarter of a step is spent on clearing fresh pages.
+void keep_freed_memory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, 64 << 20);
+#endif
 }
 
 void check_sequences(const PackedSequences& sequences, const DecoderConfig& config) {
@@ -202,6 +217,7 @@ Result<TrainableDecoder> TrainableDecoder::load(const fs::path& model,
   if (out.options_.threads <= 0) out.options_.threads = core_count();
   if (options.lora.has_value()) CANDOR_RETURN_IF_ERROR(check_lora(*options.lora));
   at::set_num_threads(out.options_.threads);
+  keep_freed_memory();
   CANDOR_TRY(ModelFile file, ModelFile::open(model));
   out.file_ = std::make_shared<const ModelFile>(std::move(file));
   CANDOR_RETURN_IF_ERROR(out.read_weights());
