@@ -19,7 +19,7 @@ def command(out, *extra, data=GOLDEN / "training_records.jsonl", without=None):
     options = {"--model": GOLDEN / "tiny_llama", "--data": data, "--eval-data": GOLDEN / "training_records.jsonl",
                "--output": out, "--max-length": 64, "--per-device-train-batch-size": 2,
                "--gradient-accumulation-steps": 2, "--learning-rate": 3e-3, "--num-train-epochs": 2,
-               "--early-stopping-patience": 2, "--eval-steps": 3, "--logging-steps": 2, "--save-steps": 2,
+               "--early-stopping-patience": 2, "--eval-steps": 3, "--logging-steps": 3, "--save-steps": 2,
                "--threads": 2}
     flags = []
     for i, word in enumerate(extra):  # what is given replaces what is here
