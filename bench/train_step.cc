@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <string>
 
 #include "base/json.h"
@@ -36,23 +37,29 @@ int main(int argc, char** argv) {
   }
   AdamW optimizer(model->parameters(), {});
   std::vector<double> seconds;
+  std::vector<double> processor;
   double loss = 0;
   for (int step = 0; step <= steps; ++step) {
     const auto start = std::chrono::steady_clock::now();
+    const std::clock_t used = std::clock();
     const Result<SftStep> done =
         sft_step(*model, optimizer, std::span(&batch, 1),
                  {.learning_rate = 1e-4, .first_forward = static_cast<uint64_t>(step)});
     if (!done.ok()) return 3;
     loss = done->sums.loss / static_cast<double>(done->sums.learnt_tokens);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-    if (step > 0) seconds.push_back(took.count());  // the first one warms up
+    if (step == 0) continue;  // the first one warms up
+    seconds.push_back(took.count());
+    processor.push_back(static_cast<double>(std::clock() - used) / CLOCKS_PER_SEC);
   }
   std::sort(seconds.begin(), seconds.end());
+  std::sort(processor.begin(), processor.end());
   const double median = seconds[seconds.size() / 2];
   std::printf("%s\n", to_line({{"what", argv[2]},
                                {"dtype", argv[3]},
                                {"tokens_per_s", 1024 / median},
                                {"seconds", median},
+                               {"processor_s", processor[processor.size() / 2]},
                                {"loss", loss}})
                           .c_str());
   return 0;

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """One optimiser step on 8 x 128 tokens of a 135M Llama against transformers, interleaved in one run; prints one
-JSON record (tokens a second, medians).
+JSON record (tokens a second, and processor seconds of all threads for one step; medians).
 
     python bench/train_step.py build/full/bench/train_step MODEL_FOLDER [--python build/parity-env/bin/python] [--rounds 1]
 
@@ -21,9 +21,9 @@ model = transformers.AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=tor
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
 size = model.config.vocab_size
 ids = torch.tensor([[(s * 7919 + t * 104729) % size for t in range(128)] for s in range(8)])
-spans = []
+spans, used = [], []
 for step in range(int(sys.argv[4]) + 1):
-    start = time.perf_counter()
+    start, before = time.perf_counter(), time.process_time()
     with torch.autocast("cpu", torch.bfloat16, enabled=sys.argv[3] == "bf16"):
         loss = model(input_ids=ids, labels=ids).loss
     loss.backward()
@@ -31,7 +31,9 @@ for step in range(int(sys.argv[4]) + 1):
     optimizer.step()
     optimizer.zero_grad()
     spans.append(time.perf_counter() - start)
-print(json.dumps({"tokens_per_s": 1024 / statistics.median(spans[1:]), "transformers": transformers.__version__, "torch": torch.__version__}))
+    used.append(time.process_time() - before)
+print(json.dumps({"tokens_per_s": 1024 / statistics.median(spans[1:]), "processor_s": statistics.median(used[1:]),
+                  "transformers": transformers.__version__, "torch": torch.__version__}))
 """
 SIDES = ("full", "lora", "transformers_f32", "transformers_bf16")
 
@@ -50,6 +52,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3)
     options = parser.parse_args()
     times = {side: [] for side in SIDES}
+    processor = {side: [] for side in SIDES}
     versions = {}
     for _ in range(options.rounds):
         for side in SIDES:
@@ -59,11 +62,13 @@ def main():
                 found = last_json([options.python, "-c", PEER, options.model, "2", side.split("_")[1], "1"])
                 versions = {name: found[name] for name in ("transformers", "torch")}
             times[side].append(found["tokens_per_s"])
+            processor[side].append(found["processor_s"])
     medians = {side: round(statistics.median(values), 1) for side, values in times.items()}
     peer = max(medians["transformers_f32"], medians["transformers_bf16"])
     print(json.dumps({"bench": "train_step", "threads": 2, "rounds": options.rounds, **versions, **medians,
                       "full_over_peer": round(medians["full"] / peer, 2), "goal_full": 5,
-                      "lora_over_full": round(medians["lora"] / medians["full"], 2), "goal_lora": 1.4}))
+                      "lora_over_full": round(medians["lora"] / medians["full"], 2), "goal_lora": 1.4,
+                      "processor_s": {side: round(statistics.median(values), 2) for side, values in processor.items()}}))
 
 
 main()
