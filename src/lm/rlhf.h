@@ -21,7 +21,8 @@ class TrainableDecoder;
 
 // RLHF of a policy for one reward or a weighted sum of several (MATH 8):
 //
-//   maximise  E_{q, x ~ theta(.|q)} [ sum_i w_i rm_i(q, x) / sum_i w_i - b KL(theta || theta_init) ]
+//   maximise  E_{q, x ~ theta(.|q)} [ sum_i w_i rm_i(q, x) / sum_i w_i - b KL(theta || theta_init)
+//   ]
 //
 // with the rewards in [0, 1] that are priced and b = L / sum_i w_i held fixed, which makes the
 // optimum SW-Max of these groups. The gradient is that of REINFORCE with a leave-one-out baseline
@@ -59,7 +60,7 @@ struct StepReport {
 using StepSink = std::function<Status(const StepReport&)>;
 
 struct RlhfResult {
-  std::vector<Json> metrics;  // one object a step: TRL's names (docs/formats.md)
+  std::vector<Json> metrics;            // one object a step: TRL's names (docs/formats.md)
   std::vector<HealthWarning> warnings;  // the first of each kind
   double kl_coefficient = 0;            // the last one; changes under a preset only
 };

@@ -84,8 +84,8 @@ void add_update(const StepFacts& facts, Line& line) {
 
 void add_replies(const StepFacts& facts, Line& line) {
   const Rollout& rollout = *facts.rollout;
-  const int64_t stopped = std::ranges::count_if(
-      rollout.replies, [](const RlhfReply& reply) { return reply.stopped; });
+  const int64_t stopped =
+      std::ranges::count_if(rollout.replies, [](const RlhfReply& reply) { return reply.stopped; });
   const auto replies = static_cast<double>(rollout.reply_count());
   line.add_count("val/num_eos_tokens", stopped);
   line.add("completions/mean_length", static_cast<double>(rollout.token_count()) / replies);
@@ -95,9 +95,8 @@ void add_replies(const StepFacts& facts, Line& line) {
   line.add("sampler/logprob_mean_abs", sampler.mean_abs);
   line.add("sampler/logprob_max_abs", sampler.max_abs);
   line.add("sampler/kl", sampler.kl);
-  const auto cut = std::ranges::count_if(rollout.weights, [&](double weight) {
-    return weight >= facts.settings->sampler_weight_cap;
-  });
+  const auto cut = std::ranges::count_if(
+      rollout.weights, [&](double weight) { return weight >= facts.settings->sampler_weight_cap; });
   line.add("sampler/truncated_weight_share",
            facts.settings->sampler_weight_cap == 0
                ? 0

@@ -54,7 +54,7 @@ struct RewardMeans {
   double clipped_share = 0;  // replies whose score lay outside [low, high]
 };
 struct Scores {
-  std::vector<double> totals;          // [E], in [0, 1]
+  std::vector<double> totals;           // [E], in [0, 1]
   std::vector<RewardMeans> per_reward;  // in the order of the rewards
 };
 // Errors: the callback's; a number of scores that is not the number of replies; a score that is not

@@ -109,9 +109,8 @@ PolicyTrainer::PolicyTrainer(TrainableDecoder& policy, const TrainableDecoder* r
   value_optimizer_.emplace(value_head_->parameters(), adam_options(settings));
 }
 
-PolicyTrainer::Pass PolicyTrainer::forward(const Rollout& rollout,
-                                           std::span<const size_t> replies, Purpose purpose,
-                                           uint64_t dropout_step) const {
+PolicyTrainer::Pass PolicyTrainer::forward(const Rollout& rollout, std::span<const size_t> replies,
+                                           Purpose purpose, uint64_t dropout_step) const {
   Pass pass;
   pass.replies.assign(replies.begin(), replies.end());
   pass.offsets.push_back(0);
@@ -138,9 +137,9 @@ PolicyTrainer::Pass PolicyTrainer::forward(const Rollout& rollout,
   const TrainableDecoder& engine =
       reference && reference_ != nullptr ? *reference_ : std::as_const(policy_);
   const c10::AutoGradMode gradients(purpose == Purpose::kUpdate);
-  const at::Tensor hidden = engine.hidden(packed, {.train = purpose == Purpose::kUpdate,
-                                                   .step = dropout_step,
-                                                   .use_adapter = !reference});
+  const at::Tensor hidden = engine.hidden(
+      packed,
+      {.train = purpose == Purpose::kUpdate, .step = dropout_step, .use_adapter = !reference});
   const at::Tensor chosen = hidden.index_select(0, at::tensor(rows, at::kLong));
   const TokenScores scores = engine.token_scores(chosen, targets, settings_.temperature);
   pass.logprobs = scores.logprobs;
@@ -299,17 +298,17 @@ void PolicyTrainer::backward(const Rollout& rollout, const Pass& pass, double no
         gather(rollout.advantages, pass.replies, rollout.offsets);
     const std::vector<double> weights = gather(rollout.weights, pass.replies, rollout.offsets);
     policy = ppo_loss(tokens, {advantages, weights}, settings_.cliprange, normaliser);
-    const LossPart value =
-        value_loss({to_doubles(pass.values), gather(rollout.old_values, pass.replies, rollout.offsets),
-                    gather(rollout.returns, pass.replies, rollout.offsets)},
-                   settings_.cliprange_value, normaliser);
+    const LossPart value = value_loss(
+        {to_doubles(pass.values), gather(rollout.old_values, pass.replies, rollout.offsets),
+         gather(rollout.returns, pass.replies, rollout.offsets)},
+        settings_.cliprange_value, normaliser);
     objective = settings_.value_coefficient * (pass.values * to_tensor(value.gradient)).sum();
     report.value_loss += value.loss;
     report.value_clip_fraction += value.clip_fraction;
   } else {
-    policy = rloo_loss(tokens,
-                       {pick(rollout.advantages, pass.replies), pick(rollout.weights, pass.replies)},
-                       settings_.cliprange, normaliser);
+    policy = rloo_loss(
+        tokens, {pick(rollout.advantages, pass.replies), pick(rollout.weights, pass.replies)},
+        settings_.cliprange, normaliser);
   }
   const at::Tensor policy_objective = (pass.logprobs * to_tensor(policy.gradient)).sum();
   objective = objective.defined() ? objective + policy_objective : policy_objective;
@@ -371,13 +370,12 @@ Result<UpdateReport> PolicyTrainer::update(Rollout& rollout, double kl_coefficie
           normaliser += static_cast<double>(rollout.replies[reply].token_ids.size());
         }
       }
-      const auto dropout_step =
-          static_cast<uint64_t>((key.step * settings_.num_ppo_epochs + epoch) *
-                                    settings_.batch_size() +
-                                mini * settings_.mini_batch_size());
+      const auto dropout_step = static_cast<uint64_t>(
+          (key.step * settings_.num_ppo_epochs + epoch) * settings_.batch_size() +
+          mini * settings_.mini_batch_size());
       in_ranges(size, settings_.per_device_train_batch_size, [&](size_t begin, size_t end) {
-        const Pass pass = forward(rollout, mini_batch.subspan(begin, end - begin),
-                                  Purpose::kUpdate, dropout_step + begin);
+        const Pass pass = forward(rollout, mini_batch.subspan(begin, end - begin), Purpose::kUpdate,
+                                  dropout_step + begin);
         if (single) {
           keep_old(pass, rollout);
           make_advantages(rollout, begin, end, kl_coefficient);
@@ -389,9 +387,8 @@ Result<UpdateReport> PolicyTrainer::update(Rollout& rollout, double kl_coefficie
     }
   }
   const double share = 1 / static_cast<double>(updates);
-  for (double* value :
-       {&sum.policy_loss, &sum.value_loss, &sum.approx_kl, &sum.clip_fraction,
-        &sum.value_clip_fraction, &sum.ratio, &sum.gradient_norm}) {
+  for (double* value : {&sum.policy_loss, &sum.value_loss, &sum.approx_kl, &sum.clip_fraction,
+                        &sum.value_clip_fraction, &sum.ratio, &sum.gradient_norm}) {
     *value *= share;
   }
   return sum;

@@ -89,8 +89,7 @@ class PolicyTrainer {
   void measure_old(Rollout& rollout) const;
   void keep_old(const Pass& pass, Rollout& rollout) const;
   void make_advantages(Rollout& rollout, size_t begin, size_t end, double kl_coefficient) const;
-  void make_ppo_advantages(Rollout& rollout, size_t begin, size_t end,
-                           double kl_coefficient) const;
+  void make_ppo_advantages(Rollout& rollout, size_t begin, size_t end, double kl_coefficient) const;
   void make_weights(Rollout& rollout, size_t begin, size_t end) const;
   [[nodiscard]] bool one_pass() const;
   [[nodiscard]] std::vector<size_t> order_of_epoch(const Rollout& rollout, const StepKey& key,

@@ -24,8 +24,9 @@ struct Stage {
 
 // A content-addressed store of finished stages: one folder each, named KIND-KEY, which appears by
 // one rename and never changes. Killing any process at any moment leaves at worst a ".tmp-" folder,
-// which the next run removes; folders of other runs that are still alive stay. A stage that trains gets a folder for its checkpoints (the path
-// "checkpoints") that outlives a killed run and goes when the artifact is there.
+// which the next run removes; folders of other runs that are still alive stay. A stage that trains
+// gets a folder for its checkpoints (the path "checkpoints") that outlives a killed run and goes
+// when the artifact is there.
 class Store {
  public:
   // Creates the folder and removes what killed runs left. Errors: kResource.
