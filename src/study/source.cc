@@ -139,9 +139,12 @@ Result<fs::path> resolve_source(std::string_view source, const fs::path& relativ
     return path;
   }
   const fs::path path = fs::path(source).is_absolute() ? fs::path(source) : relative_to / source;
-  if (!fs::exists(path))
-    return invalid_argument(str_cat(path.string(), ": no such file or folder"));
-  return path;
+  if (fs::exists(path)) return path;
+  const fs::path shown = path.lexically_normal();
+  const bool fetched = shown.parent_path().filename() == "data";
+  return invalid_argument(
+      str_cat(shown.string(), ": no such file or folder",
+              fetched ? " (`make data` fetches what the shipped studies read from data/)" : ""));
 }
 
 Result<std::string> digest_of_source(const fs::path& path) {
