@@ -121,6 +121,12 @@ int run_program(CLI::App& app, int argc, char** argv) {
   return exit_code(error.code);
 }
 
+std::string format_duration(double seconds) {
+  if (seconds < 120) return format_short(seconds, 2) + " s";
+  if (seconds < 7200) return format_short(seconds / 60, 2) + " min";
+  return format_short(seconds / 3600, 2) + " h";
+}
+
 void print_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
   for (const auto& row : rows) {

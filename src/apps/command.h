@@ -43,4 +43,7 @@ int run_program(CLI::App& app, int argc, char** argv);
 // Prints rows with aligned columns, the first row as a header; numbers to the right.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 
+// "9.5 min": in seconds below two minutes, in minutes below two hours, in hours above.
+[[nodiscard]] std::string format_duration(double seconds);
+
 }  // namespace candor

@@ -1,6 +1,7 @@
 #include "apps/plan_command.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "base/strings.h"
@@ -12,42 +13,35 @@ namespace candor {
 
 namespace {
 
-std::string duration(double seconds) {
-  if (seconds < 120) return format_short(seconds, 2) + " s";
-  if (seconds < 7200) return format_short(seconds / 60, 2) + " min";
-  return format_short(seconds / 3600, 2) + " h";
-}
-
 // Prompts and replies for the target before any reward is known: the bound that holds whatever the
 // variances are. Null where there is no target.
 Result<Json> sampling_json(const MenuPipeline& pipeline) {
   const Study& study = pipeline.study();
   if (study.target_epsilon <= 0) return Json();
-  size_t candidates = pipeline.candidates.size();
-  for (const ExpertRun& run : pipeline.runs) {
-    candidates += run.role == ExpertRun::Role::kTrained ? 1 : 0;
-  }
-  CANDOR_TRY(const SamplingPlan plan, plan_sampling({.epsilon = study.target_epsilon,
-                                                     .confidence = study.confidence,
-                                                     .groups = study.groups.size(),
-                                                     .candidates = candidates}));
+  CANDOR_TRY(const SamplingPlan plan, plan_target(study));
+  const auto needed = static_cast<double>(plan.prompts_hoeffding);
   const auto prompts = static_cast<double>(pipeline.base.prompts.size());
-  const double delta =
-      (1 - study.confidence) / static_cast<double>(study.groups.size() * candidates);
+  // The half-width falls as 1 / sqrt(prompts).
   return Json{{"target_epsilon", study.target_epsilon},
               {"prompts", plan.prompts_hoeffding},
-              {"prompts_now", pipeline.base.prompts.size()},
-              {"epsilon_now", hoeffding_half_width(prompts, 1, delta)}};
+              {"prompts_in_file", pipeline.base.prompts_in_file},
+              {"prompts_used", pipeline.base.prompts.size()},
+              {"replies", study.bank.samples},
+              {"samples", plan.samples},
+              {"epsilon", plan.epsilon * std::sqrt(needed / prompts)}};
 }
 
 void print_sampling(const Json& sampling) {
   if (sampling.is_null()) return;
   std::printf(
-      "\nAn error of at most %s for every valuation takes %s prompts, whatever the rewards are; "
-      "these %s\nbound it by %s. A run measures the variances and plans anew.\n",
+      "\nAn error of at most %s for every valuation takes %s prompts, whatever the rewards are. Of "
+      "the file's %s\na run uses %s, which bound it by %s; %s\n",
       sampling["target_epsilon"].dump().c_str(), sampling["prompts"].dump().c_str(),
-      sampling["prompts_now"].dump().c_str(),
-      format_short(sampling["epsilon_now"].get<double>(), 3).c_str());
+      sampling["prompts_in_file"].dump().c_str(), sampling["prompts_used"].dump().c_str(),
+      format_short(sampling["epsilon"].get<double>(), 3).c_str(),
+      sampling["prompts_used"] < sampling["prompts"]
+          ? "it measures the variances and tells what they ask for."
+          : "the same as max_prompts.");
 }
 
 }  // namespace
@@ -75,7 +69,7 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
                       {"seconds", cost.seconds},
                       {"memory_bytes", cost.memory_bytes},
                       {"disk_bytes", cost.disk_bytes}});
-    rows.push_back({cost.stage, duration(cost.seconds), format_bytes(cost.memory_bytes),
+    rows.push_back({cost.stage, format_duration(cost.seconds), format_bytes(cost.memory_bytes),
                     format_bytes(cost.disk_bytes)});
     seconds += cost.seconds;
     memory = std::max(memory, cost.memory_bytes);
@@ -92,7 +86,7 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
   std::printf(
       "\nat most about %s on two cores, when every reply runs to its limit; %s of memory, %s of "
       "disk.\nEverything named in %s was found; nothing was trained.\n",
-      duration(seconds).c_str(), format_bytes(memory).c_str(), format_bytes(disk).c_str(),
+      format_duration(seconds).c_str(), format_bytes(memory).c_str(), format_bytes(disk).c_str(),
       path.c_str());
   print_sampling(sampling);
   return 0;

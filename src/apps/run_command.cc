@@ -65,6 +65,33 @@ Result<Store> store_of(const RunOptions& own, const fs::path& folder) {
   return Store::open(own.cache.empty() ? folder / "stages" : fs::path(own.cache), worker_program());
 }
 
+// A run goes on where its plan cannot be made: the run itself says what is wrong with an input.
+template <typename AnyPipeline>
+StageClock clock_of(const CommonOptions& options, const AnyPipeline& pipeline) {
+  Result<std::vector<StageCost>> planned = plan_costs(pipeline);
+  return {options.progress_mode(), planned.ok() ? *std::move(planned) : std::vector<StageCost>()};
+}
+
+void keep_usage(Store& store, StageClock& clock) {
+  store.report_usage([&clock](const Stage&, const WorkerUsage& usage) { clock.set_usage(usage); });
+}
+
+// What the stages of this run took, beside the plan. Nothing where all of them were stored.
+void print_timings(const Json& timings) {
+  if (timings.empty()) return;
+  std::vector<std::vector<std::string>> rows = {{"stage", "took", "planned", "memory", "planned"}};
+  const auto text = [](const Json& timing, const char* key, const auto& format) {
+    return timing.contains(key) ? format(timing[key].template get<double>()) : std::string("-");
+  };
+  for (const Json& timing : timings) {
+    rows.push_back({timing["stage"].get<std::string>(), text(timing, "seconds", format_duration),
+                    text(timing, "planned_seconds", format_duration),
+                    text(timing, "peak_memory_bytes", format_bytes),
+                    text(timing, "planned_memory_bytes", format_bytes)});
+  }
+  print_table(rows);
+}
+
 void print_menu(const MenuResults& results, const Study& study) {
   for (size_t s = 0; s < results.settlements.size(); ++s) {
     const MenuSettlement& settled = results.settlements[s];
@@ -104,8 +131,9 @@ CommandResult run_menu(const RunOptions& own, const CommonOptions& options, cons
   CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, options.threads));
   const fs::path folder = folder_of(own, study);
   CANDOR_TRY(const RunDirectory directory, RunDirectory::open(folder, study, own.resume));
-  CANDOR_TRY(const Store store, store_of(own, folder));
-  StageClock clock(options.progress_mode());
+  CANDOR_TRY(Store store, store_of(own, folder));
+  StageClock clock = clock_of(options, pipeline);
+  keep_usage(store, clock);
   CANDOR_TRY(const MenuRun run,
              run_menu_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
                return clock.start(label, stored);
@@ -121,6 +149,7 @@ CommandResult run_menu(const RunOptions& own, const CommonOptions& options, cons
     std::printf("%s", to_text(settlement).c_str());
   } else {
     print_menu(results, study);
+    print_timings(clock.timings());
     std::printf("report: %s\n", (folder / "report.html").string().c_str());
   }
   for (const std::string& name : failed) {
@@ -136,8 +165,9 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
   const fs::path folder = folder_of(own, study);
   CANDOR_TRY(const RunDirectory directory, RunDirectory::open(folder, pipeline.study, own.resume));
-  CANDOR_TRY(const Store store, store_of(own, folder));
-  StageClock clock(options.progress_mode());
+  CANDOR_TRY(Store store, store_of(own, folder));
+  StageClock clock = clock_of(options, pipeline);
+  keep_usage(store, clock);
   CANDOR_TRY(const PipelineResult result,
              run_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
                return clock.start(label, stored);
@@ -152,6 +182,7 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
     return 0;
   }
   print_quote(quote);
+  print_timings(clock.timings());
   for (const Json& timing : clock.timings()) {
     if (!timing.contains("tokens_per_second")) continue;
     std::printf("%s: %s tokens per second\n", timing["stage"].get<std::string>().c_str(),
@@ -166,7 +197,7 @@ CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
   const fs::path cache = own.cache.empty() ? fs::path("runs") / ".cache" : fs::path(own.cache);
   CANDOR_TRY(const Store store, Store::open(cache, worker_program()));
-  StageClock clock(options.progress_mode());
+  StageClock clock(options.progress_mode(), {});
   CANDOR_TRY(const PipelineResult result,
              run_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
                return clock.start(label, stored);
@@ -209,8 +240,11 @@ void add_study_commands(CLI::App& app, CommonOptions& options) {
     command->add_option("STUDY", own->study, "A study/1 file")->required();
     command->add_option("--budget", own->choice.budget,
                         "Lay this entry of the study's budgets over it");
+  }
+  for (CLI::App* command : {run, plan}) {
     command->add_option("--target-epsilon", own->choice.target_epsilon,
-                        "Plan prompts and samples so that no valuation is further off than this");
+                        "Use no more prompts than keep every valuation of a menu within this of "
+                        "the truth; say where there are too few");
   }
   for (CLI::App* command : {run, quote})
     command->add_option("--cache", own->cache, "Keep finished stages in this folder");

@@ -1,25 +1,35 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/strings.h"
+#include "study/cost_model.h"
+#include "study/worker_process.h"
 
 namespace candor {
 
-// Shows each stage's progress and keeps its time.
+// Shows each stage's progress and keeps what it took: timings.json.
 class StageClock {
  public:
-  explicit StageClock(ProgressMode mode) : mode_(mode) {}
+  // `planned`: what `candor plan` says of the stages, to stand beside what they take.
+  StageClock(ProgressMode mode, std::vector<StageCost> planned)
+      : mode_(mode), planned_(std::move(planned)) {}
 
   ProgressSink start(const std::string& label, bool stored) {
     finish();
-    if (stored) return {};
     label_ = label;
+    if (stored) {
+      take_planned();
+      return {};
+    }
     begin_ = std::chrono::steady_clock::now();
     progress_ = std::make_unique<Progress>(mode_, label, 0);
     return [this](uint64_t done, uint64_t total, std::string_view note) {
@@ -36,6 +46,9 @@ class StageClock {
     };
   }
 
+  // Of the stage that runs.
+  void set_usage(const WorkerUsage& usage) { usage_ = usage; }
+
   void finish() {
     if (progress_ == nullptr) return;
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin_;
@@ -43,14 +56,34 @@ class StageClock {
     progress_.reset();
     Json entry = {{"stage", label_}, {"seconds", elapsed.count()}};
     if (tokens_per_second_ > 0) entry["tokens_per_second"] = tokens_per_second_;
+    if (usage_.has_value()) {
+      entry["processor_seconds"] = usage_->processor_seconds;
+      entry["peak_memory_bytes"] = usage_->peak_memory_bytes;
+    }
+    if (const std::optional<StageCost> planned = take_planned(); planned.has_value()) {
+      entry["planned_seconds"] = planned->seconds;
+      entry["planned_memory_bytes"] = planned->memory_bytes;
+    }
     timings_.push_back(std::move(entry));
     tokens_per_second_ = 0;
+    usage_.reset();
   }
 
   [[nodiscard]] const Json& timings() const { return timings_; }
 
  private:
+  // Stages of one name (experts trained anew under a lie) come in the plan's order.
+  std::optional<StageCost> take_planned() {
+    const auto found = std::ranges::find(planned_, label_, &StageCost::stage);
+    if (found == planned_.end()) return std::nullopt;
+    StageCost out = *found;
+    planned_.erase(found);
+    return out;
+  }
+
   ProgressMode mode_;
+  std::vector<StageCost> planned_;
+  std::optional<WorkerUsage> usage_;
   std::string label_;
   std::string last_note_;
   std::unique_ptr<Progress> progress_;

@@ -5,6 +5,7 @@
 
 #include "base/cpu.h"
 #include "base/strings.h"
+#include "formats/prompt_encoder.h"
 #include "lm/model_file.h"
 
 namespace candor {
@@ -99,10 +100,7 @@ void LanguageModel::find_stop_ids() {
 }
 
 Result<ChatTemplate> LanguageModel::chat_template() const {
-  if (!chat_template_text_.has_value()) {
-    return invalid_argument("the model's files carry no chat template; give \"prompt\" as text");
-  }
-  return ChatTemplate::recognise(*chat_template_text_);
+  return require_chat_template(chat_template_text_);
 }
 
 }  // namespace candor

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "formats/prompt_encoder.h"
 
 namespace candor {
 
@@ -200,21 +201,6 @@ Result<DecoderConfig> config_from_folder(const fs::path& folder, const SafeTenso
   return config;
 }
 
-// The chat template of tokenizer_config.json or chat_template.jinja, where there is one.
-Result<std::optional<std::string>> template_of_folder(const fs::path& folder) {
-  if (fs::exists(folder / "chat_template.jinja")) {
-    CANDOR_TRY(std::string text, read_file(folder / "chat_template.jinja"));
-    return std::optional<std::string>(std::move(text));
-  }
-  if (fs::exists(folder / "tokenizer_config.json")) {
-    CANDOR_TRY(const Json json, read_json_file((folder / "tokenizer_config.json").string()));
-    if (json.is_object() && json.contains("chat_template") && json["chat_template"].is_string()) {
-      return std::optional<std::string>(json["chat_template"].get<std::string>());
-    }
-  }
-  return std::optional<std::string>();
-}
-
 }  // namespace
 
 Status ModelFile::open_gguf(const fs::path& path) {
@@ -234,7 +220,7 @@ Status ModelFile::open_folder(const fs::path& path) {
   CANDOR_TRY(config_, config_from_folder(path, tensors));
   CANDOR_RETURN_IF_ERROR(check_config(path_, config_));
   CANDOR_TRY(tokenizer_, tokenizer_from_folder(path));
-  CANDOR_TRY(chat_template_text_, template_of_folder(path));
+  CANDOR_TRY(chat_template_text_, chat_template_of_folder(path));
   tensors_ = std::move(tensors);
   return {};
 }

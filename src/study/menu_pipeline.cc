@@ -347,10 +347,25 @@ class MenuRunner {
 
 }  // namespace
 
+Result<SamplingPlan> plan_target(const Study& study) {
+  size_t candidates = menu_candidates(study).size();
+  for (const ExpertRun& run : expert_runs(study)) {
+    candidates += run.role == ExpertRun::Role::kTrained ? 1 : 0;
+  }
+  return plan_sampling({.epsilon = study.target_epsilon,
+                        .confidence = study.confidence,
+                        .groups = study.groups.size(),
+                        .candidates = candidates});
+}
+
 Result<MenuPipeline> MenuPipeline::plan(const Study& study, int threads) {
   MenuPipeline out;
   CANDOR_TRY(out.base, Pipeline::plan(study, threads));
   const MenuSettings& menu = *study.menu;
+  if (study.target_epsilon > 0) {
+    CANDOR_TRY(const SamplingPlan target, plan_target(study));
+    out.base.limit_prompts(std::max<int64_t>(2, target.prompts_hoeffding));
+  }
   if (menu.sft.has_value()) {
     CANDOR_RETURN_IF_ERROR(find_source(menu.sft->data, study.folder, out.sft_path, out.sft_digest));
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "core/sampling_plan.h"
 #include "study/menu_candidates.h"
 #include "study/pipeline.h"
 
@@ -17,6 +18,7 @@ namespace candor {
 //   [-> trained and leave-one-out runs] -> menu bank -> scores -> divergences
 //   [-> the same again under each misreport]
 struct MenuPipeline {
+  // With a target epsilon, only as many prompts as it takes.
   static Result<MenuPipeline> plan(const Study& study, int threads);
 
   Pipeline base;
@@ -31,6 +33,10 @@ struct MenuPipeline {
   [[nodiscard]] const Study& study() const { return base.study; }
   [[nodiscard]] bool depends_on_reports() const { return !runs.empty(); }
 };
+
+// What the study's target epsilon takes before any reward is known: the bound that holds whatever
+// the variances are, for all groups and candidates together. REQUIRES: study.target_epsilon > 0.
+Result<SamplingPlan> plan_target(const Study& study);
 
 // One adapter of the menu's bank.
 struct AdapterArtifact {

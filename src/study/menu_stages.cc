@@ -133,6 +133,7 @@ Stage menu_bank_stage(const MenuPipeline& pipeline, const InitialModel& model, c
                        {"stream", kMenuStream},
                        {"batch", settings.batch}},
               .paths = {{"model", model.path}, {"prompts", pipeline.base.prompts_path}}};
+  pipeline.base.add_prompt_limit(stage.spec);
   add_adapters(bank, stage);
   add_machine(pipeline, stage.spec);
   return stage;

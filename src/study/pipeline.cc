@@ -1,5 +1,6 @@
 #include "study/pipeline.h"
 
+#include "base/check.h"
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/strings.h"
@@ -118,6 +119,8 @@ Result<Pipeline> Pipeline::plan(const Study& study, int threads) {
     return invalid_argument(
         str_cat(out.prompts_path.string(), ": holds 1 prompt; intervals need at least 2"));
   }
+  out.prompts_in_file = out.prompts.size();
+  if (study.max_prompts > 0) out.limit_prompts(study.max_prompts);
   for (const StudyGroup& group : study.groups) {
     const Result<RewardFiles> files = find_reward_files(group.reward, study.folder);
     if (!files.ok()) {
@@ -127,6 +130,15 @@ Result<Pipeline> Pipeline::plan(const Study& study, int threads) {
     out.groups.push_back(*files);
   }
   return out;
+}
+
+void Pipeline::limit_prompts(int64_t count) {
+  CANDOR_CHECK(count >= 2);
+  if (prompts.size() > static_cast<size_t>(count)) prompts.resize(static_cast<size_t>(count));
+}
+
+void Pipeline::add_prompt_limit(Json& spec) const {
+  if (prompts.size() < prompts_in_file) spec["max_prompts"] = prompts.size();
 }
 
 ScoredBank Pipeline::scored_bank(const fs::path& folder, const std::string& digest,
@@ -140,22 +152,24 @@ ScoredBank Pipeline::scored_bank(const fs::path& folder, const std::string& dige
 
 Stage Pipeline::bank_stage(bool reference) const {
   const BankSettings& bank = study.bank;
-  return {.kind = "bank",
-          .label = reference ? "reference bank" : "bank",
-          .spec = {{"model_digest", model_digest},
-                   {"prompts_digest", prompts_digest},
-                   {"samples", reference ? study.reference_samples : bank.samples},
-                   {"max_new_tokens", bank.max_new_tokens},
-                   {"temperature", bank.temperature},
-                   {"top_p", bank.top_p},
-                   {"top_k", bank.top_k},
-                   {"seed", study.seed},
-                   {"stream", reference ? kReferenceStream : kPricingStream},
-                   {"batch", bank.batch},
-                   {"dtype", study.dtype},
-                   {"threads", threads},
-                   {"instruction_set", instruction_set()}},
-          .paths = {{"model", model_path}, {"prompts", prompts_path}}};
+  Stage stage{.kind = "bank",
+              .label = reference ? "reference bank" : "bank",
+              .spec = {{"model_digest", model_digest},
+                       {"prompts_digest", prompts_digest},
+                       {"samples", reference ? study.reference_samples : bank.samples},
+                       {"max_new_tokens", bank.max_new_tokens},
+                       {"temperature", bank.temperature},
+                       {"top_p", bank.top_p},
+                       {"top_k", bank.top_k},
+                       {"seed", study.seed},
+                       {"stream", reference ? kReferenceStream : kPricingStream},
+                       {"batch", bank.batch},
+                       {"dtype", study.dtype},
+                       {"threads", threads},
+                       {"instruction_set", instruction_set()}},
+              .paths = {{"model", model_path}, {"prompts", prompts_path}}};
+  add_prompt_limit(stage.spec);
+  return stage;
 }
 
 Stage Pipeline::reward_stage(size_t group) const {
@@ -192,6 +206,7 @@ Json Pipeline::seal(const std::string& bank_digest, const std::string& reference
                {"unit_price", format_double(study.unit_price)},
                {"currency", study.currency},
                {"max_size", study.max_size}};
+  add_prompt_limit(seal);
   if (study.divergence.kind == DivergenceKind::kAlpha) {
     seal["alpha"] = format_double(study.divergence.alpha);
   }

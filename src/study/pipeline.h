@@ -22,10 +22,17 @@ struct Pipeline {
 
   Study study;
   int threads = 1;
-  std::vector<Json> prompts;
+  std::vector<Json> prompts;  // that price: the first of the file
+  size_t prompts_in_file = 0;
   std::filesystem::path model_path, prompts_path;
   std::string model_digest, prompts_digest;
   std::vector<RewardFiles> groups;  // [n]
+
+  // Keeps the first `count` prompts where there are more. REQUIRES: count >= 2.
+  void limit_prompts(int64_t count);
+  // Says so in the spec of a stage that samples; nothing where every prompt is used, since a spec
+  // is an identity.
+  void add_prompt_limit(Json& spec) const;
 
   [[nodiscard]] Stage bank_stage(bool reference) const;
   [[nodiscard]] Stage reward_stage(size_t group) const;  // REQUIRES: its reward is trained

@@ -110,7 +110,10 @@ Status Store::make(const Stage& stage, const ProgressSink& progress) const {
                         {"paths", std::move(paths)},
                         {"output", (temporary / "artifact").string()}};
   CANDOR_RETURN_IF_ERROR(write_new_file(temporary / "request.json", to_text(request)));
-  Status status = run_worker(worker_, temporary / "request.json", stage.label, progress);
+  const Result<WorkerUsage> usage =
+      run_worker(worker_, temporary / "request.json", stage.label, progress);
+  Status status = usage.ok() ? Status() : Status(usage.error());
+  if (usage.ok() && usage_sink_) usage_sink_(stage, *usage);
   if (status.ok()) {
     CANDOR_TRY(const Json files, digests_of_files(temporary / "artifact"));
     const Json record = {

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/result.h"
+#include "study/worker_process.h"
 
 namespace candor {
 
@@ -32,6 +34,10 @@ class Store {
   // Creates the folder and removes what killed runs left. Errors: kResource.
   static Result<Store> open(const std::filesystem::path& root, const std::filesystem::path& worker);
 
+  // `sink` hears what each worker took, once it has ended well.
+  using UsageSink = std::function<void(const Stage&, const WorkerUsage&)>;
+  void report_usage(UsageSink sink) { usage_sink_ = std::move(sink); }
+
   [[nodiscard]] bool has(const Stage& stage) const;
   [[nodiscard]] std::filesystem::path path_of(const Stage& stage) const;
 
@@ -46,6 +52,7 @@ class Store {
   [[nodiscard]] Status make(const Stage& stage, const ProgressSink& progress) const;
   std::filesystem::path root_;
   std::filesystem::path worker_;
+  UsageSink usage_sink_;
 };
 
 }  // namespace candor

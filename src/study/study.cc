@@ -136,6 +136,7 @@ Json resolve(const Study& study) {
       {"seed", study.seed},
       {"unit_price", study.unit_price},
       {"currency", study.currency}};
+  if (study.max_prompts > 0) out["max_prompts"] = study.max_prompts;
   if (!study.menu.has_value()) return out;
   add_menu_settings(*study.menu, out);
   out["target_epsilon"] = study.target_epsilon;
@@ -164,6 +165,20 @@ void read_level(JsonReader& in, Study& study) {
   check_menu_settings(in, *study.menu, names, given);
 }
 
+// --target-epsilon stands above the study's own.
+Status apply_target(double target, Study& study) {
+  if (target == 0) return {};
+  if (!(target > 0 && target <= 1)) {
+    return usage_error(str_cat("--target-epsilon: found ", target,
+                               "; expected an error of rewards in [0, 1]: above 0, at most 1"));
+  }
+  if (!study.menu.has_value()) {
+    return usage_error("--target-epsilon: only studies of level: menu have a table to estimate");
+  }
+  study.target_epsilon = target;
+  return {};
+}
+
 }  // namespace
 
 Result<Study> load_study(const std::string& path, const StudyOptions& options) {
@@ -180,6 +195,7 @@ Result<Study> load_study(const std::string& path, const StudyOptions& options) {
   if (study.name.find('/') != std::string::npos) in.fail("name", "must not hold a slash");
   read_model(in, study);
   study.prompts = in.text("prompts");
+  study.max_prompts = in.integer_or("max_prompts", 0, 2, INT64_MAX);
   study.divergence = read_divergence(in);
   study.normalization = in.choice_or("normalization", study.normalization, kNormalizations);
   read_bank(in, study);
@@ -190,7 +206,7 @@ Result<Study> load_study(const std::string& path, const StudyOptions& options) {
   if (study.menu.has_value()) {
     study.target_epsilon = in.number_or("target_epsilon", 0, 0, 1);
   }
-  if (options.target_epsilon > 0) study.target_epsilon = options.target_epsilon;
+  CANDOR_RETURN_IF_ERROR(apply_target(options.target_epsilon, study));
   study.seed = static_cast<uint64_t>(in.integer_or("seed", 1, 0, INT64_MAX));
   study.unit_price = in.number("unit_price", 0.0, 1e12);
   study.currency = in.text("currency");

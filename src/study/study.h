@@ -40,6 +40,7 @@ struct Study {
   std::string model;
   std::string dtype = "bf16";
   std::string prompts;
+  int64_t max_prompts = 0;  // the first so many of the file; 0: all
   Divergence divergence;
   std::string normalization = "min_max";  // or "max": the sealed rule (DESIGN 6)
   BankSettings bank;
@@ -50,7 +51,7 @@ struct Study {
   int64_t max_size = (int64_t{1} << 31) - 1;
   int64_t resamples = 2000;
   double confidence = 0.95;
-  double target_epsilon = 0;  // menu: plan prompts and samples for this error; 0: no target
+  double target_epsilon = 0;  // menu: no more prompts than this error takes; 0: no target
   uint64_t seed = 1;
   double unit_price = 0;  // money for one unit of reward x agent
   std::string currency;

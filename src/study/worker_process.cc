@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -119,10 +120,19 @@ Status outcome_of(int status, const std::string& label, const std::string& error
   return Error{ErrorCode::kInternal, str_cat(label, ": ", message)};
 }
 
+WorkerUsage usage_of(const rusage& usage) {
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+  };
+  return {.peak_memory_bytes = int64_t{usage.ru_maxrss} * 1024,
+          .processor_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime)};
+}
+
 }  // namespace
 
-Status run_worker(const std::filesystem::path& worker, const std::filesystem::path& request,
-                  const std::string& label, const ProgressSink& progress) {
+Result<WorkerUsage> run_worker(const std::filesystem::path& worker,
+                               const std::filesystem::path& request, const std::string& label,
+                               const ProgressSink& progress) {
   if (::access(worker.c_str(), X_OK) != 0) {
     return resource_error(str_cat(worker.string(), ": ", std::strerror(errno),
                                   "; language-model stages need it (make build)"));
@@ -140,9 +150,11 @@ Status run_worker(const std::filesystem::path& worker, const std::filesystem::pa
   std::string error_text;
   pump(out, err, child, progress, error_text);
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  rusage usage{};
+  while (::wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
   }
-  return outcome_of(status, label, error_text);
+  CANDOR_RETURN_IF_ERROR(outcome_of(status, label, error_text));
+  return usage_of(usage);
 }
 
 }  // namespace candor

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -8,10 +9,17 @@
 
 namespace candor {
 
+// What a worker took, as the system counted it.
+struct WorkerUsage {
+  int64_t peak_memory_bytes = 0;  // the most that was resident at once
+  double processor_seconds = 0;   // of all its threads
+};
+
 // Runs `worker stage REQUEST` and passes its progress on. The worker dies with this process.
 // Errors: what the worker printed on standard error, with the kind its exit code names; kResource
 // where it could not be started or was killed.
-Status run_worker(const std::filesystem::path& worker, const std::filesystem::path& request,
-                  const std::string& label, const ProgressSink& progress);
+Result<WorkerUsage> run_worker(const std::filesystem::path& worker,
+                               const std::filesystem::path& request, const std::string& label,
+                               const ProgressSink& progress);
 
 }  // namespace candor

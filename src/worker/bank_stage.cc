@@ -11,6 +11,7 @@ namespace {
 struct BankSpec {
   LoadOptions load;
   SampleOptions sampling;
+  size_t max_prompts = SIZE_MAX;
 };
 
 Result<BankSpec> read_spec(const StageRequest& request) {
@@ -23,6 +24,7 @@ Result<BankSpec> read_spec(const StageRequest& request) {
   out.sampling.generate = read_generate_options(spec);
   out.load.dtype = spec.choice("dtype", kDtypes) == "bf16" ? Dtype::kBf16 : Dtype::kF32;
   out.load.threads = static_cast<int>(spec.integer("threads", 1, 1024));
+  out.max_prompts = read_max_prompts(spec);
   // The kernels this program would use must be the ones the identity names.
   if (const std::string expected = spec.text("instruction_set"); expected != instruction_set()) {
     spec.fail("instruction_set",
@@ -38,8 +40,9 @@ Status run_bank_stage(const StageRequest& request, const ProgressSink& progress)
   CANDOR_TRY(const BankSpec spec, read_spec(request));
   CANDOR_TRY(const std::filesystem::path model_path, request.path("model"));
   CANDOR_TRY(const std::filesystem::path prompts_path, request.path("prompts"));
-  CANDOR_TRY(const std::vector<Json> prompts, read_jsonl(prompts_path));
+  CANDOR_TRY(std::vector<Json> prompts, read_jsonl(prompts_path));
   if (prompts.empty()) return invalid_argument(str_cat(prompts_path.string(), ": holds no prompt"));
+  if (prompts.size() > spec.max_prompts) prompts.resize(spec.max_prompts);
   CANDOR_TRY(const LanguageModel model, LanguageModel::load(model_path, spec.load));
   CANDOR_TRY(const std::vector<Json> lines,
              sample_records(model, prompts, prompts_path.string(), spec.sampling, progress));

@@ -2,27 +2,13 @@
 
 #include "base/strings.h"
 #include "formats/preferences.h"
+#include "formats/prompt_encoder.h"
 
 namespace candor {
 
 Result<std::string> prompt_text(const LanguageModel& model, const Json& record,
                                 const std::string& where) {
-  if (record.is_object() && record.contains("prompt")) {
-    if (!record["prompt"].is_string()) {
-      return invalid_argument(
-          str_cat(where, ": $.prompt: found ", record["prompt"].dump(), "; expected a text"));
-    }
-    return record["prompt"].get<std::string>();
-  }
-  if (!record.is_object() || !record.contains("messages")) {
-    return invalid_argument(str_cat(where, ": expected an object with \"prompt\" or \"messages\""));
-  }
-  CANDOR_TRY(const std::vector<ChatMessage> messages, chat_messages(record["messages"], where));
-  const Result<ChatTemplate> chat = model.chat_template();
-  if (!chat.ok()) return invalid_argument(str_cat(where, ": ", chat.error().message));
-  Result<std::string> text = chat->render(messages, true);
-  if (!text.ok()) return invalid_argument(str_cat(where, ": ", text.error().message));
-  return text;
+  return prompt_text(model.chat_template(), record, where);
 }
 
 Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::string& where) {
@@ -39,6 +25,11 @@ GenerateOptions read_generate_options(JsonReader& spec) {
   out.stream = static_cast<uint32_t>(spec.integer("stream", 0, UINT32_MAX));
   out.batch = spec.integer("batch", 1, 4096);
   return out;
+}
+
+size_t read_max_prompts(JsonReader& spec) {
+  if (!spec.has("max_prompts")) return SIZE_MAX;
+  return static_cast<size_t>(spec.integer("max_prompts", 1, INT64_MAX));
 }
 
 Result<Json> generation_line(const LanguageModel& model, const Generation& generation) {

@@ -26,6 +26,9 @@ Result<std::vector<ChatMessage>> chat_messages(const Json& json, const std::stri
 // errors in `spec`.
 [[nodiscard]] GenerateOptions read_generate_options(JsonReader& spec);
 
+// The optional "max_prompts" of a stage's spec: the stage reads the first so many; SIZE_MAX: all.
+[[nodiscard]] size_t read_max_prompts(JsonReader& spec);
+
 // {"text","token_ids","token_logprobs","logprob","finish_reason"}
 Result<Json> generation_line(const LanguageModel& model, const Generation& generation);
 

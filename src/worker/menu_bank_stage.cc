@@ -39,11 +39,13 @@ Status run_menu_bank_stage(const StageRequest& request, const ProgressSink& prog
   CANDOR_TRY(const MenuSpec menu, read_menu_spec(request, spec, true));
   const int64_t samples = spec.integer("samples", 1, 1 << 20);
   const GenerateOptions options = read_generate_options(spec);
+  const size_t max_prompts = read_max_prompts(spec);
   CANDOR_RETURN_IF_ERROR(spec.finish());
   CANDOR_TRY(const std::filesystem::path model_path, request.path("model"));
   CANDOR_TRY(const std::filesystem::path prompts_path, request.path("prompts"));
   CANDOR_TRY(const LanguageModel model, LanguageModel::load(model_path, menu.load));
-  CANDOR_TRY(const std::vector<MenuPrompt> prompts, read_menu_prompts(model, prompts_path));
+  CANDOR_TRY(std::vector<MenuPrompt> prompts, read_menu_prompts(model, prompts_path));
+  if (prompts.size() > max_prompts) prompts.resize(max_prompts);
   CANDOR_TRY(const std::vector<Generation> generations,
              generate_menu(LanguageSlotModel(model), menu.candidates, prompts, samples, options,
                            progress));
