@@ -203,21 +203,29 @@ at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
   return LinearFunction::apply(x, weight, rounded);
 }
 
-RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width,
-                         double rope_base) {
+RotaryTable rotary_table(const PackedSequences& sequences, int64_t head_width, double rope_base) {
   const int64_t half = head_width / 2;
+  const std::vector<int64_t>& offsets = sequences.offsets;
   const int64_t count = offsets.back();
   RotaryTable out{at::empty({count, 1, half}, at::kFloat), at::empty({count, 1, half}, at::kFloat)};
   auto* cosines = out.cosines.mutable_data_ptr<float>();
   auto* sines = out.sines.mutable_data_ptr<float>();
+  std::vector<float> frequencies;
+  for (int64_t i = 0; i < half; ++i) {
+    frequencies.push_back(static_cast<float>(
+        std::pow(rope_base, -static_cast<double>(i) / static_cast<double>(half))));
+  }
+  int64_t place = 0;
   for (size_t s = 1; s < offsets.size(); ++s) {
-    for (int64_t token = offsets[s - 1]; token < offsets[s]; ++token) {
-      const auto position = static_cast<float>(token - offsets[s - 1]);
-      for (int64_t i = 0; i < half; ++i) {
-        const auto frequency = static_cast<float>(
-            std::pow(rope_base, -static_cast<double>(i) / static_cast<double>(half)));
-        cosines[token * half + i] = std::cos(position * frequency);
-        sines[token * half + i] = std::sin(position * frequency);
+    const int64_t length = offsets[s] - offsets[s - 1];
+    const std::vector<int64_t> none;
+    const std::vector<VisibleTokens> visible =
+        visible_tokens(length, sequences.branched(s - 1) ? sequences.branches[s - 1] : none);
+    for (int64_t token = 0; token < length; ++token) {
+      const auto position = static_cast<float>(visible[static_cast<size_t>(token)].position(token));
+      for (const float frequency : frequencies) {
+        cosines[place] = std::cos(position * frequency);
+        sines[place++] = std::sin(position * frequency);
       }
     }
   }

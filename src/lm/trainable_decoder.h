@@ -14,6 +14,7 @@
 #include "formats/lora_adapter.h"
 #include "lm/language_model.h"
 #include "lm/model_file.h"
+#include "lm/packed_sequences.h"
 #include "lm/train_ops.h"
 
 namespace candor {
@@ -37,12 +38,6 @@ struct TrainableOptions {
   std::optional<LoraSettings> lora = {};  // absent: every weight is trained
   bool gradient_checkpointing = false;
   uint64_t seed = 1;
-};
-
-// Sequences side by side. Attention never crosses from one to another; positions start at 0.
-struct PackedSequences {
-  std::vector<int32_t> token_ids;  // [T]
-  std::vector<int64_t> offsets;    // [S + 1], 0 .. T, ascending
 };
 
 struct ForwardOptions {
@@ -95,7 +90,8 @@ class TrainableDecoder {
   [[nodiscard]] std::vector<NamedTensor> parameters() const;
 
   // [T, D] f32 after the final norm.
-  // REQUIRES: well-formed sequences of ids inside the vocabulary, no longer than the context.
+  // REQUIRES: well-formed sequences of ids inside the vocabulary, no longer than the context. With
+  // branches, attention costs the square of a whole sequence in memory (4 bytes per head and pair).
   [[nodiscard]] at::Tensor hidden(const PackedSequences& sequences,
                                   const ForwardOptions& options) const;
 
