@@ -76,7 +76,8 @@ struct DropoutKey {
 [[nodiscard]] at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key);
 
 // log softmax(h head^T / temperature) at the targets, and the entropies, without the logits of more
-// than a tile of rows at a time; the backward pass makes them again. h [M, D], head [V, D].
+// than a tile of rows at a time; where the head is trained too, the backward pass makes them again.
+// h [M, D], head [V, D].
 struct HeadOptions {
   std::vector<int32_t> targets;  // [M]
   double temperature = 1;

@@ -127,6 +127,15 @@ TEST(TrainOps, HeadScores) {
       return head_scores(x[0], x[1], options).logprobs;
     };
     compare(ours, plain, inputs, rounded ? 0.02 : 1e-5);
+    // A frozen head: the gradient comes from the forward's tiles.
+    compare(
+        [&](const Inputs& x) {
+          return ours({x[0], inputs[1]});
+        },
+        [&](const Inputs& x) {
+          return plain({x[0], inputs[1]});
+        },
+        {inputs[0]}, rounded ? 0.02 : 1e-5);
     const at::NoGradGuard no_gradient;
     const HeadScores scores = head_scores(inputs[0], inputs[1], options);
     const at::Tensor logs = at::log_softmax(at::linear(inputs[0], inputs[1]) / 0.7, 1);

@@ -376,7 +376,7 @@ MeanLoss TrainableDecoder::mean_loss(const at::Tensor& hidden_rows,
           {found.logprobs.detach(), found.entropies, found.correct}};
 }
 
-Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
+Result<LanguageModel> TrainableDecoder::packed_model(Dtype dtype, const LoraAdapter* merged) const {
   const WeightReader read = [&](const std::string& name, const std::vector<int64_t>& shape,
                                 std::vector<float>& scratch) -> Result<std::span<const float>> {
     const at::Tensor values = weight(name, false);
@@ -388,9 +388,18 @@ Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
                                   static_cast<size_t>(values.numel()));
   };
   const LoadOptions options = {.dtype = dtype, .threads = options_.threads};
-  if (rank_ == 0) return LanguageModel::from_weights(*file_, options, read);
+  return LanguageModel::from_weights(*file_, options, read, merged);
+}
+
+Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
+  if (!options_.lora.has_value()) return packed_model(dtype, nullptr);
   const LoraAdapter factors = adapter();
-  return LanguageModel::from_weights(*file_, options, read, &factors);
+  return packed_model(dtype, &factors);
+}
+
+Result<LanguageModel> TrainableDecoder::frozen_model(Dtype dtype) const {
+  CANDOR_CHECK(options_.lora.has_value());
+  return packed_model(dtype, nullptr);
 }
 
 LoraAdapter TrainableDecoder::adapter() const {

@@ -96,20 +96,23 @@ class TrainableDecoder {
                                   const ForwardOptions& options) const;
 
   // Natural-log probability of targets[i] after hidden_rows[i] under softmax(logits / temperature),
-  // and that distribution's entropy. Cost: logits are made in tiles of rows, again in the backward
-  // pass, and never held whole.
+  // and that distribution's entropy. Cost: logits are made in tiles of rows and never held whole;
+  // where the head is trained, they are made again in the backward pass.
   // Shapes: hidden_rows [M, D], M targets.
   [[nodiscard]] TokenScores token_scores(const at::Tensor& hidden_rows,
                                          std::span<const int32_t> targets,
                                          double temperature = 1) const;
 
   // - sum(log-probabilities) / divisor at temperature 1, with the gradient of its inputs made in
-  // the same tiles: a third cheaper than token_scores and a backward pass.
+  // the same tiles: with a trained head a third cheaper than token_scores and a backward pass.
   [[nodiscard]] MeanLoss mean_loss(const at::Tensor& hidden_rows, std::span<const int32_t> targets,
                                    double divisor) const;
 
   // A packed snapshot for generation and scoring: the model as it is now, factors merged in f32.
   [[nodiscard]] Result<LanguageModel> sampler_model(Dtype dtype) const;
+  // The frozen weights alone: with adapter() as a row adapter on top, the policy as it is now, for
+  // a fraction of a snapshot's cost. REQUIRES: options().lora.
+  [[nodiscard]] Result<LanguageModel> frozen_model(Dtype dtype) const;
   // The factors as they are now. REQUIRES: options().lora.
   [[nodiscard]] LoraAdapter adapter() const;
 
@@ -135,6 +138,7 @@ class TrainableDecoder {
     std::vector<Linear> linears;  // in the order of linear_modules()
   };
   struct Pass;  // what all layers of one forward share
+  [[nodiscard]] Result<LanguageModel> packed_model(Dtype dtype, const LoraAdapter* merged) const;
 
   TrainableDecoder() = default;
   Status read_weights();
