@@ -203,21 +203,29 @@ at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
   return LinearFunction::apply(x, weight, rounded);
 }
 
-RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width,
-                         double rope_base) {
+RotaryTable rotary_table(const PackedSequences& sequences, int64_t head_width, double rope_base) {
   const int64_t half = head_width / 2;
+  const std::vector<int64_t>& offsets = sequences.offsets;
   const int64_t count = offsets.back();
   RotaryTable out{at::empty({count, 1, half}, at::kFloat), at::empty({count, 1, half}, at::kFloat)};
   auto* cosines = out.cosines.mutable_data_ptr<float>();
   auto* sines = out.sines.mutable_data_ptr<float>();
+  std::vector<float> frequencies;
+  for (int64_t i = 0; i < half; ++i) {
+    frequencies.push_back(static_cast<float>(
+        std::pow(rope_base, -static_cast<double>(i) / static_cast<double>(half))));
+  }
+  int64_t place = 0;
   for (size_t s = 1; s < offsets.size(); ++s) {
-    for (int64_t token = offsets[s - 1]; token < offsets[s]; ++token) {
-      const auto position = static_cast<float>(token - offsets[s - 1]);
-      for (int64_t i = 0; i < half; ++i) {
-        const auto frequency = static_cast<float>(
-            std::pow(rope_base, -static_cast<double>(i) / static_cast<double>(half)));
-        cosines[token * half + i] = std::cos(position * frequency);
-        sines[token * half + i] = std::sin(position * frequency);
+    const int64_t length = offsets[s] - offsets[s - 1];
+    const std::vector<int64_t> none;
+    const std::vector<VisibleTokens> visible =
+        visible_tokens(length, sequences.branched(s - 1) ? sequences.branches[s - 1] : none);
+    for (int64_t token = 0; token < length; ++token) {
+      const auto position = static_cast<float>(visible[static_cast<size_t>(token)].position(token));
+      for (const float frequency : frequencies) {
+        cosines[place] = std::cos(position * frequency);
+        sines[place++] = std::sin(position * frequency);
       }
     }
   }
@@ -350,7 +358,8 @@ at::Tensor tile_gradient(const Tile& tile, const at::Tensor& logits, const at::T
 
 class HeadFunction : public Function<HeadFunction> {
  public:
-  // `uniform`: 0, or the gradient that every log-probability will have.
+  // `uniform`: 0, or the gradient that every log-probability will have. A frozen head needs no such
+  // promise: a row's gradient is its log-probability's times what the forward's tile gives.
   static variable_list forward(AutogradContext* context, const at::Tensor& h,
                                const at::Tensor& head, const at::Tensor& rounded,
                                const at::Tensor& targets, double temperature, double uniform) {
@@ -359,9 +368,11 @@ class HeadFunction : public Function<HeadFunction> {
     const at::Tensor weight = f32 ? head : rounded;
     std::vector<at::Tensor> out;  // log sums, log-probabilities, entropies, correct
     for (int i = 0; i < 4; ++i) out.push_back(at::empty({h.size(0)}, at::kFloat));
-    const bool now = uniform != 0 && (h.requires_grad() || head.requires_grad());
-    Gradients gradients(now, head.requires_grad(), h, head);
-    const at::Tensor same = at::full({h.size(0)}, uniform, at::kFloat);
+    const bool frozen = !head.requires_grad();
+    const bool now = frozen ? h.requires_grad() : uniform != 0;
+    const double factor = frozen ? 1.0 : uniform;
+    Gradients gradients(now, !frozen, h, head);
+    const at::Tensor same = at::full({h.size(0)}, factor, at::kFloat);
     for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
       const int64_t count = std::min(kTileRows, h.size(0) - begin);
       const Tile tile = {input.narrow(0, begin, count), targets.narrow(0, begin, count),
@@ -376,30 +387,28 @@ class HeadFunction : public Function<HeadFunction> {
                       tile_gradient(tile, logits, part[0], same.narrow(0, begin, count)));
     }
     if (now) {
-      context->save_for_backward(
-          {gradients.dh, gradients.dweight.defined() ? gradients.dweight : gradients.dh});
-      context->saved_data["of_weight"] = gradients.dweight.defined();
+      context->save_for_backward(frozen ? variable_list{gradients.dh}
+                                        : variable_list{gradients.dh, gradients.dweight});
     } else {
       context->save_for_backward({h, head, rounded, targets, out[0]});
     }
     context->saved_data["temperature"] = temperature;
-    context->saved_data["uniform"] = now ? uniform : 0.0;
+    context->saved_data["made_for"] = now ? factor : 0.0;
     context->mark_non_differentiable({out[2], out[3]});
     return {out[1], out[2], out[3]};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const double uniform = context->saved_data["uniform"].toDouble();
+    const double made_for = context->saved_data["made_for"].toDouble();
     variable_list result(6);
-    if (uniform != 0) {
-      const double factor = gradients[0][0].item<double>() / uniform;
-      result[0] = saved[0];
-      if (context->saved_data["of_weight"].toBool()) result[1] = saved[1];
-      for (int i = 0; i < 2; ++i) {
-        at::Tensor& gradient = result[static_cast<size_t>(i)];
-        if (gradient.defined() && factor != 1) gradient = gradient * factor;
-      }
+    if (made_for != 0 && saved.size() == 1) {
+      result[0] = saved[0] * gradients[0].unsqueeze(1);
+      return result;
+    }
+    if (made_for != 0) {
+      const double factor = gradients[0][0].item<double>() / made_for;
+      for (size_t i = 0; i < 2; ++i) result[i] = factor == 1 ? saved[i] : saved[i] * factor;
       return result;
     }
     const at::Tensor& h = saved[0];

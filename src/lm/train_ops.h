@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lm/language_model.h"
+#include "lm/packed_sequences.h"
 
 namespace candor {
 
@@ -43,16 +44,24 @@ class RoundedCopy {
 struct RotaryTable {
   at::Tensor cosines, sines;
 };
-[[nodiscard]] RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width,
+[[nodiscard]] RotaryTable rotary_table(const PackedSequences& sequences, int64_t head_width,
                                        double rope_base);
 // Rotary positions in the rotate-half layout: pairs (i, i + W / 2). x [T, H, W].
 [[nodiscard]] at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table);
 
+// Who attends to whom, made once for all layers of a forward.
+struct AttentionLayout {
+  std::vector<int64_t> offsets;
+  // [T, 2] i64: what a causal token does not see of its own sequence's past, from .. to - 1.
+  // [0, 2] where no sequence has branches.
+  at::Tensor holes;
+};
+[[nodiscard]] AttentionLayout attention_layout(const PackedSequences& sequences);
+
 // Causal attention inside each sequence, H / G query heads to a key/value head.
 // query [T, H, W], key and value [T, G, W] -> [T, H * W].
 [[nodiscard]] at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key,
-                                          const at::Tensor& value,
-                                          const std::vector<int64_t>& offsets);
+                                          const at::Tensor& value, const AttentionLayout& layout);
 
 // silu(gate) * up.
 [[nodiscard]] at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up);
@@ -67,7 +76,8 @@ struct DropoutKey {
 [[nodiscard]] at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key);
 
 // log softmax(h head^T / temperature) at the targets, and the entropies, without the logits of more
-// than a tile of rows at a time; the backward pass makes them again. h [M, D], head [V, D].
+// than a tile of rows at a time; where the head is trained too, the backward pass makes them again.
+// h [M, D], head [V, D].
 struct HeadOptions {
   std::vector<int32_t> targets;  // [M]
   double temperature = 1;
