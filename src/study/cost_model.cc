@@ -1,211 +1,329 @@
 #include "study/cost_model.h"
 
 #include <algorithm>
-
-#include "formats/gguf.h"
-#include "formats/safetensors.h"
+#include <utility>
 
 namespace candor {
 
 namespace {
 
-// Two cores of a Zen 5 server with avx512_bf16 and SmolLM2-135M: estimates of our own stages that
-// the recorded studies were held against (docs/results/studies.md).
-constexpr double kDecodeFlops = 4.0e11;      // many rows at once: about 1,500 tokens/s at 135M
-constexpr double kTrainFlops = 4.0e11;       // forward and backward in bf16 arithmetic
-constexpr double kScoreFlops = 9.0e11;       // teacher forcing, many tokens a product
-constexpr double kTextsPerSecond = 400;      // the 22M encoder, texts of a reply's length
-constexpr double kFitSecondsPerText = 1e-3;  // a logistic head
-constexpr double kStartSeconds = 0.3;        // a worker and its libraries
-constexpr double kLoadSecondsPerWeight = 2e-9;
-constexpr double kWorkerBytes = 250e6;   // libraries
-constexpr double kEncoderBytes = 250e6;  // a 22M encoder in f32 with its activations
-constexpr double kReplyBytes = 40;       // of a bank's artifact, per token
+// Operations a second.
+constexpr double kPrefillFlops = 9.0e11;    // prompts, up to 256 tokens a product
+constexpr double kDecodeFlops = 5.0e11;     // a batch's next tokens
+constexpr double kAttentionFlops = 0.5e11;  // decoding: each row reads its own cache
+constexpr double kCompareFlops = 3.2e11;    // divergences: a reply's tokens, whole vocabularies
+constexpr double kTrainFlops = 5.0e11;      // RLHF: reference and update passes together
+constexpr double kTrainAttentionFlops = 0.5e11;
+constexpr double kSftFlops = 4.0e11;
+constexpr double kEncoderFlops = 1.8e11;  // f32, one length a batch
 
-double bytes_per_weight(const Study& study) { return study.dtype == "bf16" ? 4.8 : 6.8; }
+// Seconds.
+constexpr double kStart = 0.3;                 // a worker and its libraries
+constexpr double kLoadPerWeight = 2e-9;        // reading and packing
+constexpr double kEncoderCall = 0.3;           // batches of few texts, as lengths fall
+constexpr double kFitPerText = 3e-4;           // a logistic head
+constexpr double kStepPerWeight = 0;           // of RLHF beside its passes: snapshot, optimiser
+constexpr double kCheckPerCandidate = 3.0e-9;  // self-tests, for every weight
+constexpr double kScoreText = 1e-5;            // a reward without an encoder
 
-// A token's key and value in f32, all layers.
-double cache_bytes(const PlannedModel& model) { return 2 * 4 * model.hidden * model.layers / 3; }
+// Bytes.
+constexpr double kWorker = 250e6;                      // libraries
+constexpr double kPackedBf16 = 2.3, kPackedF32 = 4.6;  // of a weight that decodes
+constexpr double kReadWeight = 2.5;                    // of a weight while it is loaded
+constexpr double kTrainWeight = 8.0;                   // master and rounded copies, the sampler's
+constexpr double kSftWeight = 20.0;  // master, gradient, two moments, rounded copies
+constexpr double kActivation = 1.4;  // kept and freed memory over what the formula counts
+constexpr double kEncoderBatchTokens = 4096;
+constexpr double kReplyToken = 40;  // of a bank's line
+
+struct Decoding {
+  double prompts = 0;        // read, each once
+  double prompt_tokens = 0;  // of one
+  double replies = 0;
+  double reply_tokens = 0;  // of one
+};
 
 class Planner {
  public:
-  Planner(const Pipeline& base, const PlannedModel& model) : study_(base.study), model_(model) {
-    prompts_ = static_cast<double>(base.prompts.size());
-  }
+  Planner(const Study& study, const PlanSizes& sizes)
+      : study_(study), sizes_(sizes), model_(sizes.model) {}
 
   void sft(const SftChoice& choice) {
-    const auto tokens = static_cast<double>(choice.batch * choice.max_length_tokens);
-    const double flops = 6 * model_.parameters * tokens;
-    // Master weights, gradients and two moments in f32.
-    add("sft", static_cast<double>(choice.steps) * flops / kTrainFlops,
-        weights() + 16 * model_.parameters + activations(tokens), 4 * model_.parameters);
+    const double tokens = static_cast<double>(choice.batch) * sizes_.sft_record.mean_tokens;
+    const double longest = static_cast<double>(choice.batch * choice.max_length_tokens);
+    const double flops =
+        3 * (products(tokens, tokens) + attention(tokens, sizes_.sft_record.mean_tokens / 2));
+    add("sft", static_cast<double>(choice.steps) * flops / kSftFlops,
+        kWorker + kSftWeight * model_.parameters +
+            activations(std::min(longest, 2 * tokens), std::min(longest, 2 * tokens)),
+        bytes_of_dtype() * model_.parameters);
   }
 
-  void reward(const std::string& name, const RewardSource& source) {
-    if (!source.trained()) return;
-    const double texts = source.max_texts > 0 ? static_cast<double>(source.max_texts) : 20000;
-    add(name, texts / kTextsPerSecond + texts * kFitSecondsPerText, kWorkerBytes + kEncoderBytes,
-        16384, false);
+  void train_reward(const std::string& name, const PlannedReward& reward) {
+    if (reward.training_texts == 0) return;
+    add("reward " + name,
+        encoding(reward, reward.training_tokens) + reward.training_texts * kFitPerText,
+        encoder_memory(reward), 16384, false);
   }
 
-  void bank(const std::string& name, double candidates, double samples, double experts) {
-    const double replies = candidates * prompts_ * samples;
-    const double tokens = replies * static_cast<double>(study_.bank.max_new_tokens);
-    const double batch = std::min(replies, static_cast<double>(study_.bank.batch));
-    add(name, tokens * 2 * model_.parameters * experts / kDecodeFlops,
-        weights() + batch * experts * cache_bytes(model_) *
-                        static_cast<double>(study_.bank.max_new_tokens + 256),
-        tokens * kReplyBytes);
+  void bank(const std::string& label, double samples) {
+    const Decoding work{sizes_.prompts, sizes_.price_prompt.mean_tokens, sizes_.prompts * samples,
+                        new_tokens()};
+    add(label, decoding(work), decoder_memory(batch_of(work.replies)),
+        work.replies * work.reply_tokens * kReplyToken);
   }
 
-  void expert(const std::string& name, const ExpertChoice& choice, int64_t steps) {
-    const auto replies = static_cast<double>(choice.prompts_per_step * choice.num_generations);
-    const double tokens = replies * static_cast<double>(choice.max_new_tokens);
-    const double read = tokens + replies * kPromptTokens;
-    // Sample, score under policy and reference, then one training pass.
-    const double seconds = tokens * 2 * model_.parameters / kDecodeFlops +
-                           4 * read * model_.parameters / kScoreFlops +
-                           4 * read * model_.parameters / kTrainFlops + replies / kTextsPerSecond;
-    const double micro = static_cast<double>(choice.per_device_train_batch_size) *
-                         (static_cast<double>(choice.max_new_tokens) + kPromptTokens);
-    add(name, static_cast<double>(steps) * seconds,
-        weights() + 4 * model_.parameters + kEncoderBytes + activations(micro),
-        0.05 * 4 * model_.parameters);
+  // `models`: of one variant each; a mixture runs one for every expert and the initial one.
+  void menu_bank(const std::string& suffix, double candidates, double models) {
+    const auto samples = static_cast<double>(study_.bank.samples);
+    const Decoding work{models * sizes_.prompts, sizes_.price_prompt.mean_tokens,
+                        models * sizes_.prompts * samples, new_tokens()};
+    const double adapters = adapter_bytes();
+    add("self-tests of the menu" + suffix, candidates * model_.parameters * kCheckPerCandidate,
+        decoder_memory(8) + adapters, 4096);
+    add("menu bank" + suffix, decoding(work), decoder_memory(batch_of(work.replies)) + adapters,
+        candidates * sizes_.prompts * samples * new_tokens() * kReplyToken);
+    compare("divergence" + suffix, candidates, models);
   }
 
-  void scores(const std::string& name, double replies, const RewardSource& source) {
-    const bool model = !source.encoder.empty();
-    add(name, model ? replies / kTextsPerSecond : replies * 1e-5,
-        kWorkerBytes + (model ? kEncoderBytes : 0), 8 * replies, false);
+  // A group's run, and its judge's scores where it has one that watches.
+  void expert(const ExpertRun& run) {
+    const ExpertChoice& choice = *study_.menu->experts;
+    const auto prompts = static_cast<double>(choice.prompts_per_step);
+    const double replies = prompts * static_cast<double>(choice.num_generations);
+    const auto reply_tokens = static_cast<double>(choice.max_new_tokens);
+    const double prompt_tokens = sizes_.train_prompt.mean_tokens;
+    // Replies of one prompt share its tokens, in sampling and in training.
+    const double predicted = replies * reply_tokens;
+    const double tokens = prompts * prompt_tokens + predicted;
+    const double read = attention(prompts * prompt_tokens, prompt_tokens / 2) +
+                        attention(predicted, prompt_tokens + reply_tokens / 2);
+    double step = decoding({prompts, prompt_tokens, replies, reply_tokens}) +
+                  model_.parameters * kStepPerWeight;
+    // The reference reads once, the policy forward and backward.
+    step += 3 * (products(tokens, predicted) / kTrainFlops + read / kTrainAttentionFlops);
+    double encoders = 0;
+    for (size_t j = 0; j < run.weights.size(); ++j) {
+      if (run.weights[j] != 0) step += scoring(sizes_.rewards[j], replies, prompts, encoders);
+    }
+    const bool watched = run.role == ExpertRun::Role::kExpert;
+    if (watched) step += scoring(sizes_.judges[run.group], replies, prompts, encoders);
+    const double pass = static_cast<double>(choice.per_device_train_batch_size);
+    const double pass_tokens =
+        pass * reply_tokens + std::max(1.0, pass / static_cast<double>(choice.num_generations)) *
+                                  sizes_.train_prompt.longest_tokens;
+    add(run.name, static_cast<double>(run.steps) * step,
+        kWorker + kTrainWeight * model_.parameters + encoders +
+            activations(pass_tokens, pass * reply_tokens) +
+            cache_bytes(replies, sizes_.train_prompt.longest_tokens + reply_tokens),
+        adapter_bytes() / std::max<double>(1, static_cast<double>(study_.groups.size())));
   }
 
-  // Teacher forcing of every reply under the initial model and its candidate.
-  void divergence(double replies) {
-    const double tokens =
-        replies * (static_cast<double>(study_.bank.max_new_tokens) + kPromptTokens);
-    add("divergence", 2 * tokens * 2 * model_.parameters / kScoreFlops,
-        weights() + activations(2048), 8 * replies);
+  void scores(const std::string& name, double replies, const PlannedReward& reward) {
+    double encoders = kWorker;
+    const double seconds = scoring(reward, replies, sizes_.prompts, encoders);
+    add("score " + name, seconds, encoders, 8 * replies, false);
   }
 
   [[nodiscard]] std::vector<StageCost> take() { return std::move(out_); }
 
  private:
-  static constexpr double kPromptTokens = 48;  // a conversation's opening
+  void add(const std::string& label, double seconds, double memory, double disk,
+           bool loads = true) {
+    const double load = loads ? model_.parameters * kLoadPerWeight : 0;
+    out_.push_back({label, seconds + kStart + load, memory, disk});
+  }
 
-  void add(const std::string& name, double seconds, double memory, double disk, bool loads = true) {
-    const double load = loads ? model_.parameters * kLoadSecondsPerWeight : 0;
-    out_.push_back({name, seconds + kStartSeconds + load, memory, disk});
+  [[nodiscard]] double new_tokens() const {
+    return static_cast<double>(study_.bank.max_new_tokens);
   }
-  [[nodiscard]] double weights() const {
-    return kWorkerBytes + model_.parameters * bytes_per_weight(study_);
+  [[nodiscard]] double bytes_of_dtype() const { return study_.dtype == "bf16" ? 2 : 4; }
+  [[nodiscard]] double batch_of(double replies) const {
+    return std::min(replies, static_cast<double>(study_.bank.batch));
   }
-  // Of a forward pass that is kept for its gradient: about 34 numbers of the model's width per
-  // layer and token, and a tile of the logits.
-  [[nodiscard]] double activations(double tokens) const {
-    return tokens * 4 * (34 * model_.hidden * model_.layers) + 256 * 4 * model_.vocabulary;
+
+  // Operations of a forward pass over `tokens`, of which some are predicted from.
+  [[nodiscard]] double products(double tokens, double predicted) const {
+    return 2 * (model_.body() * tokens + model_.embedding * predicted);
+  }
+  // Operations of `tokens` that read `keys` keys and values each.
+  [[nodiscard]] double attention(double tokens, double keys) const {
+    return 4 * model_.hidden * model_.layers * tokens * keys;
+  }
+  [[nodiscard]] double decoding(const Decoding& work) const {
+    const double prompt_tokens = work.prompts * work.prompt_tokens;
+    const double tokens = work.replies * work.reply_tokens;
+    return products(prompt_tokens, work.prompts) / kPrefillFlops +
+           products(tokens, tokens) / kDecodeFlops +
+           (attention(prompt_tokens, work.prompt_tokens / 2) +
+            attention(tokens, work.prompt_tokens + work.reply_tokens / 2)) /
+               kAttentionFlops;
+  }
+
+  // Teacher forcing of every reply under its models and the initial one; a mixture has that one
+  // among its own, and so has the initial candidate.
+  void compare(const std::string& label, double candidates, double models) {
+    const MenuChoice& menu = study_.menu->menu;
+    const double single = candidates - mixtures();
+    const double passes = models + single - (menu.initial ? 1 : 0);
+    const double tokens =
+        passes * sizes_.prompts * static_cast<double>(study_.bank.samples) * new_tokens();
+    const double prompt_tokens = passes * sizes_.prompts * sizes_.price_prompt.mean_tokens;
+    const double read = attention(prompt_tokens, sizes_.price_prompt.mean_tokens / 2) +
+                        attention(tokens, sizes_.price_prompt.mean_tokens + new_tokens() / 2);
+    add(label,
+        products(prompt_tokens, 0) / kPrefillFlops + products(tokens, tokens) / kCompareFlops +
+            read / kAttentionFlops,
+        decoder_memory(128) + adapter_bytes(),
+        8 * candidates * sizes_.prompts * static_cast<double>(study_.bank.samples));
+  }
+  [[nodiscard]] double mixtures() const {
+    return static_cast<double>(std::ranges::count(
+        menu_candidates(study_), MenuCandidate::Kind::kMixture, &MenuCandidate::kind));
+  }
+
+  [[nodiscard]] static double encoding(const PlannedReward& reward, double tokens) {
+    return kEncoderCall + 2 * reward.encoder_parameters * tokens / kEncoderFlops;
+  }
+  // Of `replies` to `prompts`; adds the encoder's memory.
+  [[nodiscard]] double scoring(const PlannedReward& reward, double replies, double prompts,
+                               double& memory) const {
+    if (reward.encoder_parameters == 0) return replies * kScoreText;
+    memory += encoder_memory(reward) - kWorker;
+    const double reply = new_tokens() + 2;
+    const double tokens = reward.reads_prompt ? 2 * replies * reply + prompts * reward.prompt_tokens
+                                              : replies * reply;
+    return encoding(reward, tokens);
+  }
+  [[nodiscard]] static double encoder_memory(const PlannedReward& reward) {
+    const double width = 384;
+    return kWorker + reward.encoder_bytes + kEncoderBatchTokens * 4 * width * 24;
+  }
+
+  [[nodiscard]] double cache_bytes(double slots, double positions) const {
+    return slots * positions * 2 * model_.kv_width * model_.layers * bytes_of_dtype();
+  }
+  // Weights packed for decoding, `rows` caches and rows of logits.
+  [[nodiscard]] double decoder_memory(double rows) const {
+    const double packed = study_.dtype == "bf16" ? kPackedBf16 : kPackedF32;
+    return kWorker + (packed + kReadWeight) * model_.parameters +
+           cache_bytes(rows, sizes_.price_prompt.longest_tokens + new_tokens()) +
+           rows * model_.vocabulary * 4;
+  }
+  // Of all groups' adapters, in f32.
+  [[nodiscard]] double adapter_bytes() const {
+    if (!study_.menu.has_value() || !study_.menu->experts.has_value()) return 0;
+    const LoraChoice& lora = study_.menu->experts->lora;
+    const double modules = static_cast<double>(lora.target_modules.size());
+    return static_cast<double>(study_.groups.size()) * 4 * static_cast<double>(lora.rank) *
+           modules * model_.layers * 2 * model_.hidden;
+  }
+  // Of a forward pass that is kept for its gradient.
+  [[nodiscard]] double activations(double tokens, double predicted) const {
+    const double layer = 8 * model_.hidden + 4 * model_.ffn_width + 4 * model_.kv_width;
+    return kActivation * (tokens * 4 * layer * model_.layers + 4 * predicted * model_.hidden);
   }
 
   const Study& study_;
-  PlannedModel model_;
-  double prompts_ = 0;
+  const PlanSizes& sizes_;
+  const PlannedModel& model_;
   std::vector<StageCost> out_;
 };
 
-void read_shape(const std::string& name, const std::vector<int64_t>& shape, PlannedModel& out) {
-  double count = 1;
-  for (const int64_t extent : shape) count *= static_cast<double>(extent);
-  out.parameters += count;
-  if ((name == "model.embed_tokens.weight" || name == "token_embd.weight") && shape.size() == 2) {
-    // Safetensors write [V, D], GGUF [D, V]; the vocabulary is the longer one.
-    out.vocabulary = static_cast<double>(std::max(shape[0], shape[1]));
-    out.hidden = static_cast<double>(std::min(shape[0], shape[1]));
+void plan_sampled(const Study& study, const PlanSizes& sizes, Planner& planner) {
+  planner.bank("bank", static_cast<double>(study.bank.samples));
+  planner.bank("reference bank", static_cast<double>(study.reference_samples));
+  for (size_t i = 0; i < study.groups.size(); ++i) {
+    const std::string& name = study.groups[i].name;
+    planner.train_reward(name, sizes.rewards[i]);
+    planner.scores(name + " on the reference bank",
+                   sizes.prompts * static_cast<double>(study.reference_samples), sizes.rewards[i]);
+    planner.scores(name + " on the bank", sizes.prompts * static_cast<double>(study.bank.samples),
+                   sizes.rewards[i]);
   }
-  if (name.ends_with("q_proj.weight") || name.ends_with("attn_q.weight")) out.layers += 1;
+}
+
+void plan_scores(const Study& study, const PlanSizes& sizes, const std::string& place,
+                 double replies, bool judged, Planner& planner) {
+  for (size_t i = 0; i < study.groups.size(); ++i) {
+    const std::string& name = study.groups[i].name;
+    planner.scores(name + place, replies, sizes.rewards[i]);
+    if (judged && study.groups[i].judge.has_value()) {
+      planner.scores("judge of " + name + place, replies, sizes.judges[i]);
+    }
+  }
+}
+
+void plan_banks(const Study& study, const PlanSizes& sizes, const std::vector<ExpertRun>& runs,
+                const std::string& suffix, Planner& planner) {
+  double candidates = 0;
+  double models = 0;
+  for (const MenuCandidate& candidate : menu_candidates(study)) {
+    const bool mixture = candidate.kind == MenuCandidate::Kind::kMixture;
+    candidates += 1;
+    models += mixture ? static_cast<double>(study.groups.size() + 1) : 1;
+  }
+  for (const ExpertRun& run : runs) {
+    if (run.role == ExpertRun::Role::kExpert) continue;
+    candidates += 1;
+    models += 1;
+  }
+  planner.menu_bank(suffix, candidates, models);
+  plan_scores(study, sizes, " on the menu bank" + suffix,
+              candidates * sizes.prompts * static_cast<double>(study.bank.samples), suffix.empty(),
+              planner);
+}
+
+void plan_lie(const Study& study, const PlanSizes& sizes, const std::vector<ExpertRun>& runs,
+              const MisreportChoice& lie, Planner& planner) {
+  const std::vector<ExpertRun> lied = expert_runs(study, reports_under(study, lie));
+  for (size_t r = 0; r < lied.size(); ++r) {
+    const bool same =
+        lied[r].weights == runs[r].weights && lied[r].kl_coefficient == runs[r].kl_coefficient;
+    const bool on_menu =
+        lied[r].role == ExpertRun::Role::kExpert || lied[r].role == ExpertRun::Role::kTrained;
+    if (!same && on_menu) planner.expert(lied[r]);
+  }
+  plan_banks(study, sizes, runs, misreport_suffix(lie), planner);
+}
+
+void plan_menu(const Study& study, const PlanSizes& sizes, Planner& planner) {
+  const MenuSettings& menu = *study.menu;
+  const std::vector<ExpertRun> runs = expert_runs(study);
+  if (menu.sft.has_value()) planner.sft(*menu.sft);
+  planner.bank("reference bank", static_cast<double>(study.reference_samples));
+  for (size_t i = 0; i < study.groups.size(); ++i) {
+    planner.train_reward(study.groups[i].name, sizes.rewards[i]);
+    planner.train_reward("judge of " + study.groups[i].name, sizes.judges[i]);
+  }
+  plan_scores(study, sizes, " on the reference bank",
+              sizes.prompts * static_cast<double>(study.reference_samples),
+              menu.experts.has_value(), planner);
+  for (const ExpertRun& run : runs) planner.expert(run);
+  plan_banks(study, sizes, runs, "", planner);
+  for (const MisreportChoice& lie : menu.misreports) plan_lie(study, sizes, runs, lie, planner);
 }
 
 }  // namespace
 
-Result<PlannedModel> planned_model(const Pipeline& pipeline) {
-  PlannedModel out;
-  out.layers = 0;
-  if (std::filesystem::is_directory(pipeline.model_path)) {
-    CANDOR_TRY(const SafeTensors file, SafeTensors::open_folder(pipeline.model_path));
-    for (const auto& [name, tensor] : file.tensors()) read_shape(name, tensor.shape, out);
+std::vector<StageCost> plan_costs(const Study& study, const PlanSizes& sizes) {
+  Planner planner(study, sizes);
+  if (study.menu.has_value()) {
+    plan_menu(study, sizes, planner);
   } else {
-    CANDOR_TRY(const GgufFile file, GgufFile::open(pipeline.model_path));
-    for (const auto& [name, tensor] : file.tensors()) read_shape(name, tensor.shape, out);
+    plan_sampled(study, sizes, planner);
   }
-  out.layers = std::max(out.layers, 1.0);
-  return out;
+  return planner.take();
 }
 
 Result<std::vector<StageCost>> plan_costs(const Pipeline& pipeline) {
-  CANDOR_TRY(const PlannedModel model, planned_model(pipeline));
-  const Study& study = pipeline.study;
-  Planner planner(pipeline, model);
-  const auto samples = static_cast<double>(study.bank.samples);
-  const auto reference = static_cast<double>(study.reference_samples);
-  planner.bank("bank", 1, samples, 1);
-  planner.bank("reference bank", 1, reference, 1);
-  const auto prompts = static_cast<double>(pipeline.prompts.size());
-  for (const StudyGroup& group : study.groups) {
-    planner.reward("reward " + group.name, group.reward);
-    planner.scores("score " + group.name, prompts * (samples + reference), group.reward);
-  }
-  return planner.take();
+  CANDOR_TRY(const PlanSizes sizes, plan_sizes(pipeline));
+  return plan_costs(pipeline.study, sizes);
 }
 
 Result<std::vector<StageCost>> plan_costs(const MenuPipeline& pipeline) {
-  CANDOR_TRY(const PlannedModel model, planned_model(pipeline.base));
-  const Study& study = pipeline.study();
-  const MenuSettings& menu = *study.menu;
-  Planner planner(pipeline.base, model);
-  const auto prompts = static_cast<double>(pipeline.base.prompts.size());
-  const auto samples = static_cast<double>(study.bank.samples);
-  if (menu.sft.has_value()) planner.sft(*menu.sft);
-  planner.bank("reference bank", 1, static_cast<double>(study.reference_samples), 1);
-  for (const StudyGroup& group : study.groups) {
-    planner.reward("reward " + group.name, group.reward);
-    if (group.judge.has_value()) planner.reward("judge of " + group.name, *group.judge);
-  }
-  for (const ExpertRun& run : pipeline.runs) planner.expert(run.name, *menu.experts, run.steps);
-  double one = 0;    // candidates that decode as one model
-  double mixed = 0;  // mixtures decode every expert and the initial model
-  for (const MenuCandidate& candidate : pipeline.candidates) {
-    (candidate.kind == MenuCandidate::Kind::kMixture ? mixed : one) += 1;
-  }
-  for (const ExpertRun& run : pipeline.runs) {
-    one += run.role == ExpertRun::Role::kExpert ? 0 : 1;
-  }
-  const auto experts = static_cast<double>(study.groups.size() + 1);
-  const double banks = 1 + static_cast<double>(menu.misreports.size());
-  planner.bank("menu bank", banks * (one + experts * mixed), samples, 1);
-  const double replies = banks * (one + mixed) * prompts * samples;
-  planner.divergence(replies);
-  for (const StudyGroup& group : study.groups) {
-    planner.scores("score " + group.name, replies, group.reward);
-    if (group.judge.has_value()) {
-      planner.scores("score judge of " + group.name, replies, *group.judge);
-    }
-  }
-  for (const MisreportChoice& lie : menu.misreports) {
-    TrainingReports reports;
-    reports.group = static_cast<size_t>(
-        std::ranges::find(study.groups, lie.group, &StudyGroup::name) - study.groups.begin());
-    reports.size_inflation = lie.size_inflation.value_or(1);
-    reports.preference_mix = lie.preference_mix.value_or(1);
-    const std::vector<ExpertRun> runs = expert_runs(study, reports);
-    for (size_t r = 0; r < runs.size(); ++r) {
-      const bool same = runs[r].weights == pipeline.runs[r].weights &&
-                        runs[r].kl_coefficient == pipeline.runs[r].kl_coefficient;
-      const bool on_menu =
-          runs[r].role == ExpertRun::Role::kExpert || runs[r].role == ExpertRun::Role::kTrained;
-      if (!same && on_menu) {
-        planner.expert(runs[r].name + " under a lie", *menu.experts, runs[r].steps);
-      }
-    }
-  }
-  return planner.take();
+  CANDOR_TRY(const PlanSizes sizes, plan_sizes(pipeline));
+  return plan_costs(pipeline.study(), sizes);
 }
 
 }  // namespace candor

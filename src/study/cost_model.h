@@ -1,36 +1,30 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "study/menu_pipeline.h"
+#include "study/plan_sizes.h"
 
 namespace candor {
 
-// What a study's stages take, before any runs. Time is work over speed: a token's forward pass is
-// 2 operations a parameter, a training step's token 6 with all weights and 4 with a frozen base
-// (its weight gradients are the adapters' alone). Speeds are those of two cores of a Zen 5 server
-// with avx512_bf16; docs/results/studies.md sets a plan beside what its run took. Other machines
-// differ.
+// What a study's stages take, before any runs: work over speed. A token costs 2 operations for
+// every weight it meets (the head's only where it is predicted), and attention with what it reads;
+// a step of training costs that three times over a frozen base. Speeds and sizes of memory are
+// constants at the head of cost_model.cc, fitted to two cores of a Zen 5 server with avx512_bf16;
+// the test holds the plan against recorded runs. Other machines differ.
 struct StageCost {
-  std::string stage;
+  std::string stage;  // the stage's label in a run; stages of one label come in the run's order
   double seconds = 0;
-  double memory_bytes = 0;  // peak of the stage's process
+  double memory_bytes = 0;  // peak of the stage's process, resident
   double disk_bytes = 0;    // of its artifact
 };
 
-struct PlannedModel {
-  double parameters = 0;
-  double hidden = 576;  // width
-  double layers = 30;
-  double vocabulary = 49152;
-};
-// From the model's own list of tensors. Errors: a file that cannot be read.
-Result<PlannedModel> planned_model(const Pipeline& pipeline);
+// Every stage in the order of its run; replies count at their full length.
+[[nodiscard]] std::vector<StageCost> plan_costs(const Study& study, const PlanSizes& sizes);
 
-// Every stage in the order of its run. Nothing is read but the headers of the sources.
+// The same of the inputs as they lie there. Errors: plan_sizes'.
 Result<std::vector<StageCost>> plan_costs(const Pipeline& pipeline);
 Result<std::vector<StageCost>> plan_costs(const MenuPipeline& pipeline);
 

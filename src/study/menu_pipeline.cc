@@ -314,15 +314,8 @@ class MenuRunner {
   }
 
   Result<MenuBank> run_misreport(const MisreportChoice& lie) {
-    TrainingReports reports;
-    reports.group = static_cast<size_t>(
-        std::ranges::find(study_.groups, lie.group, &StudyGroup::name) - study_.groups.begin());
-    reports.size_inflation = lie.size_inflation.value_or(1);
-    reports.preference_mix = lie.preference_mix.value_or(1);
-    std::vector<ExpertRun> runs = expert_runs(study_, reports);
-    const std::string suffix = str_cat(
-        " under ", lie.group, "'s ", lie.size_inflation.has_value() ? "size x " : "preference mix ",
-        format_short(lie.size_inflation.value_or(reports.preference_mix), 4));
+    std::vector<ExpertRun> runs = expert_runs(study_, reports_under(study_, lie));
+    const std::string suffix = misreport_suffix(lie);
     // Only what is on the menu matters to a lie; runs off it keep their truthful models.
     for (size_t r = 0; r < runs.size(); ++r) {
       const bool on_menu =
@@ -346,6 +339,19 @@ class MenuRunner {
 };
 
 }  // namespace
+
+TrainingReports reports_under(const Study& study, const MisreportChoice& lie) {
+  const auto group = std::ranges::find(study.groups, lie.group, &StudyGroup::name);
+  return {.group = static_cast<size_t>(group - study.groups.begin()),
+          .size_inflation = lie.size_inflation.value_or(1),
+          .preference_mix = lie.preference_mix.value_or(1)};
+}
+
+std::string misreport_suffix(const MisreportChoice& lie) {
+  return str_cat(" under ", lie.group, "'s ",
+                 lie.size_inflation.has_value() ? "size x " : "preference mix ",
+                 format_short(lie.size_inflation.value_or(lie.preference_mix.value_or(1)), 4));
+}
 
 Result<SamplingPlan> plan_target(const Study& study) {
   size_t candidates = menu_candidates(study).size();

@@ -34,6 +34,10 @@ struct MenuPipeline {
   [[nodiscard]] bool depends_on_reports() const { return !runs.empty(); }
 };
 
+// A misreport as training sees it, and what its stages' labels end in.
+[[nodiscard]] TrainingReports reports_under(const Study& study, const MisreportChoice& lie);
+[[nodiscard]] std::string misreport_suffix(const MisreportChoice& lie);
+
 // What the study's target epsilon takes before any reward is known: the bound that holds whatever
 // the variances are, for all groups and candidates together. REQUIRES: study.target_epsilon > 0.
 Result<SamplingPlan> plan_target(const Study& study);

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <vector>
+
+#include "base/result.h"
+#include "study/menu_pipeline.h"
+
+namespace candor {
+
+// What a plan reads of a study's inputs before anything runs: shapes of the models and lengths of
+// the texts, in tokens of whoever reads them. Lengths are means over at most 256 records, evenly
+// spaced.
+
+struct PlannedModel {
+  double parameters = 0;  // all of them
+  double embedding = 0;   // of these, the embedding's, which is the head where there is no other
+  double hidden = 0;      // width
+  double kv_width = 0;    // of a token's keys, all heads of a layer
+  double ffn_width = 0;
+  double layers = 0;
+  double vocabulary = 0;
+
+  // What every token is multiplied with; the head is for tokens that are predicted.
+  [[nodiscard]] double body() const { return parameters - embedding; }
+};
+
+struct TextLength {
+  double mean_tokens = 0;
+  double longest_tokens = 0;  // among the records read
+};
+
+// A reward's model on its encoder, where it has one.
+struct PlannedReward {
+  double encoder_parameters = 0;  // beside the embeddings; 0: no encoder
+  double encoder_bytes = 0;       // of all its weights in f32
+  bool reads_prompt = false;
+  double training_texts = 0;   // embedded to train it; 0: not trained here
+  double training_tokens = 0;  // of these
+  double prompt_tokens = 0;    // of one pricing prompt, as the encoder reads it
+};
+
+struct PlanSizes {
+  PlannedModel model;
+  double prompts = 0;  // that price
+  TextLength price_prompt, train_prompt, sft_record;
+  std::vector<PlannedReward> rewards;  // [n]
+  std::vector<PlannedReward> judges;   // [n], empty ones where nobody judges
+};
+
+// Errors: a file that cannot be read; a prompt that the model's template refuses.
+// Cost: reads prompts and reward data once; tokenises a few hundred texts of each.
+Result<PlanSizes> plan_sizes(const Pipeline& pipeline);
+Result<PlanSizes> plan_sizes(const MenuPipeline& pipeline);
+
+}  // namespace candor
