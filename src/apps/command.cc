@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <new>
 #include <optional>
@@ -122,9 +123,12 @@ int run_program(CLI::App& app, int argc, char** argv) {
 }
 
 std::string format_duration(double seconds) {
-  if (seconds < 120) return format_short(seconds, 2) + " s";
-  if (seconds < 7200) return format_short(seconds / 60, 2) + " min";
-  return format_short(seconds / 3600, 2) + " h";
+  const auto text = [](double value, const char* unit) {
+    return str_cat(value < 10 ? format_short(value, 2) : std::to_string(std::llround(value)), unit);
+  };
+  if (seconds < 120) return text(seconds, " s");
+  if (seconds < 7200) return text(seconds / 60, " min");
+  return text(seconds / 3600, " h");
 }
 
 void print_table(const std::vector<std::vector<std::string>>& rows) {

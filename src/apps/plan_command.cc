@@ -49,16 +49,17 @@ void print_sampling(const Json& sampling) {
 CommandResult run_plan(const std::string& path, const StudyOptions& choice,
                        const CommonOptions& options) {
   CANDOR_TRY(const Study study, load_study(path, choice));
-  std::vector<StageCost> costs;
+  PlanSizes sizes;
   Json sampling;
   if (study.menu.has_value()) {
     CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, options.threads));
-    CANDOR_TRY(costs, plan_costs(pipeline));
+    CANDOR_TRY(sizes, plan_sizes(pipeline));
     CANDOR_TRY(sampling, sampling_json(pipeline));
   } else {
     CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
-    CANDOR_TRY(costs, plan_costs(pipeline));
+    CANDOR_TRY(sizes, plan_sizes(pipeline));
   }
+  const std::vector<StageCost> costs = plan_costs(study, sizes);
   Json stages = Json::array();
   double seconds = 0;
   double memory = 0;
@@ -76,9 +77,10 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
     disk += cost.disk_bytes;
   }
   if (options.json()) {
-    const Json plan = {{"candor", "plan/1"},  {"study", study.resolved}, {"stages", stages},
-                       {"seconds", seconds},  {"memory_bytes", memory},  {"disk_bytes", disk},
-                       {"sampling", sampling}};
+    const Json plan = {
+        {"candor", "plan/1"}, {"study", study.resolved}, {"sizes", plan_sizes_json(sizes)},
+        {"stages", stages},   {"seconds", seconds},      {"memory_bytes", memory},
+        {"disk_bytes", disk}, {"sampling", sampling}};
     std::printf("%s", to_text(plan).c_str());
     return 0;
   }

@@ -199,11 +199,11 @@ Status read_training_texts(const RewardSource& source, const RewardFiles& files,
                           .positive_values = source.positive_values,
                           .prompt_field = source.prompt_field};
   CANDOR_TRY(const RewardData data, read_reward_data(from));
-  TextMeter labelled{.encoder = encoder, .reads_prompt = out.reads_prompt};
+  TextMeter labelled{encoder, out.reads_prompt, {}, {}};
   for (const size_t i : some_of(data.labelled.size())) {
     CANDOR_RETURN_IF_ERROR(labelled.add(data.labelled[i].prompt, data.labelled[i].text));
   }
-  TextMeter pairs{.encoder = encoder, .reads_prompt = out.reads_prompt};
+  TextMeter pairs{encoder, out.reads_prompt, {}, {}};
   for (const size_t i : some_of(data.pairs.size())) {
     CANDOR_RETURN_IF_ERROR(pairs.add(data.pairs[i].prompt, data.pairs[i].chosen));
     CANDOR_RETURN_IF_ERROR(pairs.add(data.pairs[i].prompt, data.pairs[i].rejected));
@@ -215,6 +215,8 @@ Status read_training_texts(const RewardSource& source, const RewardFiles& files,
   out.training_texts = texts + 2 * taken;
   out.training_tokens = texts * labelled.completions.length().mean_tokens +
                         2 * taken * pairs.completions.length().mean_tokens;
+  out.longest_tokens = std::max(labelled.completions.length().longest_tokens,
+                                pairs.completions.length().longest_tokens);
   if (!out.reads_prompt) return {};
   const double records = static_cast<double>(data.labelled.size()) + all_pairs;
   const double share = static_cast<double>(distinct_prompts(data)) / records;
@@ -297,6 +299,88 @@ Result<PlanSizes> plan_sizes(const MenuPipeline& pipeline) {
     CANDOR_TRY(out.judges[i],
                planned_reward(*study.groups[i].judge, *pipeline.judges[i], pipeline.base));
   }
+  return out;
+}
+
+Json plan_sizes_json(const PlanSizes& sizes) {
+  const PlannedModel& model = sizes.model;
+  const auto length = [](const TextLength& text) {
+    return Json{{"mean_tokens", text.mean_tokens}, {"longest_tokens", text.longest_tokens}};
+  };
+  const auto rewards = [](const std::vector<PlannedReward>& list) {
+    Json out = Json::array();
+    for (const PlannedReward& one : list) {
+      out.push_back({{"encoder_parameters", one.encoder_parameters},
+                     {"encoder_bytes", one.encoder_bytes},
+                     {"reads_prompt", one.reads_prompt},
+                     {"training_texts", one.training_texts},
+                     {"training_tokens", one.training_tokens},
+                     {"longest_tokens", one.longest_tokens},
+                     {"prompt_tokens", one.prompt_tokens}});
+    }
+    return out;
+  };
+  return {{"model",
+           {{"parameters", model.parameters},
+            {"embedding", model.embedding},
+            {"hidden", model.hidden},
+            {"kv_width", model.kv_width},
+            {"ffn_width", model.ffn_width},
+            {"layers", model.layers},
+            {"vocabulary", model.vocabulary}}},
+          {"prompts", sizes.prompts},
+          {"price_prompt", length(sizes.price_prompt)},
+          {"train_prompt", length(sizes.train_prompt)},
+          {"sft_record", length(sizes.sft_record)},
+          {"rewards", rewards(sizes.rewards)},
+          {"judges", rewards(sizes.judges)}};
+}
+
+namespace {
+
+double count_of(JsonReader& in, const char* key) { return in.number(key, 0.0, 1e18); }
+
+TextLength read_length(JsonReader& in, const char* key) {
+  JsonReader length = in.object(key);
+  const TextLength out{count_of(length, "mean_tokens"), count_of(length, "longest_tokens")};
+  in.adopt(length.finish());
+  return out;
+}
+
+std::vector<PlannedReward> read_rewards(JsonReader& in, const char* key) {
+  std::vector<PlannedReward> out;
+  for (JsonReader& reward : in.objects(key)) {
+    out.push_back({.encoder_parameters = count_of(reward, "encoder_parameters"),
+                   .encoder_bytes = count_of(reward, "encoder_bytes"),
+                   .reads_prompt = reward.boolean("reads_prompt"),
+                   .training_texts = count_of(reward, "training_texts"),
+                   .training_tokens = count_of(reward, "training_tokens"),
+                   .longest_tokens = count_of(reward, "longest_tokens"),
+                   .prompt_tokens = count_of(reward, "prompt_tokens")});
+    in.adopt(reward.finish());
+  }
+  return out;
+}
+
+}  // namespace
+
+PlanSizes read_plan_sizes(JsonReader& in) {
+  PlanSizes out;
+  JsonReader model = in.object("model");
+  out.model = {.parameters = count_of(model, "parameters"),
+               .embedding = count_of(model, "embedding"),
+               .hidden = count_of(model, "hidden"),
+               .kv_width = count_of(model, "kv_width"),
+               .ffn_width = count_of(model, "ffn_width"),
+               .layers = count_of(model, "layers"),
+               .vocabulary = count_of(model, "vocabulary")};
+  in.adopt(model.finish());
+  out.prompts = count_of(in, "prompts");
+  out.price_prompt = read_length(in, "price_prompt");
+  out.train_prompt = read_length(in, "train_prompt");
+  out.sft_record = read_length(in, "sft_record");
+  out.rewards = read_rewards(in, "rewards");
+  out.judges = read_rewards(in, "judges");
   return out;
 }
 

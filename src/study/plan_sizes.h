@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "study/menu_pipeline.h"
 
@@ -26,7 +27,7 @@ struct PlannedModel {
 
 struct TextLength {
   double mean_tokens = 0;
-  double longest_tokens = 0;  // among the records read
+  double longest_tokens = 0;  // among the records that were read
 };
 
 // A reward's model on its encoder, where it has one.
@@ -36,6 +37,7 @@ struct PlannedReward {
   bool reads_prompt = false;
   double training_texts = 0;   // embedded to train it; 0: not trained here
   double training_tokens = 0;  // of these
+  double longest_tokens = 0;   // of one
   double prompt_tokens = 0;    // of one pricing prompt, as the encoder reads it
 };
 
@@ -51,5 +53,9 @@ struct PlanSizes {
 // Cost: reads prompts and reward data once; tokenises a few hundred texts of each.
 Result<PlanSizes> plan_sizes(const Pipeline& pipeline);
 Result<PlanSizes> plan_sizes(const MenuPipeline& pipeline);
+
+// "sizes" of plan/1, and back: a recorded plan can be made again without its inputs.
+[[nodiscard]] Json plan_sizes_json(const PlanSizes& sizes);
+PlanSizes read_plan_sizes(JsonReader& in);  // errors are the reader's
 
 }  // namespace candor
