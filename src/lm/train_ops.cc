@@ -109,6 +109,40 @@ class LinearFunction : public Function<LinearFunction> {
   }
 };
 
+// Carries a C++ object from forward to backward.
+template <typename Object>
+struct Holder : torch::CustomClassHolder {
+  explicit Holder(std::shared_ptr<Object> held) : object(std::move(held)) {}
+  std::shared_ptr<Object> object;
+};
+template <typename Object>
+c10::IValue held(std::shared_ptr<Object> object) {
+  return c10::IValue::make_capsule(c10::make_intrusive<Holder<Object>>(std::move(object)));
+}
+template <typename Object>
+std::shared_ptr<Object> held_object(const c10::IValue& value) {
+  return static_cast<Holder<Object>&>(*value.toCapsule()).object;
+}
+
+using FrozenPointer = std::shared_ptr<const FrozenWeight>;
+
+class FrozenLinearFunction : public Function<FrozenLinearFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            const FrozenPointer& weight) {
+    context->saved_data["weight"] = held(weight);
+    context->saved_data["f32_input"] = x.scalar_type() == at::kFloat;
+    return weight->product(to_bf16(x));
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto weight = held_object<const FrozenWeight>(context->saved_data["weight"]);
+    at::Tensor dx = weight->product_backward(to_bf16(gradients[0]));
+    if (context->saved_data["f32_input"].toBool()) dx = dx.to(at::kFloat);
+    return {dx, at::Tensor()};
+  }
+};
+
 class RotateFunction : public Function<RotateFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
@@ -203,6 +237,10 @@ at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
   return LinearFunction::apply(x, weight, rounded);
 }
 
+at::Tensor linear_product(const at::Tensor& x, const FrozenPointer& weight) {
+  return FrozenLinearFunction::apply(x, weight);
+}
+
 RotaryTable rotary_table(const PackedSequences& sequences, int64_t head_width, double rope_base) {
   const int64_t half = head_width / 2;
   const std::vector<int64_t>& offsets = sequences.offsets;
@@ -293,13 +331,21 @@ namespace {
 
 // One tile of rows of the head: logits, and what becomes of them.
 struct Tile {
+  const FrozenWeight* frozen = nullptr;  // the head, or `head`
+  at::Tensor head;
   at::Tensor rows;     // [m, D], of the products' type
   at::Tensor targets;  // [m] i64
   double temperature = 1;
 };
 
-at::Tensor tile_logits(const Tile& tile, const at::Tensor& weight) {
-  return at::linear(tile.rows, weight);
+at::Tensor tile_logits(const Tile& tile) {
+  return tile.frozen != nullptr ? tile.frozen->product(tile.rows)
+                                : at::linear(tile.rows, tile.head);
+}
+
+at::Tensor tile_rows_gradient(const Tile& tile, const at::Tensor& dlogits) {
+  return tile.frozen != nullptr ? tile.frozen->product_backward(dlogits)
+                                : at::mm(dlogits, tile.head);
 }
 
 // Fills the tile's part of log sums, log-probabilities, entropies and correct.
@@ -362,8 +408,9 @@ class HeadFunction : public Function<HeadFunction> {
   // promise: a row's gradient is its log-probability's times what the forward's tile gives.
   static variable_list forward(AutogradContext* context, const at::Tensor& h,
                                const at::Tensor& head, const at::Tensor& rounded,
-                               const at::Tensor& targets, double temperature, double uniform) {
-    const bool f32 = rounded.numel() == 0;
+                               const FrozenPointer& packed, const at::Tensor& targets,
+                               double temperature, double uniform) {
+    const bool f32 = rounded.numel() == 0 && packed == nullptr;
     const at::Tensor input = (f32 ? h : h.to(at::kBFloat16)).contiguous();
     const at::Tensor weight = f32 ? head : rounded;
     std::vector<at::Tensor> out;  // log sums, log-probabilities, entropies, correct
@@ -375,15 +422,15 @@ class HeadFunction : public Function<HeadFunction> {
     const at::Tensor same = at::full({h.size(0)}, factor, at::kFloat);
     for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
       const int64_t count = std::min(kTileRows, h.size(0) - begin);
-      const Tile tile = {input.narrow(0, begin, count), targets.narrow(0, begin, count),
-                         temperature};
+      const Tile tile = {packed.get(), weight, input.narrow(0, begin, count),
+                         targets.narrow(0, begin, count), temperature};
       std::vector<at::Tensor> part;
       part.reserve(out.size());
       for (const at::Tensor& all : out) part.push_back(all.narrow(0, begin, count));
-      const at::Tensor logits = tile_logits(tile, weight);
+      const at::Tensor logits = tile_logits(tile);
       score_tile(tile, logits, part);
       if (now)
-        gradients.add(tile, begin, weight,
+        gradients.add(tile, begin,
                       tile_gradient(tile, logits, part[0], same.narrow(0, begin, count)));
     }
     if (now) {
@@ -401,7 +448,7 @@ class HeadFunction : public Function<HeadFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
     const double made_for = context->saved_data["made_for"].toDouble();
-    variable_list result(6);
+    variable_list result(7);
     if (made_for != 0 && saved.size() == 1) {
       result[0] = saved[0] * gradients[0].unsqueeze(1);
       return result;
@@ -421,10 +468,10 @@ class HeadFunction : public Function<HeadFunction> {
     Gradients sums(true, context->needs_input_grad(1), h, head);
     for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
       const int64_t count = std::min(kTileRows, h.size(0) - begin);
-      const Tile tile = {input.narrow(0, begin, count), saved[3].narrow(0, begin, count),
-                         temperature};
-      sums.add(tile, begin, weight,
-               tile_gradient(tile, tile_logits(tile, weight), saved[4].narrow(0, begin, count),
+      const Tile tile = {nullptr, weight, input.narrow(0, begin, count),
+                         saved[3].narrow(0, begin, count), temperature};
+      sums.add(tile, begin,
+               tile_gradient(tile, tile_logits(tile), saved[4].narrow(0, begin, count),
                              given.narrow(0, begin, count)));
     }
     result[0] = sums.dh;
@@ -439,8 +486,8 @@ class HeadFunction : public Function<HeadFunction> {
       dh = at::empty(h.sizes(), at::kFloat);
       if (of_weight) dweight = at::zeros(head.sizes(), at::kFloat);
     }
-    void add(const Tile& tile, int64_t begin, const at::Tensor& weight, const at::Tensor& dlogits) {
-      dh.narrow(0, begin, dlogits.size(0)).copy_(at::mm(dlogits, weight));
+    void add(const Tile& tile, int64_t begin, const at::Tensor& dlogits) {
+      dh.narrow(0, begin, dlogits.size(0)).copy_(tile_rows_gradient(tile, dlogits));
       if (dweight.defined()) dweight.add_(at::mm(dlogits.t(), tile.rows));
     }
     at::Tensor dh, dweight;
@@ -453,32 +500,24 @@ class CheckpointFunction : public Function<CheckpointFunction> {
                             const std::shared_ptr<CheckpointedFunction>& function) {
     const at::NoGradGuard no_gradient;
     context->save_for_backward(inputs.vec());
-    context->saved_data["function"] =
-        at::IValue::make_capsule(c10::make_intrusive<Holder>(function));
+    context->saved_data["function"] = held(function);
     return (*function)(inputs[0].detach());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     variable_list inputs = context->get_saved_variables();
-    const auto holder = context->saved_data["function"].toCapsule();
-    const auto& function = *static_cast<Holder&>(*holder).function;
+    const auto function = held_object<CheckpointedFunction>(context->saved_data["function"]);
     const at::AutoGradMode with_gradient(true);
     const bool through = inputs[0].requires_grad();
     at::Tensor argument = inputs[0].detach().requires_grad_(through);
     variable_list wanted;
     if (through) wanted.push_back(argument);
     wanted.insert(wanted.end(), inputs.begin() + 1, inputs.end());
-    variable_list found = torch::autograd::grad({function(argument)}, wanted, {gradients[0]});
+    variable_list found = torch::autograd::grad({(*function)(argument)}, wanted, {gradients[0]});
     if (!through) found.insert(found.begin(), at::Tensor());
     found.emplace_back();  // of the function
     return found;
   }
-
- private:
-  struct Holder : torch::CustomClassHolder {
-    explicit Holder(std::shared_ptr<CheckpointedFunction> held) : function(std::move(held)) {}
-    std::shared_ptr<CheckpointedFunction> function;
-  };
 };
 
 }  // namespace
@@ -490,8 +529,9 @@ HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOp
   // Autograd takes no undefined tensors: an empty one stands for none.
   const at::Tensor rounded =
       options.rounded.defined() ? options.rounded : at::empty({0}, at::kBFloat16);
-  const variable_list out = HeadFunction::apply(h, head, rounded, targets, options.temperature,
-                                                options.uniform_gradient.value_or(0));
+  const variable_list out =
+      HeadFunction::apply(h, head, rounded, options.frozen, targets, options.temperature,
+                          options.uniform_gradient.value_or(0));
   return {out[0], out[1], out[2]};
 }
 

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "lm/frozen_weight.h"
 #include "lm/language_model.h"
 #include "lm/packed_sequences.h"
 
@@ -39,6 +41,9 @@ class RoundedCopy {
 // undefined for f32. The weight's gradient is f32.
 [[nodiscard]] at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
                                         const at::Tensor& rounded);
+// The same, in bf16, for a weight without a gradient.
+[[nodiscard]] at::Tensor linear_product(const at::Tensor& x,
+                                        const std::shared_ptr<const FrozenWeight>& weight);
 
 // Cosines and sines of every token's position in its own sequence. [T, 1, W / 2] each.
 struct RotaryTable {
@@ -81,7 +86,8 @@ struct DropoutKey {
 struct HeadOptions {
   std::vector<int32_t> targets;  // [M]
   double temperature = 1;
-  at::Tensor rounded;  // the head in bf16; undefined for f32
+  at::Tensor rounded;                               // the head in bf16; undefined for f32
+  std::shared_ptr<const FrozenWeight> frozen = {};  // in its place where the head has no gradient
   // Where all log-probabilities will have this one gradient, it is made in the forward's tiles, and
   // backward only scales it: the caller's backward must hand a constant vector.
   std::optional<double> uniform_gradient = {};

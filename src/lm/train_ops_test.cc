@@ -64,6 +64,10 @@ TEST(TrainOps, LinearProduct) {
   compare([](const Inputs& x) { return linear_product(x[0], x[1], bf16(x[1].detach())); },
           [](const Inputs& x) { return at::linear(x[0], x[1]); },
           {normal(1, {70, 48}), normal(2, {33, 48})});
+  const at::Tensor weight = normal(2, {33, 48});
+  const auto frozen = std::make_shared<const FrozenWeight>(weight);
+  compare([&](const Inputs& x) { return linear_product(x[0], frozen); },
+          [&](const Inputs& x) { return at::linear(x[0], weight); }, {normal(1, {70, 48})});
 }
 
 TEST(TrainOps, RotateHalf) {
@@ -136,6 +140,15 @@ TEST(TrainOps, HeadScores) {
           return plain({x[0], inputs[1]});
         },
         {inputs[0]}, rounded ? 0.02 : 1e-5);
+    if (rounded) {
+      HeadOptions packed = {.targets = targets, .temperature = 0.7, .rounded = {}};
+      packed.frozen = std::make_shared<const FrozenWeight>(inputs[1]);
+      compare([&](const Inputs& x) { return head_scores(x[0], inputs[1], packed).logprobs; },
+              [&](const Inputs& x) {
+                return plain({x[0], inputs[1]});
+              },
+              {inputs[0]}, 0.02);
+    }
     const at::NoGradGuard no_gradient;
     const HeadScores scores = head_scores(inputs[0], inputs[1], options);
     const at::Tensor logs = at::log_softmax(at::linear(inputs[0], inputs[1]) / 0.7, 1);

@@ -217,6 +217,15 @@ Status TrainableDecoder::attach_new_factors() {
   return {};
 }
 
+void TrainableDecoder::pack_frozen_weights() {
+  for (Layer& layer : layers_) {
+    for (Linear& linear : layer.linears) {
+      linear.frozen = std::make_shared<const FrozenWeight>(linear.weight);
+    }
+  }
+  frozen_head_ = std::make_shared<const FrozenWeight>(head());
+}
+
 Result<TrainableDecoder> TrainableDecoder::load(const fs::path& model,
                                                 const TrainableOptions& options,
                                                 const std::optional<fs::path>& adapter) {
@@ -236,6 +245,7 @@ Result<TrainableDecoder> TrainableDecoder::load(const fs::path& model,
   } else if (options.lora.has_value()) {
     CANDOR_RETURN_IF_ERROR(out.attach_new_factors());
   }
+  if (options.lora.has_value() && options.arithmetic == Dtype::kBf16) out.pack_frozen_weights();
   for (const NamedTensor& parameter : out.parameters()) parameter.value.requires_grad_(true);
   return out;
 }
@@ -263,7 +273,9 @@ std::vector<NamedTensor> TrainableDecoder::parameters() const {
 
 at::Tensor TrainableDecoder::linear(const Linear& linear, const at::Tensor& x,
                                     const Pass& pass) const {
-  at::Tensor y = linear_product(x, linear.weight, rounded(linear.rounded, linear.weight));
+  at::Tensor y = linear.frozen != nullptr
+                     ? linear_product(x, linear.frozen)
+                     : linear_product(x, linear.weight, rounded(linear.rounded, linear.weight));
   if (!linear.factors.has_value() || !pass.options.use_adapter) return y;
   at::Tensor input = x;
   const double rate = options_.lora.has_value() ? options_.lora->dropout : 0;
@@ -353,7 +365,8 @@ HeadScores TrainableDecoder::scores(const at::Tensor& hidden_rows, std::span<con
     CANDOR_CHECK(id >= 0 && id < config().vocabulary_size, "target outside the vocabulary");
   }
   options.targets.assign(targets.begin(), targets.end());
-  options.rounded = rounded(rounded_head_, head());
+  options.frozen = frozen_head_;
+  if (options.frozen == nullptr) options.rounded = rounded(rounded_head_, head());
   return head_scores(hidden_rows, head(), options);
 }
 

@@ -131,6 +131,7 @@ class TrainableDecoder {
     uint32_t index = 0;
     at::Tensor weight;  // [outputs, inputs]
     RoundedCopy rounded;
+    std::shared_ptr<const FrozenWeight> frozen;  // with LoRA in bf16
     std::optional<Factors> factors;
   };
   struct Layer {
@@ -145,6 +146,7 @@ class TrainableDecoder {
   Status merge_adapter(const LoraAdapter& adapter);
   Status attach_new_factors();
   Status attach_factors(const LoraAdapter& adapter);
+  void pack_frozen_weights();
   Linear* find_linear(const std::string& name);
   [[nodiscard]] const Linear* find_linear(const std::string& name) const;
   [[nodiscard]] at::Tensor layer_forward(const Layer& layer, const at::Tensor& x,
@@ -170,6 +172,7 @@ class TrainableDecoder {
   at::Tensor final_norm_;  // [D]
   at::Tensor head_;        // [V, D]; undefined where tied
   RoundedCopy rounded_head_;
+  std::shared_ptr<const FrozenWeight> frozen_head_;  // with LoRA in bf16
 };
 
 }  // namespace candor
