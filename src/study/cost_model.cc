@@ -7,40 +7,68 @@ namespace candor {
 
 namespace {
 
+// Fitted to the runs in docs/results/plan/ (two cores of a Zen 5 server, avx512_bf16). After a
+// change of speed, run those studies again and fit what moved.
+//
 // Operations a second.
-constexpr double kPrefillFlops = 9.0e11;    // prompts, up to 256 tokens a product
-constexpr double kDecodeFlops = 5.0e11;     // a batch's next tokens
-constexpr double kAttentionFlops = 0.5e11;  // decoding: each row reads its own cache
-constexpr double kCompareFlops = 3.2e11;    // divergences: a reply's tokens, whole vocabularies
-constexpr double kTrainFlops = 5.0e11;      // RLHF: reference and update passes together
-constexpr double kTrainAttentionFlops = 0.5e11;
-constexpr double kSftFlops = 4.0e11;
+constexpr double kPrefillFlops = 12.6e11;    // prompts, up to 256 tokens a product
+constexpr double kDecodeFlops = 6.2e11;      // a batch's next tokens
+constexpr double kAttentionFlops = 0.53e11;  // decoding: each row reads its own cache
+constexpr double kCompareFlops = 5.8e11;     // divergences: replies under whole vocabularies
+constexpr double kComparePromptFlops = 6.6e11;
+constexpr double kCheckFlops = 1.2e11;  // self-tests: prompts in f32, one after the other
+constexpr double kTrainFlops = 5.6e11;  // RLHF: reference and update passes together
+constexpr double kTrainAttentionFlops = 2.2e11;
+constexpr double kSftFlops = 3.8e11;
 constexpr double kEncoderFlops = 1.8e11;  // f32, one length a batch
 
 // Seconds.
-constexpr double kStart = 0.3;                 // a worker and its libraries
-constexpr double kLoadPerWeight = 2e-9;        // reading and packing
-constexpr double kEncoderCall = 0.3;           // batches of few texts, as lengths fall
-constexpr double kFitPerText = 3e-4;           // a logistic head
-constexpr double kStepPerWeight = 0;           // of RLHF beside its passes: snapshot, optimiser
-constexpr double kCheckPerCandidate = 3.0e-9;  // self-tests, for every weight
-constexpr double kScoreText = 1e-5;            // a reward without an encoder
+constexpr double kStart = 0.3;            // a worker and its libraries
+constexpr double kLoadPerWeight = 2e-9;   // reading and packing
+constexpr double kTrainPerWeight = 1e-8;  // the same for training
+constexpr double kCheckPerWeight = 1.5e-8;
+constexpr double kEncoderCall = 0.3;  // batches of few texts, as lengths fall
+constexpr double kFitPerText = 3e-4;  // a logistic head
+constexpr double kScoreText = 1e-5;   // a reward without an encoder
 
 // Bytes.
-constexpr double kWorker = 250e6;                      // libraries
-constexpr double kPackedBf16 = 2.3, kPackedF32 = 4.6;  // of a weight that decodes
-constexpr double kReadWeight = 2.5;                    // of a weight while it is loaded
-constexpr double kTrainWeight = 8.0;                   // master and rounded copies, the sampler's
-constexpr double kSftWeight = 20.0;  // master, gradient, two moments, rounded copies
-constexpr double kActivation = 1.4;  // kept and freed memory over what the formula counts
-constexpr double kEncoderBatchTokens = 4096;
-constexpr double kReplyToken = 40;  // of a bank's line
+constexpr double kWorker = 130e6;                       // libraries
+constexpr double kPackedBf16 = 2.25, kPackedF32 = 4.5;  // of a weight that decodes
+constexpr double kCheckWeight = 10;                     // packed in f32, twice
+constexpr double kTrainWeight = 11.2;                   // f32 and bf16 copies, the sampler's
+constexpr double kSftWeight = 22;                       // with gradient and two moments
+constexpr double kActivation = 0.62;    // of what a layer makes: kept for its gradient
+constexpr double kAdapterCopies = 1.5;  // f32 and packed
+constexpr double kCompareRow = 2.2;     // of a row of logits, with its probabilities
+constexpr double kEncoderWork = 110e6;  // batches of few texts
+constexpr double kEncoderFull = 270e6;  // what full ones add, which begin and end so:
+constexpr double kEncoderFewTokens = 40e3, kEncoderManyTokens = 107e3;
+constexpr double kFeatureToken = 450;  // of a reward model's training data
+constexpr double kReplyToken = 40;     // of a bank's line
 
-struct Decoding {
-  double prompts = 0;        // read, each once
+// Replies end before their limit: recorded studies' came to 0.84 to 0.96 of it.
+constexpr double kReplyShare = 0.92;
+// A reply that is read beside its prompt is embedded whole and by its sentences.
+constexpr double kSentences = 1.6;
+constexpr double kCheckedPrompts = 4;  // of the self-tests
+constexpr double kCompareRows = 128;
+
+double number(int64_t count) { return static_cast<double>(count); }
+
+// Prompts, each read once, and the replies to them, in tokens of whoever reads.
+struct Reading {
+  double prompts = 0;
   double prompt_tokens = 0;  // of one
   double replies = 0;
   double reply_tokens = 0;  // of one
+};
+
+// Candidates of a menu, and how many models decode for them: a mixture runs every expert and the
+// initial model.
+struct MenuSize {
+  double candidates = 0;
+  double models = 0;
+  double mixtures = 0;
 };
 
 class Planner {
@@ -49,13 +77,12 @@ class Planner {
       : study_(study), sizes_(sizes), model_(sizes.model) {}
 
   void sft(const SftChoice& choice) {
-    const double tokens = static_cast<double>(choice.batch) * sizes_.sft_record.mean_tokens;
-    const double longest = static_cast<double>(choice.batch * choice.max_length_tokens);
-    const double flops =
-        3 * (products(tokens, tokens) + attention(tokens, sizes_.sft_record.mean_tokens / 2));
-    add("sft", static_cast<double>(choice.steps) * flops / kSftFlops,
-        kWorker + kSftWeight * model_.parameters +
-            activations(std::min(longest, 2 * tokens), std::min(longest, 2 * tokens)),
+    const double mean = sizes_.sft_record.mean_tokens;
+    const double tokens = number(choice.batch) * mean;
+    const double most = number(choice.batch) * sizes_.sft_record.longest_tokens;
+    const double step = 3 * (products(tokens, tokens) + attention(tokens, mean / 2)) / kSftFlops;
+    add("sft", number(choice.steps) * step + model_.parameters * kTrainPerWeight,
+        kWorker + kSftWeight * model_.parameters + activations(std::min(most, 2 * tokens)),
         bytes_of_dtype() * model_.parameters);
   }
 
@@ -63,83 +90,75 @@ class Planner {
     if (reward.training_texts == 0) return;
     add("reward " + name,
         encoding(reward, reward.training_tokens) + reward.training_texts * kFitPerText,
-        encoder_memory(reward), 16384, false);
+        encoder_memory(reward) + training_memory(reward.training_tokens), 16384);
   }
 
   void bank(const std::string& label, double samples) {
-    const Decoding work{sizes_.prompts, sizes_.price_prompt.mean_tokens, sizes_.prompts * samples,
-                        new_tokens()};
-    add(label, decoding(work), decoder_memory(batch_of(work.replies)),
-        work.replies * work.reply_tokens * kReplyToken);
+    const Reading work{sizes_.prompts, sizes_.price_prompt.mean_tokens, sizes_.prompts * samples,
+                       reply_tokens()};
+    add(label, loading() + decoding(work), decoder_memory(batch_of(work.replies)),
+        work.replies * new_tokens() * kReplyToken);
   }
 
-  // `models`: of one variant each; a mixture runs one for every expert and the initial one.
-  void menu_bank(const std::string& suffix, double candidates, double models) {
-    const auto samples = static_cast<double>(study_.bank.samples);
-    const Decoding work{models * sizes_.prompts, sizes_.price_prompt.mean_tokens,
-                        models * sizes_.prompts * samples, new_tokens()};
-    const double adapters = adapter_bytes();
-    add("self-tests of the menu" + suffix, candidates * model_.parameters * kCheckPerCandidate,
-        decoder_memory(8) + adapters, 4096);
-    add("menu bank" + suffix, decoding(work), decoder_memory(batch_of(work.replies)) + adapters,
-        candidates * sizes_.prompts * samples * new_tokens() * kReplyToken);
-    compare("divergence" + suffix, candidates, models);
+  void menu_bank(const std::string& suffix, const MenuSize& menu) {
+    const double replies = sizes_.prompts * number(study_.bank.samples);
+    const Reading work{menu.models * sizes_.prompts, sizes_.price_prompt.mean_tokens,
+                       menu.models * replies, reply_tokens()};
+    const double checked = menu.candidates * kCheckedPrompts * sizes_.price_prompt.mean_tokens;
+    add("self-tests of the menu" + suffix,
+        loading() + model_.parameters * kCheckPerWeight + products(checked, 0) / kCheckFlops,
+        kWorker + kCheckWeight * model_.parameters, 4096);
+    add("menu bank" + suffix, loading() + decoding(work),
+        decoder_memory(batch_of(work.replies)) + kAdapterCopies * adapter_bytes(),
+        menu.candidates * replies * new_tokens() * kReplyToken);
+    divergence(suffix, menu);
   }
 
-  // A group's run, and its judge's scores where it has one that watches.
+  // A run's steps: sample, score, read under the reference, read and differentiate, update.
   void expert(const ExpertRun& run) {
     const ExpertChoice& choice = *study_.menu->experts;
-    const auto prompts = static_cast<double>(choice.prompts_per_step);
-    const double replies = prompts * static_cast<double>(choice.num_generations);
-    const auto reply_tokens = static_cast<double>(choice.max_new_tokens);
-    const double prompt_tokens = sizes_.train_prompt.mean_tokens;
-    // Replies of one prompt share its tokens, in sampling and in training.
-    const double predicted = replies * reply_tokens;
-    const double tokens = prompts * prompt_tokens + predicted;
-    const double read = attention(prompts * prompt_tokens, prompt_tokens / 2) +
-                        attention(predicted, prompt_tokens + reply_tokens / 2);
-    double step = decoding({prompts, prompt_tokens, replies, reply_tokens}) +
-                  model_.parameters * kStepPerWeight;
-    // The reference reads once, the policy forward and backward.
-    step += 3 * (products(tokens, predicted) / kTrainFlops + read / kTrainAttentionFlops);
+    const auto prompts = number(choice.prompts_per_step);
+    const Reading work{prompts, sizes_.train_prompt.mean_tokens,
+                       prompts * number(choice.num_generations),
+                       kReplyShare * number(choice.max_new_tokens)};
+    double step = decoding(work) + training(work);
     double encoders = 0;
+    const auto score = [&](const PlannedReward& reward) {
+      step += scoring(reward, work);
+      if (reward.encoder_parameters == 0) return;
+      encoders += reward.encoder_bytes + (encoders > 0 ? 0 : kEncoderWork);
+    };
     for (size_t j = 0; j < run.weights.size(); ++j) {
-      if (run.weights[j] != 0) step += scoring(sizes_.rewards[j], replies, prompts, encoders);
+      if (run.weights[j] != 0) score(sizes_.rewards[j]);
     }
-    const bool watched = run.role == ExpertRun::Role::kExpert;
-    if (watched) step += scoring(sizes_.judges[run.group], replies, prompts, encoders);
-    const double pass = static_cast<double>(choice.per_device_train_batch_size);
-    const double pass_tokens =
-        pass * reply_tokens + std::max(1.0, pass / static_cast<double>(choice.num_generations)) *
-                                  sizes_.train_prompt.longest_tokens;
-    add(run.name, static_cast<double>(run.steps) * step,
+    if (run.role == ExpertRun::Role::kExpert) score(sizes_.judges[run.group]);
+    const auto pass = number(choice.per_device_train_batch_size);
+    const double pass_prompts = std::max(1.0, pass / number(choice.num_generations));
+    add(run.name, number(run.steps) * step + model_.parameters * kTrainPerWeight,
         kWorker + kTrainWeight * model_.parameters + encoders +
-            activations(pass_tokens, pass * reply_tokens) +
-            cache_bytes(replies, sizes_.train_prompt.longest_tokens + reply_tokens),
-        adapter_bytes() / std::max<double>(1, static_cast<double>(study_.groups.size())));
+            activations(pass * work.reply_tokens + pass_prompts * work.prompt_tokens),
+        adapter_bytes() / static_cast<double>(study_.groups.size()));
   }
 
   void scores(const std::string& name, double replies, const PlannedReward& reward) {
-    double encoders = kWorker;
-    const double seconds = scoring(reward, replies, sizes_.prompts, encoders);
-    add("score " + name, seconds, encoders, 8 * replies, false);
+    add("score " + name,
+        scoring(reward, {sizes_.prompts, reward.prompt_tokens, replies, reply_tokens()}),
+        encoder_memory(reward), 8 * replies);
   }
 
   [[nodiscard]] std::vector<StageCost> take() { return std::move(out_); }
 
  private:
-  void add(const std::string& label, double seconds, double memory, double disk,
-           bool loads = true) {
-    const double load = loads ? model_.parameters * kLoadPerWeight : 0;
-    out_.push_back({label, seconds + kStart + load, memory, disk});
+  void add(const std::string& label, double seconds, double memory, double disk) {
+    out_.push_back({label, kStart + seconds, memory, disk});
   }
 
-  [[nodiscard]] double new_tokens() const {
-    return static_cast<double>(study_.bank.max_new_tokens);
-  }
+  [[nodiscard]] double loading() const { return model_.parameters * kLoadPerWeight; }
+  [[nodiscard]] double new_tokens() const { return number(study_.bank.max_new_tokens); }
+  [[nodiscard]] double reply_tokens() const { return kReplyShare * new_tokens(); }
   [[nodiscard]] double bytes_of_dtype() const { return study_.dtype == "bf16" ? 2 : 4; }
   [[nodiscard]] double batch_of(double replies) const {
-    return std::min(replies, static_cast<double>(study_.bank.batch));
+    return std::min(replies, number(study_.bank.batch));
   }
 
   // Operations of a forward pass over `tokens`, of which some are predicted from.
@@ -150,78 +169,85 @@ class Planner {
   [[nodiscard]] double attention(double tokens, double keys) const {
     return 4 * model_.hidden * model_.layers * tokens * keys;
   }
-  [[nodiscard]] double decoding(const Decoding& work) const {
-    const double prompt_tokens = work.prompts * work.prompt_tokens;
+  [[nodiscard]] double prompt_attention(const Reading& work) const {
+    return attention(work.prompts * work.prompt_tokens, work.prompt_tokens / 2);
+  }
+  // Replies read their prompt and, on average, half of themselves.
+  [[nodiscard]] double reply_attention(const Reading& work) const {
+    return attention(work.replies * work.reply_tokens, work.prompt_tokens + work.reply_tokens / 2);
+  }
+  [[nodiscard]] double decoding(const Reading& work) const {
     const double tokens = work.replies * work.reply_tokens;
-    return products(prompt_tokens, work.prompts) / kPrefillFlops +
-           products(tokens, tokens) / kDecodeFlops +
-           (attention(prompt_tokens, work.prompt_tokens / 2) +
-            attention(tokens, work.prompt_tokens + work.reply_tokens / 2)) /
-               kAttentionFlops;
+    const double prompts =
+        products(work.prompts * work.prompt_tokens, work.prompts) + prompt_attention(work);
+    return prompts / kPrefillFlops + products(tokens, tokens) / kDecodeFlops +
+           reply_attention(work) / kAttentionFlops;
+  }
+  // The reference reads once; the policy reads forward and backward over frozen weights, which
+  // costs twice that. Replies of one prompt share its tokens:
+  //   prompts x prompt_tokens + replies x reply_tokens.
+  [[nodiscard]] double training(const Reading& work) const {
+    const double predicted = work.replies * work.reply_tokens;
+    const double tokens = work.prompts * work.prompt_tokens + predicted;
+    const double read = prompt_attention(work) + reply_attention(work);
+    return 3 * (products(tokens, predicted) / kTrainFlops + read / kTrainAttentionFlops);
   }
 
-  // Teacher forcing of every reply under its models and the initial one; a mixture has that one
-  // among its own, and so has the initial candidate.
-  void compare(const std::string& label, double candidates, double models) {
-    const MenuChoice& menu = study_.menu->menu;
-    const double single = candidates - mixtures();
-    const double passes = models + single - (menu.initial ? 1 : 0);
-    const double tokens =
-        passes * sizes_.prompts * static_cast<double>(study_.bank.samples) * new_tokens();
+  // Teacher forcing of every reply under its models and the initial one, which is there already
+  // where the candidate is that one or a mixture.
+  void divergence(const std::string& suffix, const MenuSize& menu) {
+    const double replies = sizes_.prompts * number(study_.bank.samples);
+    const double single = menu.candidates - menu.mixtures - (study_.menu->menu.initial ? 1 : 0);
+    const double passes = menu.models + single;
+    const double tokens = passes * replies * reply_tokens();
     const double prompt_tokens = passes * sizes_.prompts * sizes_.price_prompt.mean_tokens;
-    const double read = attention(prompt_tokens, sizes_.price_prompt.mean_tokens / 2) +
-                        attention(tokens, sizes_.price_prompt.mean_tokens + new_tokens() / 2);
-    add(label,
-        products(prompt_tokens, 0) / kPrefillFlops + products(tokens, tokens) / kCompareFlops +
-            read / kAttentionFlops,
-        decoder_memory(128) + adapter_bytes(),
-        8 * candidates * sizes_.prompts * static_cast<double>(study_.bank.samples));
-  }
-  [[nodiscard]] double mixtures() const {
-    return static_cast<double>(std::ranges::count(
-        menu_candidates(study_), MenuCandidate::Kind::kMixture, &MenuCandidate::kind));
+    add("divergence" + suffix,
+        loading() + products(prompt_tokens, 0) / kComparePromptFlops +
+            products(tokens, tokens) / kCompareFlops,
+        decoder_memory(0) + kAdapterCopies * adapter_bytes() +
+            kCompareRow * kCompareRows * model_.vocabulary * 4,
+        8 * menu.candidates * replies);
   }
 
   [[nodiscard]] static double encoding(const PlannedReward& reward, double tokens) {
     return kEncoderCall + 2 * reward.encoder_parameters * tokens / kEncoderFlops;
   }
-  // Of `replies` to `prompts`; adds the encoder's memory.
-  [[nodiscard]] double scoring(const PlannedReward& reward, double replies, double prompts,
-                               double& memory) const {
-    if (reward.encoder_parameters == 0) return replies * kScoreText;
-    memory += encoder_memory(reward) - kWorker;
-    const double reply = new_tokens() + 2;
-    const double tokens = reward.reads_prompt ? 2 * replies * reply + prompts * reward.prompt_tokens
-                                              : replies * reply;
+  [[nodiscard]] static double scoring(const PlannedReward& reward, const Reading& work) {
+    if (reward.encoder_parameters == 0) return work.replies * kScoreText;
+    const double reply = work.reply_tokens + 2;  // with the marks of its ends
+    const double tokens =
+        reward.reads_prompt ? kSentences * work.replies * reply + work.prompts * work.prompt_tokens
+                            : work.replies * reply;
     return encoding(reward, tokens);
   }
   [[nodiscard]] static double encoder_memory(const PlannedReward& reward) {
-    const double width = 384;
-    return kWorker + reward.encoder_bytes + kEncoderBatchTokens * 4 * width * 24;
+    if (reward.encoder_parameters == 0) return kWorker;
+    return kWorker + kEncoderWork + reward.encoder_bytes;
   }
-
-  [[nodiscard]] double cache_bytes(double slots, double positions) const {
-    return slots * positions * 2 * model_.kv_width * model_.layers * bytes_of_dtype();
+  // Batches fill as there are more texts of every length.
+  [[nodiscard]] static double training_memory(double tokens) {
+    const double full = (tokens - kEncoderFewTokens) / (kEncoderManyTokens - kEncoderFewTokens);
+    return kEncoderFull * std::clamp(full, 0.0, 1.0) + kFeatureToken * tokens;
   }
   // Weights packed for decoding, `rows` caches and rows of logits.
   [[nodiscard]] double decoder_memory(double rows) const {
     const double packed = study_.dtype == "bf16" ? kPackedBf16 : kPackedF32;
-    return kWorker + (packed + kReadWeight) * model_.parameters +
-           cache_bytes(rows, sizes_.price_prompt.longest_tokens + new_tokens()) +
-           rows * model_.vocabulary * 4;
+    const double positions = sizes_.price_prompt.mean_tokens + reply_tokens();
+    const double cache = positions * 2 * model_.kv_width * model_.layers * bytes_of_dtype();
+    return kWorker + packed * model_.parameters + rows * (cache + model_.vocabulary * 4);
   }
   // Of all groups' adapters, in f32.
   [[nodiscard]] double adapter_bytes() const {
     if (!study_.menu.has_value() || !study_.menu->experts.has_value()) return 0;
     const LoraChoice& lora = study_.menu->experts->lora;
-    const double modules = static_cast<double>(lora.target_modules.size());
-    return static_cast<double>(study_.groups.size()) * 4 * static_cast<double>(lora.rank) *
-           modules * model_.layers * 2 * model_.hidden;
+    const auto modules = static_cast<double>(lora.target_modules.size());
+    return static_cast<double>(study_.groups.size()) * 4 * number(lora.rank) * modules *
+           model_.layers * 2 * model_.hidden;
   }
   // Of a forward pass that is kept for its gradient.
-  [[nodiscard]] double activations(double tokens, double predicted) const {
+  [[nodiscard]] double activations(double tokens) const {
     const double layer = 8 * model_.hidden + 4 * model_.ffn_width + 4 * model_.kv_width;
-    return kActivation * (tokens * 4 * layer * model_.layers + 4 * predicted * model_.hidden);
+    return kActivation * tokens * 4 * layer * model_.layers;
   }
 
   const Study& study_;
@@ -256,22 +282,23 @@ void plan_scores(const Study& study, const PlanSizes& sizes, const std::string& 
 
 void plan_banks(const Study& study, const PlanSizes& sizes, const std::vector<ExpertRun>& runs,
                 const std::string& suffix, Planner& planner) {
-  double candidates = 0;
-  double models = 0;
+  MenuSize menu;
+  const auto experts = static_cast<double>(study.groups.size());
   for (const MenuCandidate& candidate : menu_candidates(study)) {
     const bool mixture = candidate.kind == MenuCandidate::Kind::kMixture;
-    candidates += 1;
-    models += mixture ? static_cast<double>(study.groups.size() + 1) : 1;
+    menu.candidates += 1;
+    menu.mixtures += mixture ? 1 : 0;
+    menu.models += mixture ? experts + 1 : 1;
   }
   for (const ExpertRun& run : runs) {
     if (run.role == ExpertRun::Role::kExpert) continue;
-    candidates += 1;
-    models += 1;
+    menu.candidates += 1;
+    menu.models += 1;
   }
-  planner.menu_bank(suffix, candidates, models);
+  planner.menu_bank(suffix, menu);
   plan_scores(study, sizes, " on the menu bank" + suffix,
-              candidates * sizes.prompts * static_cast<double>(study.bank.samples), suffix.empty(),
-              planner);
+              menu.candidates * sizes.prompts * static_cast<double>(study.bank.samples),
+              suffix.empty(), planner);
 }
 
 void plan_lie(const Study& study, const PlanSizes& sizes, const std::vector<ExpertRun>& runs,

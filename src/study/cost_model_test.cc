@@ -1,0 +1,221 @@
+// What `candor plan` says, against what recorded runs took (docs/results/plan/): numbers of files,
+// nothing is timed here.
+#include "study/cost_model.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
+#include "base/json.h"
+#include "base/strings.h"
+
+namespace candor {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kRoot = CANDOR_SOURCE_DIR;
+constexpr double kSecondsTolerance = 0.25;
+constexpr double kMemoryTolerance = 0.15;
+constexpr double kShortSeconds = 1;  // a stage that is over sooner is a start of a process
+// Processor seconds of a second on two cores, below which the stage shared them with other work and
+// its seconds say nothing.
+constexpr double kOwnMachine = 1.55;
+
+struct Record {
+  Study study;
+  PlanSizes sizes;
+  Json stages;
+};
+
+Record read_record(const std::string& name) {
+  const fs::path file = kRoot / "docs" / "results" / "plan" / (name + ".json");
+  const Json json = *read_json_file(file.string());
+  JsonReader in(json, file.string());
+  Record out;
+  out.study =
+      *load_study((kRoot / in.text("study")).string(), {.budget = in.text_or("budget", "")});
+  JsonReader sizes = in.object("sizes");
+  out.sizes = read_plan_sizes(sizes);
+  const Status read = sizes.finish();
+  EXPECT_TRUE(read.ok()) << (read.ok() ? "" : read.error().message);
+  out.stages = json["stages"];
+  return out;
+}
+
+// How many stages of a record have seconds and peaks that were compared.
+struct Compared {
+  size_t seconds = 0;
+  size_t peaks = 0;
+};
+
+Compared compare(const std::string& name) {
+  const Record record = read_record(name);
+  std::vector<StageCost> plan = plan_costs(record.study, record.sizes);
+  Compared out;
+  double planned = 0;
+  double taken = 0;
+  for (const Json& stage : record.stages) {
+    const std::string label = stage["stage"];
+    const auto found = std::ranges::find(plan, label, &StageCost::stage);
+    if (found == plan.end()) {
+      ADD_FAILURE() << name << ": " << label << " is not planned";
+      continue;
+    }
+    const auto seconds = stage["seconds"].get<double>();
+    const bool alone = !stage.contains("processor_seconds") ||
+                       stage["processor_seconds"].get<double>() > kOwnMachine * seconds;
+    if (alone && seconds >= kShortSeconds) {
+      EXPECT_NEAR(found->seconds / seconds, 1, kSecondsTolerance) << name << ": " << label;
+      ++out.seconds;
+      planned += found->seconds;
+      taken += seconds;
+    }
+    if (stage.contains("peak_memory_bytes")) {
+      const auto bytes = stage["peak_memory_bytes"].get<double>();
+      EXPECT_NEAR(found->memory_bytes / bytes, 1, kMemoryTolerance) << name << ": " << label;
+      ++out.peaks;
+    }
+    plan.erase(found);
+  }
+  EXPECT_NEAR(planned / taken, 1, kSecondsTolerance / 2) << name;
+  return out;
+}
+
+TEST(CostModel, ShortPrompts) {
+  const Compared compared = compare("harmless_vs_humor");
+  EXPECT_GE(compared.seconds, 13);
+  EXPECT_EQ(compared.peaks, 17);
+}
+
+TEST(CostModel, LongPrompts) {
+  const Compared compared = compare("faithful_vs_summary");
+  EXPECT_GE(compared.seconds, 10);
+  EXPECT_EQ(compared.peaks, 12);
+}
+
+TEST(CostModel, MoreRepliesAndCandidates) {
+  EXPECT_GE(compare("harmless_vs_humor_small").seconds, 12);
+}
+
+// Stages of a run in its order, under the labels that the run gives them.
+TEST(CostModel, PlansEveryStageOfARun) {
+  for (const std::string name : {"harmless_vs_humor", "faithful_vs_summary"}) {
+    const Record record = read_record(name);
+    const std::vector<StageCost> plan = plan_costs(record.study, record.sizes);
+    ASSERT_EQ(plan.size(), record.stages.size());
+    for (size_t i = 0; i < plan.size(); ++i) EXPECT_EQ(plan[i].stage, record.stages[i]["stage"]);
+  }
+}
+
+TEST(CostModel, CostFollowsPromptsRepliesAndPasses) {
+  const Record record = read_record("harmless_vs_humor");
+  const auto cost = [](const Record& of, const std::string& stage) {
+    const std::vector<StageCost> plan = plan_costs(of.study, of.sizes);
+    return std::ranges::find(plan, stage, &StageCost::stage)->seconds;
+  };
+  Record changed = record;
+  changed.sizes.train_prompt.mean_tokens *= 8;
+  EXPECT_GT(cost(changed, "expert-humor"), 1.3 * cost(record, "expert-humor"));
+  EXPECT_EQ(cost(changed, "menu bank"), cost(record, "menu bank"));
+  changed = record;
+  changed.sizes.prompts *= 2;
+  EXPECT_GT(cost(changed, "menu bank"), 1.8 * cost(record, "menu bank"));
+  EXPECT_EQ(cost(changed, "expert-humor"), cost(record, "expert-humor"));
+  changed = record;
+  changed.study.menu->experts->steps *= 2;
+  EXPECT_GT(cost(changed, "expert-humor"), 1.6 * cost(record, "expert-humor"));
+}
+
+// The prompts' tokens by the tokenizer's golden counts.
+TEST(PlanSizes, CountsTokensOfPrompts) {
+  const fs::path model = kRoot / "examples" / "data" / "stories260k";
+  const Json golden = *read_json_file((model / "golden.json").string());
+  const fs::path folder = fs::path(testing::TempDir()) / "candor-plan-sizes";
+  fs::create_directories(folder);
+  double sum = 0;
+  double longest = 0;
+  std::ofstream prompts(folder / "prompts.jsonl");
+  size_t count = 0;
+  for (const Json& item : golden["encode"]) {
+    const double tokens = static_cast<double>(item["ids"].size()) - 1;  // without the first mark
+    if (tokens < 1 || item["text"].get<std::string>().empty()) continue;
+    prompts << Json{{"prompt", item["text"]}}.dump() << "\n";
+    sum += tokens;
+    longest = std::max(longest, tokens);
+    ++count;
+  }
+  prompts.close();
+  ASSERT_GT(count, 2);
+  std::ofstream(folder / "study.yaml")
+      << "candor: study/1\nname: s\nlevel: sampled\nmodel: {source: " << model.string()
+      << "}\nprompts: prompts.jsonl\ndivergence: {name: kl, lambda: 1}\n"
+         "unit_price: 1\ncurrency: EUR\n"
+         "groups:\n  - {name: a, size: 1, reward: {kind: brevity}}\n";
+  const Study study = *load_study((folder / "study.yaml").string());
+  const auto sizes = plan_sizes(*Pipeline::plan(study, 1));
+  ASSERT_TRUE(sizes.ok()) << sizes.error().message;
+  EXPECT_DOUBLE_EQ(sizes->price_prompt.mean_tokens, sum / static_cast<double>(count));
+  EXPECT_DOUBLE_EQ(sizes->price_prompt.longest_tokens, longest);
+  EXPECT_EQ(sizes->prompts, static_cast<double>(count));
+  EXPECT_EQ(sizes->model.hidden, 64);
+  EXPECT_EQ(sizes->model.layers, 5);
+  EXPECT_EQ(sizes->model.embedding, 512 * 64);
+  // And back from JSON.
+  const Json json = plan_sizes_json(*sizes);
+  JsonReader in(json, "sizes");
+  EXPECT_EQ(plan_sizes_json(read_plan_sizes(in)), json);
+  EXPECT_TRUE(in.finish().ok());
+  fs::remove_all(folder);
+}
+
+// "max_prompts" and a target epsilon take the first prompts of the file, and the sampling stages
+// say so in their specs; a limit that cuts nothing leaves them as they were.
+TEST(PlanSizes, FewerPrompts) {
+  const fs::path folder = fs::path(testing::TempDir()) / "candor-max-prompts";
+  fs::create_directories(folder);
+  std::ofstream prompts(folder / "prompts.jsonl");
+  for (int i = 0; i < 900; ++i) prompts << "{\"prompt\": \"Once " << i << "\"}\n";
+  prompts.close();
+  const auto pipeline = [&](const std::string& line, double target) {
+    std::ofstream(folder / "study.yaml")
+        << "candor: study/1\nname: s\nlevel: menu\nmodel: {source: "
+        << (kRoot / "examples" / "data" / "stories260k").string() << "}\nprompts: prompts.jsonl\n"
+        << line
+        << "divergence: {name: kl, lambda: 1}\nunit_price: 1\ncurrency: EUR\n"
+           "experts: {train_prompts: prompts.jsonl}\nmenu: {soups: 3, mixtures: 0}\n"
+           "groups:\n  - {name: a, size: 1, reward: {kind: brevity}}\n"
+           "  - {name: b, size: 1, reward: {kind: brevity}}\n";
+    const auto study =
+        load_study((folder / "study.yaml").string(), {.budget = "", .target_epsilon = target});
+    EXPECT_TRUE(study.ok()) << study.error().message;
+    return *MenuPipeline::plan(*study, 1);
+  };
+  const MenuPipeline all = pipeline("", 0);
+  EXPECT_EQ(all.base.prompts.size(), 900);
+  EXPECT_FALSE(all.base.bank_stage(true).spec.contains("max_prompts"));
+  EXPECT_EQ(pipeline("max_prompts: 5000\n", 0).base.bank_stage(true).spec,
+            all.base.bank_stage(true).spec);
+  const MenuPipeline cut = pipeline("max_prompts: 20\n", 0);
+  EXPECT_EQ(cut.base.prompts.size(), 20);
+  EXPECT_EQ(cut.base.prompts[19], all.base.prompts[19]);
+  EXPECT_EQ(cut.base.bank_stage(true).spec["max_prompts"], 20);
+  EXPECT_EQ(cut.base.seal("", "")["max_prompts"], 20);
+  // log(2 x 2 groups x 4 candidates / 0.05) / (2 x 0.1^2) = 288.4: initial, two experts, one soup.
+  const MenuPipeline target = pipeline("", 0.1);
+  EXPECT_EQ(target.candidates.size(), 4);
+  EXPECT_EQ(target.base.prompts.size(), 289);
+  EXPECT_EQ(target.base.bank_stage(true).spec["max_prompts"], 289);
+  EXPECT_EQ(pipeline("", 0.01).base.prompts.size(), 900);
+  EXPECT_EQ(pipeline("max_prompts: 20\n", 0.1).base.prompts.size(), 20);
+  EXPECT_FALSE(
+      load_study((folder / "study.yaml").string(), {.budget = "", .target_epsilon = 1.5}).ok());
+  EXPECT_FALSE(
+      load_study((folder / "study.yaml").string(), {.budget = "", .target_epsilon = -1}).ok());
+  fs::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace candor
