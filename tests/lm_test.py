@@ -128,7 +128,8 @@ def check_mixture():
     row = lm(*common, "--mixture", f"{a}=0.5", "--mixture", f"{b}=0.5", "--batch", 3, lines=prompts)[0]
     assert row["prompt_index"] == 0 and row["sample"] == 0 and len(row["token_ids"]) == len(row["token_logprobs"])
     bad = lambda *extra, code: lm("generate", "--model", STORIES, *extra, lines=prompts, code=code)
-    assert "tv has no inverse slope" in bad("--mixture", f"{a}=1", "--divergence", "tv", code=3)
+    refused = bad("--mixture", f"{a}=1", "--divergence", "tv", code=3)
+    assert "--mixture: the divergence tv has no inverse slope" in refused and refused.count("mixture:") == 1, refused
     assert "--alpha" in bad("--mixture", f"{a}=1", "--divergence", "alpha", code=2)
     assert "--mixture: found" in bad("--mixture", f"{a}=x", code=2)
     assert "a weight is -1" in bad("--mixture", f"{a}=-1", code=3)

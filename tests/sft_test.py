@@ -118,30 +118,36 @@ def stop_and_resume(work, flags):
     expect(not same(reference, work / "none"), "the comparison sees a difference")
 
 
-def refused(run, code, part, what):
+def refused(run, code, part, what, left=None):
     expect(run.returncode == code and part in run.stderr, f"{what}: {run.returncode} {run.stderr}")
+    expect(left is None or not left.exists(), f"{what}: leaves {left}")
 
 
 def errors(work):
     out = work / "out"
-    refused(sft(out, without="--eval-data"), 3, "early_stopping_patience", "no evaluation data")
-    refused(sft(out, data=work / "none.jsonl"), 3, "none.jsonl", "missing data")
+    refused(sft(out, without="--eval-data"), 3, "early_stopping_patience", "no evaluation data", out)
+    refused(sft(out, data=work / "none.jsonl"), 3, "none.jsonl", "missing data", out)
     bad = work / "bad.jsonl"
     bad.write_text('{"prompt":"a","completion":"b"}\n{"question":"a"}\n')
-    refused(sft(out, data=bad), 3, "bad.jsonl:2", "a record without its fields")
+    refused(sft(out, data=bad), 3, "bad.jsonl:2", "a record without its fields", out)
     bad.write_text('{"prompt":"a","completion":"b"}\n{"prompt":"a"\n')
-    refused(sft(out, data=bad), 3, "bad.jsonl:2", "not JSON")
+    refused(sft(out, data=bad), 3, "bad.jsonl:2", "not JSON", out)
     bad.write_text("")
-    refused(sft(out, data=bad), 3, "bad.jsonl", "no records")
+    refused(sft(out, data=bad), 3, "bad.jsonl", "no records", out)
     refused(sft(out, "--learning-rate", "-1"), 2, "--learning-rate", "a negative rate")
     refused(sft(out, "--lr-scheduler-type", "step"), 2, "step", "an unknown schedule")
-    refused(sft(out, "--max-length", "4096"), 3, "max_length", "longer than the context")
-    refused(sft(out, "--use-peft", "--lora-target-modules", "lm_head"), 3, "lm_head", "an unknown module")
-    refused(sft(out, "--learning-rate", "1e30"), 3, "a smaller learning rate", "an infinite loss")
+    refused(sft(out, "--max-length", "4096"), 3, "max_length", "longer than the context", out)
+    refused(sft(out, "--use-peft", "--lora-target-modules", "lm_head"), 3, "lm_head", "an unknown module", out)
+    refused(sft(out, "--learning-rate", "1e30"), 3, "a smaller learning rate", "an infinite loss", out)
     taken = work / "taken"
     taken.mkdir()
     (taken / "file").write_text("")
     refused(sft(taken), 3, "not an empty folder", "an output folder that is not empty")
+    empty = work / "empty"
+    empty.mkdir()
+    bad.write_text('{"question":"a"}\n')
+    refused(sft(empty, data=bad), 3, "bad.jsonl:1", "bad data, into an empty folder")
+    expect(empty.exists() and not tree(empty), "an empty folder that was there stays, and empty")
     def merge(*more):
         model = [] if "--model" in more else ["--model", GOLDEN / "tiny_llama"]
         return subprocess.run([CANDOR, "lm", "merge", *model, *more], capture_output=True, text=True)

@@ -84,7 +84,8 @@ Result<std::vector<Json>> sample_mixture(const LmOptions& own, const GenerateFla
                                          const ProgressSink& progress) {
   CANDOR_TRY(const Divergence divergence, divergence_of(flags.divergence));
   CANDOR_TRY(const std::vector<AdapterChoice> parts, parse_adapters(flags.mixture, "--mixture"));
-  CandidateSpec spec{.name = "mixture", .kind = CandidateKind::kMixture, .divergence = divergence};
+  CandidateSpec spec{
+      .name = "--mixture", .kind = CandidateKind::kMixture, .divergence = divergence};
   LoadOptions load{own.dtype == "bf16" ? Dtype::kBf16 : Dtype::kF32, options.threads};
   for (const AdapterChoice& part : parts) {
     load.row_adapters.push_back(part.folder);

@@ -67,6 +67,19 @@ Result<fs::path> output_folder(const SftOptions& own) {
   return folder;
 }
 
+// A run that ends by an error before its first checkpoint leaves a new folder as it was.
+void leave_nothing(const fs::path& folder, bool was_there) {
+  std::error_code code;
+  if (fs::exists(folder / "checkpoint.safetensors", code)) return;
+  std::vector<fs::path> made;
+  for (fs::directory_iterator entry(folder, code), end; !code && entry != end;
+       entry.increment(code)) {
+    made.push_back(entry->path());
+  }
+  for (const fs::path& path : made) fs::remove_all(path, code);
+  if (!was_there) fs::remove(folder, code);
+}
+
 void print_summary(const Json& summary, const fs::path& trained, const CommonOptions& options) {
   if (options.json()) {
     std::printf("%s\n", to_line(summary).c_str());
@@ -102,15 +115,22 @@ CommandResult run_sft_command(SftOptions own, const CommonOptions& options) {
   const std::optional<fs::path> adapter =
       own.adapter.empty() ? std::nullopt : std::optional<fs::path>(own.adapter);
   CANDOR_TRY(const TrainableDecoder model, TrainableDecoder::load(model_path, load, adapter));
+  const bool was_there = fs::exists(own.output);
   CANDOR_TRY(run.folder, output_folder(own));
   run.resume = own.resume;
   install_interrupt_handler();
   Progress progress(options.progress_mode(), "sft", 0);
-  CANDOR_TRY(const Json summary, run_sft(model, own.settings, run,
-                                         [&](uint64_t done, uint64_t total, std::string_view note) {
-                                           progress.set_total(total);
-                                           progress.set(done, note);
-                                         }));
+  const Result<Json> trained =
+      run_sft(model, own.settings, run, [&](uint64_t done, uint64_t total, std::string_view note) {
+        progress.set_total(total);
+        progress.set(done, note);
+      });
+  if (!trained.ok()) {
+    const bool stopped = trained.error().code == ErrorCode::kInterrupted;
+    if (!stopped && !(own.resume && was_there)) leave_nothing(run.folder, was_there);
+    return trained.error();
+  }
+  const Json& summary = *trained;
   progress.finish();
   CANDOR_RETURN_IF_ERROR(write_file_atomically(run.folder / "summary.json", to_text(summary)));
   CANDOR_RETURN_IF_ERROR(

@@ -222,20 +222,19 @@ TokenMixer::TokenMixer(MixtureRule rule) : rule_(std::move(rule)) {
 Result<TokenMixer> TokenMixer::create(const MixtureRule& rule) {
   if (rule.divergence.kind == DivergenceKind::kTv) {
     return invalid_argument(
-        "mixture: the divergence tv has no inverse slope, so experts trained under it cannot be "
+        "the divergence tv has no inverse slope, so experts trained under it cannot be "
         "mixed; use kl, chi2, reverse_kl, js, hellinger, jeffreys or alpha");
   }
   CANDOR_RETURN_IF_ERROR(check_divergence(rule.divergence));
   if (rule.divergence.kind == DivergenceKind::kAlpha &&
       std::abs(rule.divergence.alpha - 1) < 1e-4) {
-    return invalid_argument(str_cat("mixture: divergence.alpha: found ", rule.divergence.alpha,
+    return invalid_argument(str_cat("divergence.alpha: found ", rule.divergence.alpha,
                                     "; within 1e-4 of 1 use kl, its limit"));
   }
-  if (rule.weights.empty()) return invalid_argument("mixture: found no expert; expected 1 or more");
+  if (rule.weights.empty()) return invalid_argument("found no expert; expected 1 or more");
   for (const double weight : rule.weights) {
     if (!(weight >= 0 && weight <= kLargestWeight)) {
-      return invalid_argument(
-          str_cat("mixture: a weight is ", weight, "; expected 0 to ", kLargestWeight));
+      return invalid_argument(str_cat("a weight is ", weight, "; expected 0 to ", kLargestWeight));
     }
   }
   return TokenMixer(rule);
