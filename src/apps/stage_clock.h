@@ -58,7 +58,7 @@ class StageClock {
     if (tokens_per_second_ > 0) entry["tokens_per_second"] = tokens_per_second_;
     if (usage_.has_value()) {
       entry["processor_seconds"] = usage_->processor_seconds;
-      entry["peak_memory_bytes"] = usage_->peak_memory_bytes;
+      if (usage_->peak_memory_bytes > 0) entry["peak_memory_bytes"] = usage_->peak_memory_bytes;
     }
     if (const std::optional<StageCost> planned = take_planned(); planned.has_value()) {
       entry["planned_seconds"] = planned->seconds;

@@ -55,16 +55,24 @@ struct Pipe {
   ::_exit(127);
 }
 
-void handle_line(const std::string& line, const ProgressSink& progress) {
+// Where a worker's lines go.
+struct WorkerLines {
+  const ProgressSink& progress;
+  std::string error_text = {};
+  int64_t peak_memory_bytes = 0;  // of its last line
+};
+
+void handle_line(const std::string& line, WorkerLines& lines) {
   const Result<Json> json = parse_json(line, "worker");
-  if (!json.ok() || !json->is_object() || !json->contains("progress") || !progress) return;
-  progress(json->value("done", uint64_t{0}), json->value("total", uint64_t{0}),
-           json->value("note", std::string()));
+  if (!json.ok() || !json->is_object()) return;
+  lines.peak_memory_bytes = json->value("peak_memory_bytes", lines.peak_memory_bytes);
+  if (!json->contains("progress") || !lines.progress) return;
+  lines.progress(json->value("done", uint64_t{0}), json->value("total", uint64_t{0}),
+                 json->value("note", std::string()));
 }
 
 // Reads both pipes until they close.
-void pump(const Pipe& out, const Pipe& err, pid_t child, const ProgressSink& progress,
-          std::string& error_text) {
+void pump(const Pipe& out, const Pipe& err, pid_t child, WorkerLines& lines) {
   std::array<pollfd, 2> polls = {{{out.read_end, POLLIN, 0}, {err.read_end, POLLIN, 0}}};
   std::string pending;
   bool told = false;
@@ -86,14 +94,14 @@ void pump(const Pipe& out, const Pipe& err, pid_t child, const ProgressSink& pro
         continue;
       }
       if (i == 1) {
-        error_text.append(buffer.data(), static_cast<size_t>(count));
-        if (error_text.size() > kMostErrorText) error_text.resize(kMostErrorText);
+        lines.error_text.append(buffer.data(), static_cast<size_t>(count));
+        if (lines.error_text.size() > kMostErrorText) lines.error_text.resize(kMostErrorText);
         continue;
       }
       pending.append(buffer.data(), static_cast<size_t>(count));
       size_t end = 0;
       while ((end = pending.find('\n')) != std::string::npos) {
-        handle_line(pending.substr(0, end), progress);
+        handle_line(pending.substr(0, end), lines);
         pending.erase(0, end + 1);
       }
     }
@@ -120,12 +128,11 @@ Status outcome_of(int status, const std::string& label, const std::string& error
   return Error{ErrorCode::kInternal, str_cat(label, ": ", message)};
 }
 
-WorkerUsage usage_of(const rusage& usage) {
+double processor_seconds(const rusage& usage) {
   const auto seconds = [](const timeval& time) {
     return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
   };
-  return {.peak_memory_bytes = int64_t{usage.ru_maxrss} * 1024,
-          .processor_seconds = seconds(usage.ru_utime) + seconds(usage.ru_stime)};
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
 }  // namespace
@@ -147,14 +154,15 @@ Result<WorkerUsage> run_worker(const std::filesystem::path& worker,
   if (child == 0) become_worker(worker.c_str(), request.c_str(), out, err, parent);
   Pipe::close_end(out.write_end);
   Pipe::close_end(err.write_end);
-  std::string error_text;
-  pump(out, err, child, progress, error_text);
+  WorkerLines lines{.progress = progress};
+  pump(out, err, child, lines);
   int status = 0;
   rusage usage{};
   while (::wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
   }
-  CANDOR_RETURN_IF_ERROR(outcome_of(status, label, error_text));
-  return usage_of(usage);
+  CANDOR_RETURN_IF_ERROR(outcome_of(status, label, lines.error_text));
+  return WorkerUsage{.peak_memory_bytes = lines.peak_memory_bytes,
+                     .processor_seconds = processor_seconds(usage)};
 }
 
 }  // namespace candor

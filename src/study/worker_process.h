@@ -9,10 +9,10 @@
 
 namespace candor {
 
-// What a worker took, as the system counted it.
+// What a worker took.
 struct WorkerUsage {
-  int64_t peak_memory_bytes = 0;  // the most that was resident at once
-  double processor_seconds = 0;   // of all its threads
+  int64_t peak_memory_bytes = 0;  // the most that was resident at once; 0: it did not say
+  double processor_seconds = 0;   // of all its threads, as the system counted them
 };
 
 // Runs `worker stage REQUEST` and passes its progress on. The worker dies with this process.

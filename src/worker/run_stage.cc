@@ -1,9 +1,12 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/crash_point.h"
@@ -57,6 +60,19 @@ void print_line(const Json& line) {
   std::fflush(stdout);
 }
 
+// The most memory that was resident since this program began. What the system counts for its parent
+// begins with the parent's own memory, which a child shares until it becomes this program.
+int64_t peak_memory_bytes() {
+  static constexpr std::string_view kKey = "VmHWM:";  // in KiB
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(kKey)) {
+      return int64_t{1024} * std::strtoll(line.c_str() + kKey.size(), nullptr, 10);
+    }
+  }
+  return 0;
+}
+
 Status dispatch(const StageRequest& request) {
   const ProgressSink progress = [&](uint64_t done, uint64_t total, std::string_view note) {
     print_line({{"progress", request.kind}, {"done", done}, {"total", total}, {"note", note}});
@@ -103,7 +119,7 @@ Status run_stage(const std::filesystem::path& request_file) {
     return error_of_exception(exception, str_cat("stage ", request.kind));
   }
   crash_point(str_cat("stage.", request.kind, ".end"));
-  print_line({{"done", true}});
+  print_line({{"done", true}, {"peak_memory_bytes", peak_memory_bytes()}});
   return {};
 }
 
