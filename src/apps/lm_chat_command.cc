@@ -123,6 +123,43 @@ void print_reply(const ChatReply& reply, bool json) {
   std::fflush(stdout);
 }
 
+// On a terminal a reply shows as it is made; what is still missing of it follows at its end.
+class TerminalReplies {
+ public:
+  void begin_or_go_on(const std::string& candidate, std::string_view piece) {
+    if (told_.empty()) std::printf("%s> ", candidate.c_str());
+    std::printf("%.*s", static_cast<int>(piece.size()), piece.data());
+    std::fflush(stdout);
+    told_ += piece;
+  }
+  void end(const ChatReply& reply) {
+    const std::string_view text = trim(reply.text);
+    if (told_.empty() || !text.starts_with(told_)) {
+      if (!told_.empty()) std::printf("\n");
+      print_reply(reply, false);
+    } else {
+      std::printf("%s\n", std::string(text.substr(told_.size())).c_str());
+    }
+    told_.clear();
+    std::fflush(stdout);
+  }
+
+ private:
+  std::string told_;  // of the reply under way
+};
+
+// Pieces only where a person watches: a file or a script gets whole lines.
+ChatSession::Listener listener_for(TerminalReplies& terminal, bool json) {
+  if (json || isatty(STDOUT_FILENO) != 1) {
+    return {.on_text = {},
+            .on_reply = [json](const ChatReply& reply) { print_reply(reply, json); }};
+  }
+  return {
+      .on_text = [&terminal](const std::string& candidate,
+                             std::string_view piece) { terminal.begin_or_go_on(candidate, piece); },
+      .on_reply = [&terminal](const ChatReply& reply) { terminal.end(reply); }};
+}
+
 constexpr const char* kHelp =
     "/reset forgets the conversation, /system TEXT sets the system message, /quit ends";
 
@@ -136,8 +173,9 @@ Result<bool> handle_line(ChatSession& session, const std::string& line, bool jso
   } else if (line.starts_with("/")) {
     std::fprintf(stderr, "%s\n", kHelp);
   } else if (!trim(line).empty()) {
+    TerminalReplies terminal;
     CANDOR_TRY(const std::vector<ChatReply> replies,
-               session.say(line, [json](const ChatReply& reply) { print_reply(reply, json); }));
+               session.say(line, listener_for(terminal, json)));
     if (!json) std::printf("\n");
   }
   return true;

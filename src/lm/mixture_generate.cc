@@ -43,10 +43,12 @@ struct Plan {
 // Sequences under way, refilled as they end.
 class MenuBatch {
  public:
-  MenuBatch(const SlotModel& model, const Plan& plan, const GenerateOptions& options)
+  MenuBatch(const SlotModel& model, const Plan& plan, const GenerateOptions& options,
+            const TokenSink& on_token)
       : model_(model),
         plan_(plan),
         options_(options),
+        on_token_(on_token),
         decoder_(model.open({.slots = plan.rows + plan.prompt_slots,
                              .positions = plan.positions,
                              .rows = std::max(plan.rows, kMenuPrefillRows)})),
@@ -89,11 +91,12 @@ class MenuBatch {
   [[nodiscard]] bool fits(const Job& job) const {
     return free_slots_.size() >= candidate_of(job).variants.size();
   }
-  Generation& result_of(const Job& job) {
-    return results_[(job.candidate * plan_.prompts.size() + job.prompt) *
-                        static_cast<size_t>(plan_.samples) +
-                    static_cast<size_t>(job.sample)];
+  [[nodiscard]] size_t place_of(const Job& job) const {
+    return (job.candidate * plan_.prompts.size() + job.prompt) *
+               static_cast<size_t>(plan_.samples) +
+           static_cast<size_t>(job.sample);
   }
+  Generation& result_of(const Job& job) { return results_[place_of(job)]; }
 
   Status admit(const Job& job) {
     const std::vector<int32_t>& prompt = plan_.prompts[job.prompt].ids;
@@ -166,6 +169,7 @@ class MenuBatch {
   // Keeps a sequence that goes on, frees the slots of one that has ended.
   void settle(Active sequence) {
     ++token_count_;
+    if (on_token_) on_token_(place_of(sequence.job), sequence.token);
     if (!sequence.done) {
       active_.push_back(std::move(sequence));
       return;
@@ -211,6 +215,7 @@ class MenuBatch {
   const SlotModel& model_;
   const Plan& plan_;
   const GenerateOptions& options_;
+  const TokenSink& on_token_;
   std::unique_ptr<SlotDecoder> decoder_;
   MenuPromptCache cache_;
   std::vector<Generation> results_;
@@ -244,7 +249,8 @@ Result<std::vector<Generation>> generate_menu(const SlotModel& model,
                                               std::span<const CandidateModel> candidates,
                                               std::span<const MenuPrompt> prompts, int64_t samples,
                                               const GenerateOptions& options,
-                                              const ProgressSink& progress) {
+                                              const ProgressSink& progress,
+                                              const TokenSink& on_token) {
   CANDOR_CHECK(options.max_new_tokens > 0 && options.batch > 0 && samples > 0);
   size_t longest = 0;
   for (const MenuPrompt& prompt : prompts) {
@@ -263,7 +269,7 @@ Result<std::vector<Generation>> generate_menu(const SlotModel& model,
                   .rows = std::max(variants, std::min(options.batch, all_rows)),
                   .prompt_slots = menu_prompt_slots(variants),
                   .positions = static_cast<int64_t>(longest) + options.max_new_tokens};
-  MenuBatch batch(model, plan, options);
+  MenuBatch batch(model, plan, options, on_token);
   return batch.run(progress);
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct MenuPrompt {
   uint32_t index = 0;        // keys the random numbers
 };
 
+// Hears every token as it is drawn, with the place of its reply in the result. One thread.
+using TokenSink = std::function<void(size_t place, int32_t token)>;
+
 // Samples `samples` continuations of every prompt from every candidate.
 //
 // Shapes   result[(candidate * prompts + prompt) * samples + sample]; token_logprobs and logprob
@@ -36,7 +40,8 @@ Result<std::vector<Generation>> generate_menu(const SlotModel& model,
                                               std::span<const CandidateModel> candidates,
                                               std::span<const MenuPrompt> prompts, int64_t samples,
                                               const GenerateOptions& options,
-                                              const ProgressSink& progress = {});
+                                              const ProgressSink& progress = {},
+                                              const TokenSink& on_token = {});
 
 // The checks on prompts that generate_menu and score_menu share: not empty, ids in range, room for
 // `new_tokens` in the context.

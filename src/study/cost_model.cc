@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/strings.h"
+
 namespace candor {
 
 namespace {
@@ -272,10 +274,10 @@ void plan_sampled(const Study& study, const PlanSizes& sizes, Planner& planner) 
 void plan_scores(const Study& study, const PlanSizes& sizes, const std::string& place,
                  double replies, bool judged, Planner& planner) {
   for (size_t i = 0; i < study.groups.size(); ++i) {
-    const std::string& name = study.groups[i].name;
-    planner.scores(name + place, replies, sizes.rewards[i]);
+    const std::string where = str_cat(study.groups[i].name, place);
+    planner.scores(where, replies, sizes.rewards[i]);
     if (judged && study.groups[i].judge.has_value()) {
-      planner.scores("judge of " + name + place, replies, sizes.judges[i]);
+      planner.scores(str_cat("judge of ", where), replies, sizes.judges[i]);
     }
   }
 }

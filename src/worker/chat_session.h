@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -35,10 +36,16 @@ class ChatSession {
                                     std::vector<CandidateModel> candidates,
                                     const ChatOptions& options);
 
-  // Every candidate's answer, in their order; `on_reply` sees each as soon as it is there. Random
-  // numbers are keyed by the turn. Errors: as generate_menu; the histories are then as before.
-  Result<std::vector<ChatReply>> say(const std::string& text,
-                                     const std::function<void(const ChatReply&)>& on_reply);
+  // Who sees a turn while it is made. `on_text` gets a reply in pieces, as its tokens come: their
+  // sum is a beginning of the reply's text without blanks around it (whole characters only), and
+  // usually all of it.
+  struct Listener {
+    std::function<void(const std::string& candidate, std::string_view piece)> on_text;
+    std::function<void(const ChatReply&)> on_reply;
+  };
+  // Every candidate's answer, in their order. Random numbers are keyed by the turn. Errors: as
+  // generate_menu; the histories are then as before.
+  Result<std::vector<ChatReply>> say(const std::string& text, const Listener& listener);
   void reset();                         // forgets the histories
   void set_system(std::string system);  // and starts anew
 

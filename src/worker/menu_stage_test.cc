@@ -6,9 +6,11 @@
 
 #include "base/cpu.h"
 #include "base/file.h"
+#include "base/strings.h"
 #include "formats/npy.h"
 #include "formats/records.h"
 #include "formats/test_data.h"
+#include "worker/chat_session.h"
 #include "worker/stage.h"
 
 namespace candor {
@@ -243,6 +245,50 @@ TEST_F(MenuStageTest, ChecksOfTheMenu) {
     if (check["passed"] == false) failed += check["name"].get<std::string>() + ";";
   }
   EXPECT_EQ(failed, "interior soup <> the initial model;");
+}
+
+// With "max_prompts" both sampling stages give the lines of the first prompts, and no others.
+TEST_F(MenuStageTest, FewerPromptsAreTheFirstOnes) {
+  Json spec = bank_spec();
+  expect_ok(run("menu_bank", spec, "all"));
+  spec["max_prompts"] = 1;
+  expect_ok(run("menu_bank", spec, "one"));
+  std::vector<Json> expected = *read_jsonl(folder_ / "all" / "bank.jsonl");
+  std::erase_if(expected, [](const Json& line) { return line["prompt_index"] != 0; });
+  EXPECT_EQ(expected.size(), 4 * 3);
+  EXPECT_EQ(*read_jsonl(folder_ / "one" / "bank.jsonl"), expected);
+  spec.erase("adapter_digests");
+  spec.erase("candidates");
+  expect_ok(run("bank", spec, "bank"));
+  EXPECT_EQ(read_jsonl(folder_ / "bank" / "bank.jsonl")->size(), 3);
+  spec["max_prompts"] = 0;
+  expect_error(run("bank", spec), "max_prompts: found 0");
+}
+
+// A reply told in pieces is the reply; pieces come while it is made.
+TEST_F(MenuStageTest, ChatTellsRepliesInPieces) {
+  const LanguageModel model =
+      *LanguageModel::load(shared_data("stories260k"), {.dtype = Dtype::kF32, .threads = 1});
+  const CandidateModel base = initial_candidate("base", 0);
+  ChatOptions options{.generate = {.max_new_tokens = 24}, .plain = true, .system = {}};
+  ChatSession session = *ChatSession::create(model, {base}, options);
+  std::string told;
+  size_t pieces = 0;
+  size_t ended = 0;
+  const ChatSession::Listener listener{
+      .on_text =
+          [&](const std::string& candidate, std::string_view piece) {
+            EXPECT_EQ(candidate, "base");
+            EXPECT_EQ(ended, 0);
+            told += piece;
+            ++pieces;
+          },
+      .on_reply = [&](const ChatReply&) { ++ended; }};
+  const auto replies = session.say("Once upon a time", listener);
+  ASSERT_TRUE(replies.ok()) << replies.error().message;
+  EXPECT_EQ(told, trim((*replies)[0].text));
+  EXPECT_GT(pieces, 5);
+  EXPECT_EQ(ended, 1);
 }
 
 }  // namespace
