@@ -36,7 +36,7 @@ TEST(WorkerProcess, TellsWhatItTook) {
   std::string pattern = (fs::temp_directory_path() / "candor-worker-XXXXXX").string();
   const fs::path root = ::mkdtemp(pattern.data());
   const auto worker = [&](const std::string& lines) {
-    const fs::path file = root / "worker";
+    fs::path file = root / "worker";
     std::ofstream(file) << "#!/bin/sh\n" << lines;
     fs::permissions(file, fs::perms::owner_all);
     return file;
