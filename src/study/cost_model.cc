@@ -82,9 +82,13 @@ class Planner {
     const double mean = sizes_.sft_record.mean_tokens;
     const double tokens = number(choice.batch) * mean;
     const double most = number(choice.batch) * sizes_.sft_record.longest_tokens;
-    const double step = 3 * (products(tokens, tokens) + attention(tokens, mean / 2)) / kSftFlops;
+    // Over frozen weights a step has no gradient of theirs to make: 4 operations a weight, not 6.
+    const bool factors = choice.lora.has_value();
+    const double step =
+        (factors ? 2 : 3) * (products(tokens, tokens) + attention(tokens, mean / 2)) / kSftFlops;
     add("sft", number(choice.steps) * step + model_.parameters * kTrainPerWeight,
-        kWorker + kSftWeight * model_.parameters + activations(std::min(most, 2 * tokens)),
+        kWorker + (factors ? kTrainWeight : kSftWeight) * model_.parameters +
+            activations(std::min(most, 2 * tokens)),
         bytes_of_dtype() * model_.parameters);
   }
 
