@@ -73,13 +73,17 @@ def train(name, settings, lora, scratch):
     trainer = Recorder(model=model, args=config, train_dataset=Dataset.from_list(data), processing_class=tiny_tokenizer(),
                        peft_config=lora)
     trainer.seen = []
+    # The Trainer divides the loss by the number of accumulated batches; accelerate would do so once more, and the
+    # gradient would no longer be the one of the loss that is logged.
+    trainer.accelerator.gradient_accumulation_steps = 1
     tensors = {}
     if lora is not None:  # B begins at zero: begin elsewhere, so that both factors matter at once
         with torch.no_grad():
             for key, value in trainer.model.named_parameters():
                 if "lora_B" in key:
                     value.copy_(torch.randn_like(value) * 0.1)
-    trained = lambda: {clean(n): p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    trained = lambda: {clean(n).replace(".modules_to_save", ""): p.detach().clone()
+                       for n, p in trainer.model.named_parameters() if p.requires_grad}
     before = trained()
     tensors.update({"before." + k: v for k, v in before.items() if lora is not None or "score" in k})
     trainer.train()
