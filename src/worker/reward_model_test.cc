@@ -55,19 +55,19 @@ TEST_F(RewardModels, PairsLabelsAndBoth) {
   pairs.labelled.clear();
   RewardData labels = manners();
   labels.pairs.clear();
-  const RewardTraining training{.held_out_share = 0.4};
+  const RewardTraining training{.examples = {.held_out_share = 0.4}};
   const RewardTrainingResult of_pairs = train(*encoder_, pairs, training);
   const RewardTrainingResult of_labels = train(*encoder_, labels, training);
   const RewardTrainingResult of_both = train(*encoder_, manners(), training);
-  EXPECT_EQ(of_pairs.pairs->judgement.accuracy, 1.0);
-  EXPECT_EQ(of_pairs.held_out.count, of_pairs.pairs->judgement.count);
-  EXPECT_GT(of_pairs.pairs->margin_p10, 0.0);
-  EXPECT_EQ(of_labels.held_out.accuracy, 1.0);
-  EXPECT_FALSE(of_labels.pairs.has_value());
-  EXPECT_EQ(of_both.held_out.accuracy, 1.0);
-  EXPECT_EQ(of_both.pairs->judgement.accuracy, 1.0);
-  EXPECT_EQ(of_both.train_pair_count + of_both.pairs->judgement.count, 20);
-  EXPECT_EQ(of_both.train_count + of_both.held_out.count, 40);
+  EXPECT_EQ(of_pairs.judged.pairs->judgement.accuracy, 1.0);
+  EXPECT_EQ(of_pairs.judged.held_out.count, of_pairs.judged.pairs->judgement.count);
+  EXPECT_GT(of_pairs.judged.pairs->margin_p10, 0.0);
+  EXPECT_EQ(of_labels.judged.held_out.accuracy, 1.0);
+  EXPECT_FALSE(of_labels.judged.pairs.has_value());
+  EXPECT_EQ(of_both.judged.held_out.accuracy, 1.0);
+  EXPECT_EQ(of_both.judged.pairs->judgement.accuracy, 1.0);
+  EXPECT_EQ(of_both.train_pair_count + of_both.judged.pairs->judgement.count, 20);
+  EXPECT_EQ(of_both.train_count + of_both.judged.held_out.count, 40);
   // Pairs alone: the bias centres the training texts' rewards.
   double sum = 0;
   for (const PreferencePair& pair : pairs.pairs) {
@@ -90,9 +90,9 @@ TEST_F(RewardModels, RandomPairsTeachNothing) {
       data.pairs.push_back(shuffled);
     }
   }
-  const RewardTrainingResult result = train(*encoder_, data, {.held_out_share = 0.5});
-  EXPECT_LT(std::abs(result.pairs->judgement.accuracy - 0.5), 0.25);
-  EXPECT_GT(result.held_out.log_loss, 0.5);
+  const RewardTrainingResult result = train(*encoder_, data, {.examples = {.held_out_share = 0.5}});
+  EXPECT_LT(std::abs(result.judged.pairs->judgement.accuracy - 0.5), 0.25);
+  EXPECT_GT(result.judged.held_out.log_loss, 0.5);
 }
 
 // Pairs of one prompt are on one side of the split, so one prompt alone cannot be split.
@@ -100,7 +100,8 @@ TEST_F(RewardModels, PromptsNeverStraddle) {
   RewardData data = manners();
   data.labelled.clear();
   for (PreferencePair& pair : data.pairs) pair.prompt = "the same";
-  const auto result = train_reward(*encoder_, data, std::nullopt, {.held_out_share = 0.5}, {});
+  const auto result =
+      train_reward(*encoder_, data, std::nullopt, {.examples = {.held_out_share = 0.5}}, {});
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.error().message.find("too few texts"), std::string::npos);
 }
@@ -118,8 +119,9 @@ TEST_F(RewardModels, HeadsThatReadThePrompt) {
                           "The mayor and " + other + " met."});
   }
   const RewardTrainingResult result =
-      train(*encoder_, data, {.held_out_share = 0.4, .layout = RewardLayout::kPromptCompletion});
-  EXPECT_EQ(result.pairs->judgement.accuracy, 1.0);
+      train(*encoder_, data,
+            {.examples = {.held_out_share = 0.4}, .layout = RewardLayout::kPromptCompletion});
+  EXPECT_EQ(result.judged.pairs->judgement.accuracy, 1.0);
   const fs::path file = fs::path(testing::TempDir()) / "candor-prompt-head.safetensors";
   std::ofstream(file, std::ios::binary) << reward_head_bytes(result.head);
   const Json spec = {
