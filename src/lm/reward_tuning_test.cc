@@ -292,7 +292,7 @@ TEST(RewardTuning, LearnsPairsAndLabels) {
     const RewardSums sums = reward_evaluate(model, std::vector<RewardBatch>{batch_of(held_out)}, 0);
     EXPECT_GT(sums.correct / 200, 0.95) << (pairs ? "pairs" : "labels");
     EXPECT_EQ(result.summary["steps"], 100);
-    EXPECT_EQ(result.log.size(), 24U);  // 20 lines of training, 4 of validation
+    EXPECT_EQ(result.log.size(), 25U);  // 20 lines of training, the start and 4 of validation
     EXPECT_EQ(result.log.back()["eval_accuracy"].is_number(), true);
     EXPECT_EQ(result.log.back().contains("eval_margin"), pairs);
   }

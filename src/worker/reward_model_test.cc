@@ -154,5 +154,60 @@ TEST_F(RewardModels, HeadsThatReadThePrompt) {
   }
 }
 
+// Texts of people whose names say nothing: what makes a reply good is its second sentence's place,
+// which a mean of frozen features hardly sees.
+RewardData orders(uint64_t seed) {
+  const std::vector<std::string> good = {"calm", "bright", "soft", "warm", "clear", "fresh"};
+  const std::vector<std::string> bad = {"cold", "dull", "harsh", "grey", "loud", "stale"};
+  RandomStream random({.seed = seed, .stream = 4});
+  RewardData data;
+  for (int i = 0; i < 160; ++i) {
+    const std::string a = good[random.below(6)];
+    const std::string b = bad[random.below(6)];
+    const std::string day = std::to_string(i);
+    data.pairs.push_back({"day " + day, "Day " + day + " was " + a + " and then " + b + ".",
+                          "Day " + day + " was " + b + " and then " + a + "."});
+  }
+  return data;
+}
+
+// Trained under its head, the encoder learns what the frozen one cannot say; what is written gives
+// the same rewards to the frozen encoder's code, which shares none of the training's batches.
+TEST_F(RewardModels, EncodersAreTrained) {
+  const ExampleChoice examples{.held_out_share = 0.3};
+  const RewardTrainingResult frozen = train(*encoder_, orders(1), {.examples = examples});
+  for (const bool lora : {true, false}) {
+    EncoderTuningJob job = {.folder = folder_,
+                            .options = {.threads = 2},
+                            .tuning = {.examples = examples,
+                                       .tuning = {.learning_rate = lora ? 2e-3 : 2e-4,
+                                                  .per_device_train_batch_size = 16,
+                                                  .num_train_epochs = 5}}};
+    if (lora) {
+      job.options.lora = LoraSettings{
+          .rank = 8, .lora_alpha = 16, .dropout = 0.05, .target_modules = {"query", "value"}};
+    }
+    Result<TunedEncoder> tuned = tune_encoder_reward(orders(1), std::nullopt, job, {});
+    ASSERT_TRUE(tuned.ok()) << tuned.error().message;
+    const double accuracy = tuned->result.judged.pairs->judgement.accuracy;
+    EXPECT_GT(accuracy, 0.95) << lora;
+    EXPECT_LT(tuned->result.judged.held_out.log_loss, frozen.judged.held_out.log_loss / 2);
+    const fs::path written = fs::path(testing::TempDir()) / "candor-trained-encoder";
+    fs::remove_all(written);
+    fs::create_directories(written);
+    ASSERT_TRUE(tuned->model.write_encoder(written).ok());
+    const TextEncoder again = *TextEncoder::load(written, 1);
+    const std::vector<std::string> texts = {"Day 3 was warm and then cold.", "Nothing at all",
+                                            "Day 9 was loud and then soft, they say, for once."};
+    std::vector<PromptedText> asked;
+    for (const std::string& text : texts) asked.push_back({"", text});
+    const std::vector<double> rewards = *tuned->model.score(asked);
+    const std::vector<double> logits = head_logits(tuned->model.head(), *again.embed(texts));
+    for (size_t i = 0; i < texts.size(); ++i) EXPECT_NEAR(rewards[i], logits[i], 2e-4) << i;
+    EXPECT_GT(rewards[0], rewards[2]);
+    fs::remove_all(written);
+  }
+}
+
 }  // namespace
 }  // namespace candor

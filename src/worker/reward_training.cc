@@ -1,8 +1,8 @@
 #include "worker/reward_training.h"
 
 #include <algorithm>
+#include <iterator>
 
-#include "base/check.h"
 #include "base/strings.h"
 
 namespace candor {
@@ -16,7 +16,12 @@ void put_counts(const ExampleSplit& split, RewardTrainingResult& result) {
   result.train_count = static_cast<int64_t>(split.train.size()) - result.train_pair_count;
 }
 
-// Of the validation side, where the data have one; else a training that cannot tell when to stop.
+// Whether an example decides when training stops.
+bool validates(const Example& example, const RewardTuning& tuning) {
+  return tuning.early_stopping_patience > 0 &&
+         is_split_off(example, tuning.seed, kValidationShare, SplitPurpose::kValidation);
+}
+
 struct Sides {
   std::vector<RewardExample> training, validation;
   int64_t too_long = 0;
@@ -44,10 +49,7 @@ Result<Sides> sides_of(const TrainableReward& model, const std::vector<Example>&
       ++out.too_long;
       continue;
     }
-    const bool validation =
-        tuning.early_stopping_patience > 0 &&
-        is_split_off(example, tuning.seed, kValidationShare, SplitPurpose::kValidation);
-    (validation ? out.validation : out.training).push_back(std::move(*encoded));
+    (validates(example, tuning) ? out.validation : out.training).push_back(std::move(*encoded));
   }
   const bool stops = tuning.early_stopping_patience == 0 || !out.validation.empty();
   if (!out.training.empty() && stops) return out;
@@ -97,18 +99,17 @@ Result<RewardTrainingResult> train_reward(const TextEncoder& encoder, RewardData
   return result;
 }
 
-Result<RewardTrainingResult> tune_reward_model(const TrainableReward& model, RewardData data,
-                                               std::optional<RewardData> evaluation,
-                                               const RewardTuningJob& job,
-                                               const ProgressSink& progress) {
-  CANDOR_TRY(ExampleSplit split,
-             split_examples(std::move(data), std::move(evaluation), job.examples));
+namespace {
+
+Result<RewardTrainingResult> tune_and_judge(const TrainableReward& model, ExampleSplit split,
+                                            const RewardTuning& tuning,
+                                            const ProgressSink& progress) {
   RewardTrainingResult result;
   put_counts(split, result);
-  CANDOR_TRY(const Sides sides, sides_of(model, split.train, job.tuning));
+  CANDOR_TRY(const Sides sides, sides_of(model, split.train, tuning));
   CANDOR_TRY(const int64_t held_out_too_long, erase_too_long(model, split.held_out));
   CANDOR_TRY(RewardTuningResult tuned,
-             tune_reward(model, job.tuning, sides.training, sides.validation, progress));
+             tune_reward(model, tuning, sides.training, sides.validation, progress));
   result.tuning = std::move(tuned.summary);
   result.tuning["validation_examples"] = sides.validation.size();
   result.tuning["too_long"] = sides.too_long;
@@ -119,6 +120,36 @@ Result<RewardTrainingResult> tune_reward_model(const TrainableReward& model, Rew
              model.score(rows_of(split.held_out).texts, progress));
   result.judged = judge_examples(split.held_out, {.reward = logits, .by_length = by_length});
   return result;
+}
+
+}  // namespace
+
+Result<RewardTrainingResult> tune_reward_model(const TrainableReward& model, RewardData data,
+                                               std::optional<RewardData> evaluation,
+                                               const RewardTuningJob& job,
+                                               const ProgressSink& progress) {
+  CANDOR_TRY(ExampleSplit split,
+             split_examples(std::move(data), std::move(evaluation), job.examples));
+  return tune_and_judge(model, std::move(split), job.tuning, progress);
+}
+
+Result<TunedEncoder> tune_encoder_reward(RewardData data, std::optional<RewardData> evaluation,
+                                         const EncoderTuningJob& job,
+                                         const ProgressSink& progress) {
+  const RewardTuning& tuning = job.tuning.tuning;
+  CANDOR_TRY(ExampleSplit split,
+             split_examples(std::move(data), std::move(evaluation), job.tuning.examples));
+  std::vector<Example> learnt;
+  std::ranges::copy_if(split.train, std::back_inserter(learnt),
+                       [&](const Example& example) { return !validates(example, tuning); });
+  CANDOR_TRY(const TextEncoder frozen, TextEncoder::load(job.folder, job.options.threads));
+  CANDOR_TRY(const std::vector<float> rows,
+             reward_features(frozen, RewardLayout::kCompletion, rows_of(learnt).texts, progress));
+  CANDOR_TRY(const RewardHead head, fit_head(learnt, rows, frozen.width(), job.l2));
+  CANDOR_TRY(EncoderReward model, EncoderReward::start(job.folder, head, job.options));
+  CANDOR_TRY(RewardTrainingResult result,
+             tune_and_judge(model, std::move(split), tuning, progress));
+  return TunedEncoder{std::move(model), std::move(result)};
 }
 
 Result<RewardTrainingResult> judge_reward(const RewardScorer& scorer, RewardData data,

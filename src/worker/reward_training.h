@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "formats/preferences.h"
+#include "lm/encoder_reward.h"
 #include "lm/reward_features.h"
 #include "lm/reward_head.h"
 #include "lm/reward_tuning.h"
@@ -61,6 +62,21 @@ Result<RewardTrainingResult> tune_reward_model(const TrainableReward& model, Rew
                                                std::optional<RewardData> evaluation,
                                                const RewardTuningJob& job,
                                                const ProgressSink& progress);
+
+// The same for the encoder in `folder` and a head on it: the head is fitted on the frozen encoder
+// first, with `l2`, on what the model is then trained on.
+struct EncoderTuningJob {
+  std::filesystem::path folder;
+  EncoderRewardOptions options = {};
+  RewardTuningJob tuning = {};
+  double l2 = 1e-3;
+};
+struct TunedEncoder {
+  EncoderReward model;
+  RewardTrainingResult result;
+};
+Result<TunedEncoder> tune_encoder_reward(RewardData data, std::optional<RewardData> evaluation,
+                                         const EncoderTuningJob& job, const ProgressSink& progress);
 
 // Any finished reward judged on other labelled texts or pairs (an independent evaluation set).
 // `scorer` gives logits, one per text.
