@@ -1,10 +1,10 @@
-"""Writes tests/golden/reward.json, reward_*.safetensors, tiny_reward and tiny_reward_lora (run by `make parity`).
+"""Writes tests/golden/reward.json, reward_*.safetensors, tiny_reward, tiny_reward_lora and tiny_bert (run by `make parity`).
 
 Ten optimiser steps of TRL's RewardTrainer (transformers' Trainer and peft underneath) on the tiny Llama of
 make_training_goldens.py, full and LoRA: AdamW with weight decay, warmup and a schedule, clipping, accumulation, margins
 in one run, the centring coefficient in the other. What is stored: the pairs of every micro-batch as tokens, losses and
 TRL's metrics, gradient norms, the head before, all parameters after, and the folders that save_pretrained writes with the
-rewards that transformers gives for texts. Then the other way round: what `candor lm reward` trains and writes is loaded by
+rewards that transformers gives for texts. The same of a tiny BERT under mean pooling and a head, by torch and peft. Then the other way round: what `candor lm reward` trains and writes is loaded by
 transformers and peft, whose rewards must be those of `candor lm reward --score-with`.
 """
 import json
@@ -16,9 +16,9 @@ import tempfile
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
 from trl import RewardConfig, RewardTrainer
 
 from make_training_goldens import FOLDER, GOLDEN, ROOT, STEPS, WORDS, clean, tiny_tokenizer
@@ -108,6 +108,88 @@ def train(name, settings, lora, scratch):
                       for (p, c), r in zip(TEXTS, rewards_of(again, FOLDER))]}
 
 
+BERT = os.path.join(GOLDEN, "tiny_bert")
+
+
+class PooledReward(torch.nn.Module):
+    """Mean pooling over the mask, unit length, a linear head: sentence-transformers' recipe under a reward."""
+
+    def __init__(self, encoder, width):
+        super().__init__()
+        self.encoder = encoder
+        self.score = torch.nn.Linear(width, 1)
+
+    def forward(self, input_ids, attention_mask):
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(2).float()
+        mean = (states * mask).sum(1) / mask.sum(1)
+        return self.score(torch.nn.functional.normalize(mean, dim=1)).squeeze(1)
+
+
+def make_bert():
+    """A random BERT over the letters and a few words, as a sentence-transformers folder."""
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + sorted(set(WORDS))
+    torch.manual_seed(29)
+    model = BertModel(BertConfig(vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+                                 intermediate_size=24, max_position_embeddings=32, initializer_range=0.3,
+                                 hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if "LayerNorm" in name or name.endswith("bias"):
+                value.add_(torch.randn_like(value) * 0.1)
+    shutil.rmtree(BERT, ignore_errors=True)
+    model.save_pretrained(BERT)
+    with open(os.path.join(BERT, "vocab.txt"), "w") as out:
+        out.write("".join(word + "\n" for word in vocabulary))
+    return len(vocabulary)
+
+
+def train_encoder(name, lora):
+    """Ten steps of torch.optim.AdamW on pairs and labelled texts, norms and biases without decay as the Trainer has it."""
+    vocabulary = make_bert()
+    torch.manual_seed(31)
+    model = PooledReward(BertModel.from_pretrained(BERT, attn_implementation="eager"), 16)
+    with torch.no_grad():
+        model.score.weight.normal_(0, 1.0)
+        model.score.bias.fill_(0.1)
+    if lora:
+        model.encoder = get_peft_model(model.encoder, LoraConfig(r=3, lora_alpha=6, lora_dropout=0.0, target_modules=["query", "value"]))
+        with torch.no_grad():
+            for key, value in model.named_parameters():
+                if "lora_B" in key:
+                    value.copy_(torch.randn_like(value) * 0.3)
+
+    def plain(name):
+        inside = name.removeprefix("encoder.")
+        return name if inside == name else clean(inside).removeprefix("base_model.model.")
+    trained = lambda: {plain(n): p.detach().clone() for n, p in model.named_parameters() if p.requires_grad and "pooler" not in n}
+    tensors = {"before." + k: v for k, v in trained().items() if lora or "score" in k}
+    no_decay = [p for n, p in model.named_parameters() if p.requires_grad and ("LayerNorm" in n or n.endswith("bias"))]
+    decay = [p for n, p in model.named_parameters() if p.requires_grad and not ("LayerNorm" in n or n.endswith("bias"))]
+    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": no_decay, "weight_decay": 0.0}], lr=1e-2)
+    generator = torch.Generator().manual_seed(37)
+    text = lambda: [2] + torch.randint(5, vocabulary, (int(torch.randint(2, 9, (1,), generator=generator)),), generator=generator).tolist() + [3]
+    steps = []
+    for _ in range(STEPS):
+        pairs_now, labels = [(text(), text()) for _ in range(3)], [(text(), k % 2) for k in range(2)]
+        rows = [c for c, _ in pairs_now] + [t for t, _ in labels] + [r for _, r in pairs_now]
+        width = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        rewards = model(ids, mask)
+        signs = torch.tensor([1.0] * 3 + [2.0 * label - 1 for _, label in labels])
+        logits = torch.cat([rewards[:3] - rewards[5:], rewards[3:5]]) * signs
+        loss = -torch.nn.functional.logsigmoid(logits).mean()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+        steps.append({"pairs": pairs_now, "labels": labels, "loss": loss.item(), "grad_norm": norm.item()})
+        optimizer.step()
+        optimizer.zero_grad()
+    tensors.update({"after." + k: v for k, v in trained().items()})
+    save_file({k: v.contiguous() for k, v in tensors.items()}, os.path.join(GOLDEN, f"reward_{name}.safetensors"))
+    return {"steps": steps}
+
+
 def candor(*arguments, text=None):
     done = subprocess.run([CANDOR, "lm", "reward", *map(str, arguments)], capture_output=True, text=True, input=text)
     if done.returncode != 0:
@@ -157,6 +239,8 @@ if __name__ == "__main__":
                                           center_rewards_coefficient=0.05),
                              LoraConfig(r=4, lora_alpha=12, lora_dropout=0.0, task_type="SEQ_CLS",
                                         target_modules=["q_proj", "v_proj", "o_proj", "down_proj"]), scratch)
+        runs["encoder"] = train_encoder("encoder", False)
+        runs["encoder_lora"] = train_encoder("encoder_lora", True)
         with open(os.path.join(GOLDEN, "reward.json"), "w") as out:
             json.dump(runs, out, separators=(",", ":"))
             out.write("\n")

@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "formats/safetensors.h"
+#include "lm/encoder_reward.h"
 #include "lm/tiny_model.h"
 
 namespace candor {
@@ -154,6 +155,72 @@ void expect_their_rewards(const DecoderReward& model, const Json& texts) {
   for (size_t i = 0; i < got.size(); ++i) {
     EXPECT_NEAR(got[i], texts[i]["reward"].get<double>(), 2e-5) << texts[i].dump();
   }
+}
+
+// Ten steps of a BERT under mean pooling and a head, on pairs and labelled texts together, by torch
+// (and peft for the factors).
+void compare_encoder(const std::string& name) {
+  const Json golden = golden_of(name);
+  const SafeTensors tensors = *SafeTensors::open(kGolden / ("reward_" + name + ".safetensors"));
+  EncoderRewardOptions options = {.threads = 2};
+  if (name == "encoder_lora") {
+    options.lora = LoraSettings{
+        .rank = 3, .lora_alpha = 6, .dropout = 0, .target_modules = {"query", "value"}};
+  }
+  const RewardHead head = {.weight = std::vector<double>(16, 0.0), .bias = 0};
+  const EncoderReward model = *EncoderReward::start(kGolden / "tiny_bert", head, options);
+  size_t copied = 0;
+  for (NamedTensor& parameter : model.parameters()) {
+    if (!tensors.tensors().contains("before." + parameter.name)) continue;
+    const at::NoGradGuard no_gradient;
+    std::vector<float> values = *tensors.floats("before." + parameter.name);
+    parameter.value.copy_(at::from_blob(values.data(), parameter.value.sizes(), at::kFloat));
+    ++copied;
+  }
+  EXPECT_EQ(copied, options.lora.has_value() ? 10U : 2U);
+  AdamW optimizer(model.parameters(), {.weight_decay = 0.05});
+  for (const Json& step : golden["steps"]) {
+    std::vector<RewardExample> examples;
+    for (const Json& pair : step["pairs"])
+      examples.push_back({.text = pair[0], .rejected = pair[1]});
+    for (const Json& labelled : step["labels"]) {
+      examples.push_back({.text = labelled[0], .rejected = {}, .label = labelled[1]});
+    }
+    const std::vector<RewardBatch> batches = {batch_of(examples)};
+    const RewardStep got = *reward_step(model, optimizer, batches, {.learning_rate = 1e-2});
+    EXPECT_NEAR(got.sums.loss / 5, step["loss"].get<double>(), 1e-4 * step["loss"].get<double>());
+    EXPECT_NEAR(got.grad_norm, step["grad_norm"].get<double>(),
+                1e-4 * step["grad_norm"].get<double>());
+  }
+  size_t compared = 0;
+  for (const NamedTensor& parameter : model.parameters()) {
+    ++compared;
+    // The softmax does not see a key's bias: its gradient is rounding, and AdamW makes steps of it.
+    if (parameter.name.ends_with(".key.bias")) continue;
+    const std::vector<float> after = *tensors.floats("after." + parameter.name);
+    const at::Tensor value = parameter.value.detach();
+    const double norm = std::max(0.1, value.norm().item<double>());
+    EXPECT_LT(relative_difference(value, after) * value.norm().item<double>() / norm, 1e-4)
+        << parameter.name;
+  }
+  EXPECT_EQ(compared, options.lora.has_value() ? 10U : 39U);
+}
+
+TEST(EncoderTuning, TenStepsOfFullTrainingAreTorchs) { compare_encoder("encoder"); }
+TEST(EncoderTuning, TenStepsOfLoraAreTorchsAndPefts) { compare_encoder("encoder_lora"); }
+
+TEST(EncoderTuning, BadSettingsAreNamed) {
+  const auto message = [](const RewardHead& head, const LoraSettings& lora) {
+    const Result<EncoderReward> model =
+        EncoderReward::start(kGolden / "tiny_bert", head, {.threads = 1, .lora = lora});
+    return model.ok() ? std::string() : model.error().message;
+  };
+  const RewardHead head = {.weight = std::vector<double>(16, 0.0), .bias = 0};
+  EXPECT_EQ(message(head, {.target_modules = {"dense"}}), "");
+  EXPECT_NE(message(head, {.target_modules = {"q_proj"}}).find("expected query"),
+            std::string::npos);
+  EXPECT_NE(message(head, {.rank = 0}).find("found rank 0"), std::string::npos);
+  EXPECT_NE(message({.weight = {1.0}, .bias = 0}, {}).find("this head has 1"), std::string::npos);
 }
 
 // Folders that save_pretrained wrote, with the rewards that transformers and peft give.
