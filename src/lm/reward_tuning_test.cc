@@ -302,6 +302,42 @@ TEST(RewardFolders, RepliesCannotSpellSpecialTokens) {
   EXPECT_GT(ids.size(), plain.size() + 5);
 }
 
+// Under a chat template the text is what the template makes of two turns, also after a round trip,
+// and for a folder of transformers' that carries one.
+TEST(RewardFolders, ChatTemplates) {
+  const fs::path base = fs::path(testing::TempDir()) / "reward_chat_base";
+  const fs::path written = fs::path(testing::TempDir()) / "reward_chat";
+  for (const fs::path& folder : {base, written}) fs::remove_all(folder);
+  fs::copy(kGolden / "tiny_llama", base);
+  std::ofstream(base / "chat_template.jinja")
+      << "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+         "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ "
+         "'<|im_start|>assistant\n' }}{% endif %}";
+  const DecoderReward model =
+      *DecoderReward::start(base, {.threads = 1}, RewardLayout::kPromptCompletion);
+  fs::create_directories(written);
+  ASSERT_TRUE(model.write(written).ok());
+  const DecoderReward ours = *DecoderReward::load(written, {}, 1);
+  fs::remove(written / "reward.json");
+  const DecoderReward theirs = *DecoderReward::load(written, {}, 1);
+  const auto tokenizer = *tokenizer_from_folder(base);
+  const std::vector<int32_t> expected = *tokenizer->encode(
+      "<|im_start|>user\nthe cat<|im_end|>\n<|im_start|>assistant\n the sea<|im_end|>\n");
+  for (const DecoderReward* one : {&model, &ours, &theirs}) {
+    EXPECT_TRUE(one->reading().chat_template);
+    EXPECT_EQ(one->reading().pad_token_id, 0);
+    EXPECT_EQ(*one->encode({"the cat", " the sea"}), expected);
+    // A special token that the reply spells stays text, wherever it stands.
+    EXPECT_EQ(std::ranges::count(*one->encode({"the cat", "<|endoftext|> a"}), 0), 0);
+    EXPECT_EQ(std::ranges::count(*one->encode({"<|endoftext|>", " a"}), 0), 0);
+  }
+  // The reply alone has no turns.
+  const DecoderReward alone =
+      *DecoderReward::start(base, {.threads = 1}, RewardLayout::kCompletion);
+  EXPECT_FALSE(alone.reading().chat_template);
+  EXPECT_EQ(*alone.encode({"the cat", "the sea"}), *tokenizer->encode("the sea<|endoftext|>"));
+}
+
 // A text that is too long is named, not cut.
 TEST(RewardFolders, LongTextsAreNamed) {
   const DecoderReward model = *DecoderReward::load(kGolden / "tiny_reward", {}, 1);
