@@ -42,8 +42,8 @@ Status run(int argc, char** argv) {
   };
   job.rewards.push_back({.name = "length", .low = 0, .high = 400, .score = score});
   job.settings.total_steps = std::atoi(argv[2]) + 1;
-  job.settings.per_device_train_batch_size = 8;
-  job.settings.gradient_accumulation_steps = 4;
+  job.settings.per_device_train_batch_size = 16;
+  job.settings.gradient_accumulation_steps = 2;
   job.settings.bf16 = true;
   job.settings.sampler_bf16 = true;
   std::vector<double> sample;

@@ -26,7 +26,7 @@ at::Tensor tensor_of(const std::vector<float>& values) {
 
 // The texts of a batch side by side: first every example's, then the pairs' rejected ones.
 PackedSequences sequences_of(const RewardBatch& batch) {
-  PackedSequences out{{}, {0}};
+  PackedSequences out = {.token_ids = {}, .offsets = {0}};
   const auto add = [&](const std::vector<int32_t>& ids) {
     out.token_ids.insert(out.token_ids.end(), ids.begin(), ids.end());
     out.offsets.push_back(static_cast<int64_t>(out.token_ids.size()));

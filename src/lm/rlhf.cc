@@ -84,9 +84,19 @@ class Run {
     return finish(rollout, scores, job_.judge.has_value() ? &judged : nullptr, update, times);
   }
 
-  Result<Rollout> sample() {
+  // The policy as it is now. With LoRA the frozen weights are packed once.
+  Result<LanguageModel> sampler() {
     const Dtype dtype = job_.settings.sampler_bf16 ? Dtype::kBf16 : Dtype::kF32;
-    CANDOR_TRY(const LanguageModel sampler, policy_.sampler_model(dtype));
+    if (!job_.settings.use_peft) return policy_.sampler_model(dtype);
+    if (!frozen_.has_value()) {
+      CANDOR_TRY(frozen_, policy_.frozen_model(dtype));
+    }
+    const LoraAdapter factors = policy_.adapter();
+    return frozen_->with_row_adapters(std::span(&factors, 1));
+  }
+
+  Result<Rollout> sample() {
+    CANDOR_TRY(const LanguageModel sampler, this->sampler());
     CANDOR_TRY(std::vector<RlhfReply> replies,
                sample_replies(sampler, job_.prompts, job_.settings, {job_.seed, state_.step}));
     return make_rollout(std::move(replies));
@@ -155,6 +165,7 @@ class Run {
   const StepSink& on_step_;
   PolicyTrainer trainer_;
   RlhfState state_;
+  std::optional<LanguageModel> frozen_;  // LoRA
 };
 
 Status check_job(const TrainableDecoder& policy, const RlhfJob& job) {

@@ -122,6 +122,7 @@ Result<std::vector<RlhfReply>> sample_replies(const LanguageModel& sampler,
       request.prompt_ids = prompts[chosen[place]].token_ids;
       request.prompt_index = static_cast<uint32_t>(place);
       request.sample = static_cast<uint32_t>(generation);
+      request.adapter_weights.assign(static_cast<size_t>(sampler.row_adapters().count), 1.0F);
       requests.push_back(std::move(request));
     }
   }

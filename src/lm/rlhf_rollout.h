@@ -74,7 +74,8 @@ struct RolloutKey {
   uint64_t seed = 1;
   int64_t step = 0;
 };
-// num_generations replies to each of the step's prompts, side by side. The draw of a token depends
+// num_generations replies to each of the step's prompts, side by side, by the model with all its
+// row adapters at weight 1. The draw of a token depends
 // on (seed, step, place in the step, generation, position) alone.
 Result<std::vector<RlhfReply>> sample_replies(const LanguageModel& sampler,
                                               std::span<const RlhfPrompt> prompts,

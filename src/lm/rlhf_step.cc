@@ -12,6 +12,7 @@
 #include "base/strings.h"
 #include "lm/learning_rate.h"
 #include "lm/policy_loss.h"
+#include "lm/rlhf_packing.h"
 
 namespace candor {
 
@@ -113,42 +114,24 @@ PolicyTrainer::Pass PolicyTrainer::forward(const Rollout& rollout, std::span<con
                                            Purpose purpose, uint64_t dropout_step) const {
   Pass pass;
   pass.replies.assign(replies.begin(), replies.end());
-  pass.offsets.push_back(0);
-  PackedSequences packed;
-  packed.offsets.push_back(0);
-  std::vector<int64_t> rows;  // of the hidden states that predict the replies' tokens
-  std::vector<int32_t> targets;
-  for (const size_t index : replies) {
-    const RlhfReply& reply = rollout.replies[index];
-    const std::vector<int32_t>& prompt = prompts_[reply.prompt].token_ids;
-    const auto start = packed.offsets.back() + static_cast<int64_t>(prompt.size()) - 1;
-    packed.token_ids.insert(packed.token_ids.end(), prompt.begin(), prompt.end());
-    // Nothing is predicted from the last token.
-    packed.token_ids.insert(packed.token_ids.end(), reply.token_ids.begin(),
-                            reply.token_ids.end() - 1);
-    packed.offsets.push_back(static_cast<int64_t>(packed.token_ids.size()));
-    for (size_t t = 0; t < reply.token_ids.size(); ++t) {
-      rows.push_back(start + static_cast<int64_t>(t));
-    }
-    targets.insert(targets.end(), reply.token_ids.begin(), reply.token_ids.end());
-    pass.offsets.push_back(static_cast<int64_t>(targets.size()));
-  }
+  PackedReplies packed = pack_replies(rollout.replies, prompts_, replies);
+  pass.offsets = std::move(packed.offsets);
   const bool reference = purpose == Purpose::kReference;
   const TrainableDecoder& engine =
       reference && reference_ != nullptr ? *reference_ : std::as_const(policy_);
   const c10::AutoGradMode gradients(purpose == Purpose::kUpdate);
   const at::Tensor hidden = engine.hidden(
-      packed,
+      packed.sequences,
       {.train = purpose == Purpose::kUpdate, .step = dropout_step, .use_adapter = !reference});
-  const at::Tensor chosen = hidden.index_select(0, at::tensor(rows, at::kLong));
-  const TokenScores scores = engine.token_scores(chosen, targets, settings_.temperature);
+  const at::Tensor chosen = hidden.index_select(0, at::tensor(packed.rows, at::kLong));
+  const TokenScores scores = engine.token_scores(chosen, packed.targets, settings_.temperature);
   pass.logprobs = scores.logprobs;
   pass.entropies = scores.entropies;
   if (reference) return pass;
   pass.plain_logprobs = scores.logprobs.detach();
   if (settings_.temperature != 1) {
     const c10::NoGradGuard guard;
-    pass.plain_logprobs = engine.token_scores(chosen.detach(), targets).logprobs;
+    pass.plain_logprobs = engine.token_scores(chosen.detach(), packed.targets).logprobs;
   }
   if (value_head_.has_value()) {
     pass.values = value_head_->values(settings_.value_trains_policy ? chosen : chosen.detach());

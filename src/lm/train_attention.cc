@@ -39,7 +39,8 @@ class RoundedProducts {
   at::Float32Precision before_;
 };
 
-// Neighbouring sequences of one length: tokens begin .. begin + count * length - 1.
+// Neighbouring sequences of one length: tokens begin .. begin + count * length - 1. Their scores
+// are made as squares; the future and the holes of the layout are then left out of the softmax.
 struct Run {
   int64_t begin = 0;
   int64_t count = 0;
@@ -81,18 +82,32 @@ void put_heads(const at::Tensor& heads, const Run& run, int64_t groups, const at
       .copy_(heads.view({run.count, groups, shared, run.length, width}).permute({0, 3, 1, 2, 4}));
 }
 
+// Calls body(row, visible) for all rows of a run's squares [count * groups, shared * length,
+// length], its holes filled with minus infinity before.
 template <typename Body>
-void for_rows(const at::Tensor& square, const Body& body) {
-  const int64_t length = square.size(2);
-  at::parallel_for(0, square.size(0) * square.size(1), 16, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) body(row, row % length + 1, length);
+void for_rows(const at::Tensor& squares, const Run& run, const at::Tensor& holes,
+              const Body& body) {
+  const int64_t length = run.length;
+  const int64_t rows_of_sequence = squares.size(0) / run.count * squares.size(1);
+  auto* values = squares.mutable_data_ptr<float>();
+  const int64_t* hole = holes.numel() > 0 ? holes.const_data_ptr<int64_t>() : nullptr;
+  at::parallel_for(0, squares.size(0) * squares.size(1), 16, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t i = row % length;
+      if (hole != nullptr) {
+        const int64_t* own = hole + 2 * (run.begin + row / rows_of_sequence * length + i);
+        std::fill(values + row * length + own[0], values + row * length + own[1],
+                  -std::numeric_limits<float>::infinity());
+      }
+      body(row, i + 1);
+    }
   });
 }
 
 class AttentionFunction : public Function<AttentionFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& query,
-                            const at::Tensor& key, const at::Tensor& value,
+                            const at::Tensor& key, const at::Tensor& value, const at::Tensor& holes,
                             at::IntArrayRef offsets) {
     const RoundedProducts rounded;
     const int64_t groups = key.size(1);
@@ -104,12 +119,12 @@ class AttentionFunction : public Function<AttentionFunction> {
           at::bmm(heads_of(query, run, groups), heads_of(key, run, groups).transpose(1, 2));
       auto* s = scores.mutable_data_ptr<float>();
       auto* sums = log_sums.mutable_data_ptr<float>() + run.begin * query.size(1);
-      for_rows(scores, [&](int64_t row, int64_t visible, int64_t length) {
-        sums[row] = softmax_row(s + row * length, {visible, length, scale});
+      for_rows(scores, run, holes, [&](int64_t row, int64_t visible) {
+        sums[row] = softmax_row(s + row * run.length, {visible, run.length, scale});
       });
       put_heads(at::bmm(scores, heads_of(value, run, groups)), run, groups, out);
     }
-    context->save_for_backward({query, key, value, log_sums});
+    context->save_for_backward({query, key, value, log_sums, holes});
     context->saved_data["offsets"] = offsets.vec();
     return out.view({query.size(0), -1});
   }
@@ -124,7 +139,7 @@ class AttentionFunction : public Function<AttentionFunction> {
     for (const Run& run : runs_of(offsets, saved[0].size(1))) {
       run_backward(saved, given, run, out);
     }
-    out.emplace_back();  // of the offsets
+    out.resize(5);  // holes and offsets have none
     return out;
   }
 
@@ -141,8 +156,9 @@ class AttentionFunction : public Function<AttentionFunction> {
     auto* p = shares.mutable_data_ptr<float>();
     auto* d = dscores.mutable_data_ptr<float>();
     const auto* sums = saved[3].const_data_ptr<float>() + run.begin * saved[0].size(1);
-    for_rows(shares, [&](int64_t row, int64_t visible, int64_t length) {
-      softmax_row_backward(p + row * length, {visible, length, scale}, sums[row], d + row * length);
+    for_rows(shares, run, saved[4], [&](int64_t row, int64_t visible) {
+      softmax_row_backward(p + row * run.length, {visible, run.length, scale}, sums[row],
+                           d + row * run.length);
     });
     put_heads(at::bmm(shares.transpose(1, 2), dy), run, groups, out[2]);
     put_heads(at::bmm(dscores, key), run, groups, out[0]);
@@ -163,31 +179,56 @@ at::Tensor equal_attention(const at::Tensor& query, const at::Tensor& key,
   return mixed.transpose(1, 2).reshape({query.size(0) * query.size(1), -1});
 }
 
-at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key,
-                           const at::Tensor& value) {
+// `holes`: of this sequence's tokens [L, 2], or [0, 2].
+at::Tensor plain_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                           const at::Tensor& holes) {
   const int64_t group = query.size(1) / key.size(1);
   const int64_t length = query.size(0);
   const double scale = 1 / std::sqrt(static_cast<double>(query.size(2)));
   const at::Tensor keys = key.transpose(0, 1).repeat_interleave(group, 0);
   const at::Tensor values = value.transpose(0, 1).repeat_interleave(group, 0);
-  const at::Tensor future = at::ones({length, length}, at::kBool).triu(1);
+  at::Tensor unseen = at::ones({length, length}, at::kBool).triu(1);
+  if (holes.numel() > 0) {
+    const at::Tensor places = at::arange(length);
+    unseen = unseen.logical_or(places.ge(holes.select(1, 0).unsqueeze(1))
+                                   .logical_and(places.lt(holes.select(1, 1).unsqueeze(1))));
+  }
   const at::Tensor scores = at::matmul(query.transpose(0, 1), keys.transpose(1, 2))
                                 .mul(scale)
-                                .masked_fill(future, -std::numeric_limits<float>::infinity());
+                                .masked_fill(unseen, -std::numeric_limits<float>::infinity());
   return at::matmul(at::softmax(scores, -1), values).transpose(0, 1).reshape({length, -1});
 }
 
 }  // namespace
 
+AttentionLayout attention_layout(const PackedSequences& sequences) {
+  AttentionLayout out{.offsets = sequences.offsets, .holes = at::zeros({0, 2}, at::kLong)};
+  if (sequences.branches.empty()) return out;
+  out.holes = at::zeros({sequences.offsets.back(), 2}, at::kLong);
+  auto* hole = out.holes.mutable_data_ptr<int64_t>();
+  for (size_t s = 0; s < sequences.branches.size(); ++s) {
+    const int64_t length = sequences.offsets[s + 1] - sequences.offsets[s];
+    for (const VisibleTokens& token : visible_tokens(length, sequences.branches[s])) {
+      *hole++ = token.shared;
+      *hole++ = token.begin;
+    }
+  }
+  return out;
+}
+
 at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const std::vector<int64_t>& offsets) {
+                            const AttentionLayout& layout) {
+  const std::vector<int64_t>& offsets = layout.offsets;
   int64_t longest = 0;
   for (size_t s = 1; s < offsets.size(); ++s) {
     longest = std::max(longest, offsets[s] - offsets[s - 1]);
   }
-  if (query.scalar_type() == at::kBFloat16 && longest <= kLongestSquare) {
+  const bool branched = layout.holes.numel() > 0;
+  // LibTorch's blocked kernel knows no holes.
+  const bool square = longest <= kLongestSquare || branched;
+  if (query.scalar_type() == at::kBFloat16 && square) {
     return AttentionFunction::apply(query.contiguous(), key.contiguous(), value.contiguous(),
-                                    at::IntArrayRef(offsets));
+                                    layout.holes, at::IntArrayRef(offsets));
   }
   std::vector<at::Tensor> parts;
   const bool blocked = query.scalar_type() == at::kBFloat16;
@@ -203,7 +244,8 @@ at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, cons
       return part(x).view({count, length, x.size(1), x.size(2)});
     };
     parts.push_back(blocked ? equal_attention(apart(query), apart(key), apart(value))
-                            : plain_attention(part(query), part(key), part(value)));
+                            : plain_attention(part(query), part(key), part(value),
+                                              branched ? part(layout.holes) : layout.holes));
     s = end;
   }
   return parts.size() == 1 ? parts[0] : at::cat(parts, 0);

@@ -109,6 +109,40 @@ class LinearFunction : public Function<LinearFunction> {
   }
 };
 
+// Carries a C++ object from forward to backward.
+template <typename Object>
+struct Holder : torch::CustomClassHolder {
+  explicit Holder(std::shared_ptr<Object> held) : object(std::move(held)) {}
+  std::shared_ptr<Object> object;
+};
+template <typename Object>
+c10::IValue held(std::shared_ptr<Object> object) {
+  return c10::IValue::make_capsule(c10::make_intrusive<Holder<Object>>(std::move(object)));
+}
+template <typename Object>
+std::shared_ptr<Object> held_object(const c10::IValue& value) {
+  return static_cast<Holder<Object>&>(*value.toCapsule()).object;
+}
+
+using FrozenPointer = std::shared_ptr<const FrozenWeight>;
+
+class FrozenLinearFunction : public Function<FrozenLinearFunction> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
+                            const FrozenPointer& weight) {
+    context->saved_data["weight"] = held(weight);
+    context->saved_data["f32_input"] = x.scalar_type() == at::kFloat;
+    return weight->product(to_bf16(x));
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto weight = held_object<const FrozenWeight>(context->saved_data["weight"]);
+    at::Tensor dx = weight->product_backward(to_bf16(gradients[0]));
+    if (context->saved_data["f32_input"].toBool()) dx = dx.to(at::kFloat);
+    return {dx, at::Tensor()};
+  }
+};
+
 class RotateFunction : public Function<RotateFunction> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x,
@@ -203,21 +237,33 @@ at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
   return LinearFunction::apply(x, weight, rounded);
 }
 
-RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width,
-                         double rope_base) {
+at::Tensor linear_product(const at::Tensor& x, const FrozenPointer& weight) {
+  return FrozenLinearFunction::apply(x, weight);
+}
+
+RotaryTable rotary_table(const PackedSequences& sequences, int64_t head_width, double rope_base) {
   const int64_t half = head_width / 2;
+  const std::vector<int64_t>& offsets = sequences.offsets;
   const int64_t count = offsets.back();
   RotaryTable out{at::empty({count, 1, half}, at::kFloat), at::empty({count, 1, half}, at::kFloat)};
   auto* cosines = out.cosines.mutable_data_ptr<float>();
   auto* sines = out.sines.mutable_data_ptr<float>();
+  std::vector<float> frequencies;
+  for (int64_t i = 0; i < half; ++i) {
+    frequencies.push_back(static_cast<float>(
+        std::pow(rope_base, -static_cast<double>(i) / static_cast<double>(half))));
+  }
+  int64_t place = 0;
   for (size_t s = 1; s < offsets.size(); ++s) {
-    for (int64_t token = offsets[s - 1]; token < offsets[s]; ++token) {
-      const auto position = static_cast<float>(token - offsets[s - 1]);
-      for (int64_t i = 0; i < half; ++i) {
-        const auto frequency = static_cast<float>(
-            std::pow(rope_base, -static_cast<double>(i) / static_cast<double>(half)));
-        cosines[token * half + i] = std::cos(position * frequency);
-        sines[token * half + i] = std::sin(position * frequency);
+    const int64_t length = offsets[s] - offsets[s - 1];
+    const std::vector<int64_t> none;
+    const std::vector<VisibleTokens> visible =
+        visible_tokens(length, sequences.branched(s - 1) ? sequences.branches[s - 1] : none);
+    for (int64_t token = 0; token < length; ++token) {
+      const auto position = static_cast<float>(visible[static_cast<size_t>(token)].position(token));
+      for (const float frequency : frequencies) {
+        cosines[place] = std::cos(position * frequency);
+        sines[place++] = std::sin(position * frequency);
       }
     }
   }
@@ -285,13 +331,21 @@ namespace {
 
 // One tile of rows of the head: logits, and what becomes of them.
 struct Tile {
+  const FrozenWeight* frozen = nullptr;  // the head, or `head`
+  at::Tensor head;
   at::Tensor rows;     // [m, D], of the products' type
   at::Tensor targets;  // [m] i64
   double temperature = 1;
 };
 
-at::Tensor tile_logits(const Tile& tile, const at::Tensor& weight) {
-  return at::linear(tile.rows, weight);
+at::Tensor tile_logits(const Tile& tile) {
+  return tile.frozen != nullptr ? tile.frozen->product(tile.rows)
+                                : at::linear(tile.rows, tile.head);
+}
+
+at::Tensor tile_rows_gradient(const Tile& tile, const at::Tensor& dlogits) {
+  return tile.frozen != nullptr ? tile.frozen->product_backward(dlogits)
+                                : at::mm(dlogits, tile.head);
 }
 
 // Fills the tile's part of log sums, log-probabilities, entropies and correct.
@@ -350,56 +404,58 @@ at::Tensor tile_gradient(const Tile& tile, const at::Tensor& logits, const at::T
 
 class HeadFunction : public Function<HeadFunction> {
  public:
-  // `uniform`: 0, or the gradient that every log-probability will have.
+  // `uniform`: 0, or the gradient that every log-probability will have. A frozen head needs no such
+  // promise: a row's gradient is its log-probability's times what the forward's tile gives.
   static variable_list forward(AutogradContext* context, const at::Tensor& h,
                                const at::Tensor& head, const at::Tensor& rounded,
-                               const at::Tensor& targets, double temperature, double uniform) {
-    const bool f32 = rounded.numel() == 0;
+                               const FrozenPointer& packed, const at::Tensor& targets,
+                               double temperature, double uniform) {
+    const bool f32 = rounded.numel() == 0 && packed == nullptr;
     const at::Tensor input = (f32 ? h : h.to(at::kBFloat16)).contiguous();
     const at::Tensor weight = f32 ? head : rounded;
     std::vector<at::Tensor> out;  // log sums, log-probabilities, entropies, correct
     for (int i = 0; i < 4; ++i) out.push_back(at::empty({h.size(0)}, at::kFloat));
-    const bool now = uniform != 0 && (h.requires_grad() || head.requires_grad());
-    Gradients gradients(now, head.requires_grad(), h, head);
-    const at::Tensor same = at::full({h.size(0)}, uniform, at::kFloat);
+    const bool frozen = !head.requires_grad();
+    const bool now = frozen ? h.requires_grad() : uniform != 0;
+    const double factor = frozen ? 1.0 : uniform;
+    Gradients gradients(now, !frozen, h, head);
+    const at::Tensor same = at::full({h.size(0)}, factor, at::kFloat);
     for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
       const int64_t count = std::min(kTileRows, h.size(0) - begin);
-      const Tile tile = {input.narrow(0, begin, count), targets.narrow(0, begin, count),
-                         temperature};
+      const Tile tile = {packed.get(), weight, input.narrow(0, begin, count),
+                         targets.narrow(0, begin, count), temperature};
       std::vector<at::Tensor> part;
       part.reserve(out.size());
       for (const at::Tensor& all : out) part.push_back(all.narrow(0, begin, count));
-      const at::Tensor logits = tile_logits(tile, weight);
+      const at::Tensor logits = tile_logits(tile);
       score_tile(tile, logits, part);
       if (now)
-        gradients.add(tile, begin, weight,
+        gradients.add(tile, begin,
                       tile_gradient(tile, logits, part[0], same.narrow(0, begin, count)));
     }
     if (now) {
-      context->save_for_backward(
-          {gradients.dh, gradients.dweight.defined() ? gradients.dweight : gradients.dh});
-      context->saved_data["of_weight"] = gradients.dweight.defined();
+      context->save_for_backward(frozen ? variable_list{gradients.dh}
+                                        : variable_list{gradients.dh, gradients.dweight});
     } else {
       context->save_for_backward({h, head, rounded, targets, out[0]});
     }
     context->saved_data["temperature"] = temperature;
-    context->saved_data["uniform"] = now ? uniform : 0.0;
+    context->saved_data["made_for"] = now ? factor : 0.0;
     context->mark_non_differentiable({out[2], out[3]});
     return {out[1], out[2], out[3]};
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const variable_list saved = context->get_saved_variables();
-    const double uniform = context->saved_data["uniform"].toDouble();
-    variable_list result(6);
-    if (uniform != 0) {
-      const double factor = gradients[0][0].item<double>() / uniform;
-      result[0] = saved[0];
-      if (context->saved_data["of_weight"].toBool()) result[1] = saved[1];
-      for (int i = 0; i < 2; ++i) {
-        at::Tensor& gradient = result[static_cast<size_t>(i)];
-        if (gradient.defined() && factor != 1) gradient = gradient * factor;
-      }
+    const double made_for = context->saved_data["made_for"].toDouble();
+    variable_list result(7);
+    if (made_for != 0 && saved.size() == 1) {
+      result[0] = saved[0] * gradients[0].unsqueeze(1);
+      return result;
+    }
+    if (made_for != 0) {
+      const double factor = gradients[0][0].item<double>() / made_for;
+      for (size_t i = 0; i < 2; ++i) result[i] = factor == 1 ? saved[i] : saved[i] * factor;
       return result;
     }
     const at::Tensor& h = saved[0];
@@ -412,10 +468,10 @@ class HeadFunction : public Function<HeadFunction> {
     Gradients sums(true, context->needs_input_grad(1), h, head);
     for (int64_t begin = 0; begin < h.size(0); begin += kTileRows) {
       const int64_t count = std::min(kTileRows, h.size(0) - begin);
-      const Tile tile = {input.narrow(0, begin, count), saved[3].narrow(0, begin, count),
-                         temperature};
-      sums.add(tile, begin, weight,
-               tile_gradient(tile, tile_logits(tile, weight), saved[4].narrow(0, begin, count),
+      const Tile tile = {nullptr, weight, input.narrow(0, begin, count),
+                         saved[3].narrow(0, begin, count), temperature};
+      sums.add(tile, begin,
+               tile_gradient(tile, tile_logits(tile), saved[4].narrow(0, begin, count),
                              given.narrow(0, begin, count)));
     }
     result[0] = sums.dh;
@@ -430,8 +486,8 @@ class HeadFunction : public Function<HeadFunction> {
       dh = at::empty(h.sizes(), at::kFloat);
       if (of_weight) dweight = at::zeros(head.sizes(), at::kFloat);
     }
-    void add(const Tile& tile, int64_t begin, const at::Tensor& weight, const at::Tensor& dlogits) {
-      dh.narrow(0, begin, dlogits.size(0)).copy_(at::mm(dlogits, weight));
+    void add(const Tile& tile, int64_t begin, const at::Tensor& dlogits) {
+      dh.narrow(0, begin, dlogits.size(0)).copy_(tile_rows_gradient(tile, dlogits));
       if (dweight.defined()) dweight.add_(at::mm(dlogits.t(), tile.rows));
     }
     at::Tensor dh, dweight;
@@ -444,32 +500,24 @@ class CheckpointFunction : public Function<CheckpointFunction> {
                             const std::shared_ptr<CheckpointedFunction>& function) {
     const at::NoGradGuard no_gradient;
     context->save_for_backward(inputs.vec());
-    context->saved_data["function"] =
-        at::IValue::make_capsule(c10::make_intrusive<Holder>(function));
+    context->saved_data["function"] = held(function);
     return (*function)(inputs[0].detach());
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     variable_list inputs = context->get_saved_variables();
-    const auto holder = context->saved_data["function"].toCapsule();
-    const auto& function = *static_cast<Holder&>(*holder).function;
+    const auto function = held_object<CheckpointedFunction>(context->saved_data["function"]);
     const at::AutoGradMode with_gradient(true);
     const bool through = inputs[0].requires_grad();
     at::Tensor argument = inputs[0].detach().requires_grad_(through);
     variable_list wanted;
     if (through) wanted.push_back(argument);
     wanted.insert(wanted.end(), inputs.begin() + 1, inputs.end());
-    variable_list found = torch::autograd::grad({function(argument)}, wanted, {gradients[0]});
+    variable_list found = torch::autograd::grad({(*function)(argument)}, wanted, {gradients[0]});
     if (!through) found.insert(found.begin(), at::Tensor());
     found.emplace_back();  // of the function
     return found;
   }
-
- private:
-  struct Holder : torch::CustomClassHolder {
-    explicit Holder(std::shared_ptr<CheckpointedFunction> held) : function(std::move(held)) {}
-    std::shared_ptr<CheckpointedFunction> function;
-  };
 };
 
 }  // namespace
@@ -481,8 +529,9 @@ HeadScores head_scores(const at::Tensor& h, const at::Tensor& head, const HeadOp
   // Autograd takes no undefined tensors: an empty one stands for none.
   const at::Tensor rounded =
       options.rounded.defined() ? options.rounded : at::empty({0}, at::kBFloat16);
-  const variable_list out = HeadFunction::apply(h, head, rounded, targets, options.temperature,
-                                                options.uniform_gradient.value_or(0));
+  const variable_list out =
+      HeadFunction::apply(h, head, rounded, options.frozen, targets, options.temperature,
+                          options.uniform_gradient.value_or(0));
   return {out[0], out[1], out[2]};
 }
 

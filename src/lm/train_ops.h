@@ -4,10 +4,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
+#include "lm/frozen_weight.h"
 #include "lm/language_model.h"
+#include "lm/packed_sequences.h"
 
 namespace candor {
 
@@ -38,21 +41,32 @@ class RoundedCopy {
 // undefined for f32. The weight's gradient is f32.
 [[nodiscard]] at::Tensor linear_product(const at::Tensor& x, const at::Tensor& weight,
                                         const at::Tensor& rounded);
+// The same, in bf16, for a weight without a gradient.
+[[nodiscard]] at::Tensor linear_product(const at::Tensor& x,
+                                        const std::shared_ptr<const FrozenWeight>& weight);
 
 // Cosines and sines of every token's position in its own sequence. [T, 1, W / 2] each.
 struct RotaryTable {
   at::Tensor cosines, sines;
 };
-[[nodiscard]] RotaryTable rotary_table(const std::vector<int64_t>& offsets, int64_t head_width,
+[[nodiscard]] RotaryTable rotary_table(const PackedSequences& sequences, int64_t head_width,
                                        double rope_base);
 // Rotary positions in the rotate-half layout: pairs (i, i + W / 2). x [T, H, W].
 [[nodiscard]] at::Tensor rotate_half(const at::Tensor& x, const RotaryTable& table);
 
+// Who attends to whom, made once for all layers of a forward.
+struct AttentionLayout {
+  std::vector<int64_t> offsets;
+  // [T, 2] i64: what a causal token does not see of its own sequence's past, from .. to - 1.
+  // [0, 2] where no sequence has branches.
+  at::Tensor holes;
+};
+[[nodiscard]] AttentionLayout attention_layout(const PackedSequences& sequences);
+
 // Causal attention inside each sequence, H / G query heads to a key/value head.
 // query [T, H, W], key and value [T, G, W] -> [T, H * W].
 [[nodiscard]] at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key,
-                                          const at::Tensor& value,
-                                          const std::vector<int64_t>& offsets);
+                                          const at::Tensor& value, const AttentionLayout& layout);
 
 // silu(gate) * up.
 [[nodiscard]] at::Tensor silu_product(const at::Tensor& gate, const at::Tensor& up);
@@ -67,11 +81,13 @@ struct DropoutKey {
 [[nodiscard]] at::Tensor keyed_dropout(const at::Tensor& x, double rate, const DropoutKey& key);
 
 // log softmax(h head^T / temperature) at the targets, and the entropies, without the logits of more
-// than a tile of rows at a time; the backward pass makes them again. h [M, D], head [V, D].
+// than a tile of rows at a time; where the head is trained too, the backward pass makes them again.
+// h [M, D], head [V, D].
 struct HeadOptions {
   std::vector<int32_t> targets;  // [M]
   double temperature = 1;
-  at::Tensor rounded;  // the head in bf16; undefined for f32
+  at::Tensor rounded;                               // the head in bf16; undefined for f32
+  std::shared_ptr<const FrozenWeight> frozen = {};  // in its place where the head has no gradient
   // Where all log-probabilities will have this one gradient, it is made in the forward's tiles, and
   // backward only scales it: the caller's backward must hand a constant vector.
   std::optional<double> uniform_gradient = {};

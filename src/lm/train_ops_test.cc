@@ -64,10 +64,14 @@ TEST(TrainOps, LinearProduct) {
   compare([](const Inputs& x) { return linear_product(x[0], x[1], bf16(x[1].detach())); },
           [](const Inputs& x) { return at::linear(x[0], x[1]); },
           {normal(1, {70, 48}), normal(2, {33, 48})});
+  const at::Tensor weight = normal(2, {33, 48});
+  const auto frozen = std::make_shared<const FrozenWeight>(weight);
+  compare([&](const Inputs& x) { return linear_product(x[0], frozen); },
+          [&](const Inputs& x) { return at::linear(x[0], weight); }, {normal(1, {70, 48})});
 }
 
 TEST(TrainOps, RotateHalf) {
-  const RotaryTable table = rotary_table({0, 20, 50, 70}, 16, 10000);
+  const RotaryTable table = rotary_table({.token_ids = {}, .offsets = {0, 20, 50, 70}}, 16, 10000);
   compare([&](const Inputs& x) { return rotate_half(bf16(x[0]), table); },
           [&](const Inputs& x) { return rotate_half(x[0], table); }, {normal(1, {70, 3, 16})});
 }
@@ -93,15 +97,19 @@ TEST(TrainOps, DropoutIsKeyedByElement) {
   }
 }
 
-// Sequences of different and of equal lengths.
+// Sequences of different and of equal lengths, without and with branches.
 TEST(TrainOps, PackedAttention) {
-  const std::vector<int64_t> offsets = {0, 1, 21, 41, 61, 70};
-  compare(
-      [&](const Inputs& x) {
-        return packed_attention(bf16(x[0]), bf16(x[1]), bf16(x[2]), offsets);
-      },
-      [&](const Inputs& x) { return packed_attention(x[0], x[1], x[2], offsets); },
-      {normal(1, {70, 6, 16}), normal(2, {70, 2, 16}), normal(3, {70, 2, 16})}, 0.02);
+  PackedSequences sequences = {.token_ids = {}, .offsets = {0, 1, 21, 41, 61, 70}};
+  for (const bool branched : {false, true}) {
+    if (branched) sequences.branches = {{}, {5, 9, 16}, {}, {1, 2}, {3, 8}};
+    const AttentionLayout layout = attention_layout(sequences);
+    compare(
+        [&](const Inputs& x) {
+          return packed_attention(bf16(x[0]), bf16(x[1]), bf16(x[2]), layout);
+        },
+        [&](const Inputs& x) { return packed_attention(x[0], x[1], x[2], layout); },
+        {normal(1, {70, 6, 16}), normal(2, {70, 2, 16}), normal(3, {70, 2, 16})}, 0.02);
+  }
 }
 
 // The head against logits that are held whole, in f32 and in bf16, more rows than a tile has.
@@ -123,6 +131,24 @@ TEST(TrainOps, HeadScores) {
       return head_scores(x[0], x[1], options).logprobs;
     };
     compare(ours, plain, inputs, rounded ? 0.02 : 1e-5);
+    // A frozen head: the gradient comes from the forward's tiles.
+    compare(
+        [&](const Inputs& x) {
+          return ours({x[0], inputs[1]});
+        },
+        [&](const Inputs& x) {
+          return plain({x[0], inputs[1]});
+        },
+        {inputs[0]}, rounded ? 0.02 : 1e-5);
+    if (rounded) {
+      HeadOptions packed = {.targets = targets, .temperature = 0.7, .rounded = {}};
+      packed.frozen = std::make_shared<const FrozenWeight>(inputs[1]);
+      compare([&](const Inputs& x) { return head_scores(x[0], inputs[1], packed).logprobs; },
+              [&](const Inputs& x) {
+                return plain({x[0], inputs[1]});
+              },
+              {inputs[0]}, 0.02);
+    }
     const at::NoGradGuard no_gradient;
     const HeadScores scores = head_scores(inputs[0], inputs[1], options);
     const at::Tensor logs = at::log_softmax(at::linear(inputs[0], inputs[1]) / 0.7, 1);

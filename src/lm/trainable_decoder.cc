@@ -94,6 +94,14 @@ void check_sequences(const PackedSequences& sequences, const DecoderConfig& conf
     const int64_t length = offsets[i] - offsets[i - 1];
     CANDOR_CHECK(length > 0 && length <= config.context_length, "length of a packed sequence");
   }
+  CANDOR_CHECK(sequences.branches.empty() || sequences.branches.size() + 1 == offsets.size());
+  for (size_t s = 0; s < sequences.branches.size(); ++s) {
+    int64_t before = 0;
+    for (const int64_t start : sequences.branches[s]) {
+      CANDOR_CHECK(start > before && start < offsets[s + 1] - offsets[s], "start of a branch");
+      before = start;
+    }
+  }
   for (const int32_t id : sequences.token_ids) {
     CANDOR_CHECK(id >= 0 && id < config.vocabulary_size, "token id outside the vocabulary");
   }
@@ -108,9 +116,9 @@ Result<LoraAdapter> adapter_of(const fs::path& folder, ModelHead head) {
 }  // namespace
 
 struct TrainableDecoder::Pass {
-  const PackedSequences& sequences;
   ForwardOptions options;
   RotaryTable rotary;
+  AttentionLayout layout;
 };
 
 Status TrainableDecoder::read_weights() {
@@ -215,6 +223,17 @@ Status TrainableDecoder::attach_new_factors() {
   return {};
 }
 
+void TrainableDecoder::pack_frozen_weights() {
+  for (Layer& layer : layers_) {
+    for (Linear& linear : layer.linears) {
+      linear.frozen = std::make_shared<const FrozenWeight>(linear.weight);
+    }
+  }
+  if (options_.head == ModelHead::kLanguage) {
+    frozen_head_ = std::make_shared<const FrozenWeight>(head());
+  }
+}
+
 Result<TrainableDecoder> TrainableDecoder::load(const fs::path& model,
                                                 const TrainableOptions& options,
                                                 const std::optional<fs::path>& adapter) {
@@ -234,6 +253,7 @@ Result<TrainableDecoder> TrainableDecoder::load(const fs::path& model,
   } else if (options.lora.has_value()) {
     CANDOR_RETURN_IF_ERROR(out.attach_new_factors());
   }
+  if (options.lora.has_value() && options.arithmetic == Dtype::kBf16) out.pack_frozen_weights();
   for (const NamedTensor& parameter : out.parameters()) parameter.value.requires_grad_(true);
   return out;
 }
@@ -261,7 +281,9 @@ std::vector<NamedTensor> TrainableDecoder::parameters() const {
 
 at::Tensor TrainableDecoder::linear(const Linear& linear, const at::Tensor& x,
                                     const Pass& pass) const {
-  at::Tensor y = linear_product(x, linear.weight, rounded(linear.rounded, linear.weight));
+  at::Tensor y = linear.frozen != nullptr
+                     ? linear_product(x, linear.frozen)
+                     : linear_product(x, linear.weight, rounded(linear.rounded, linear.weight));
   if (!linear.factors.has_value() || !pass.options.use_adapter) return y;
   at::Tensor input = x;
   const double rate = options_.lora.has_value() ? options_.lora->dropout : 0;
@@ -290,7 +312,7 @@ at::Tensor TrainableDecoder::attention(const Layer& layer, const at::Tensor& x,
   const at::Tensor key =
       rotate_half(k.view({count, config.kv_head_count, config.head_width}), pass.rotary);
   const at::Tensor value = v.view({count, config.kv_head_count, config.head_width});
-  const at::Tensor mixed = packed_attention(query, key, value, pass.sequences.offsets);
+  const at::Tensor mixed = packed_attention(query, key, value, pass.layout);
   return linear(layer.linears[3], mixed, pass);
 }
 
@@ -319,21 +341,17 @@ at::Tensor TrainableDecoder::checkpointed(const Layer& layer, const at::Tensor& 
     add(linear.factors->a);
     add(linear.factors->b);
   }
-  // The copy of the sequences outlives this forward: the backward pass computes the layer again.
-  const auto shared = std::make_shared<PackedSequences>(pass.sequences);
-  return checkpoint(
-      [this, &layer, shared, options = pass.options,
-       rotary = pass.rotary](const at::Tensor& input) {
-        return layer_forward(layer, input, {*shared, options, rotary});
-      },
-      inputs);
+  // The copy outlives this forward: the backward pass computes the layer again.
+  return checkpoint([this, &layer, copy = pass](
+                        const at::Tensor& input) { return layer_forward(layer, input, copy); },
+                    inputs);
 }
 
 at::Tensor TrainableDecoder::hidden(const PackedSequences& sequences,
                                     const ForwardOptions& options) const {
   check_sequences(sequences, config());
-  const Pass pass = {sequences, options,
-                     rotary_table(sequences.offsets, config().head_width, config().rope_base)};
+  const Pass pass = {options, rotary_table(sequences, config().head_width, config().rope_base),
+                     attention_layout(sequences)};
   const auto count = static_cast<int64_t>(sequences.token_ids.size());
   const at::Tensor ids =
       at::from_blob(const_cast<int32_t*>(sequences.token_ids.data()), {count}, at::kInt)
@@ -355,7 +373,8 @@ HeadScores TrainableDecoder::scores(const at::Tensor& hidden_rows, std::span<con
     CANDOR_CHECK(id >= 0 && id < config().vocabulary_size, "target outside the vocabulary");
   }
   options.targets.assign(targets.begin(), targets.end());
-  options.rounded = rounded(rounded_head_, head());
+  options.frozen = frozen_head_;
+  if (options.frozen == nullptr) options.rounded = rounded(rounded_head_, head());
   return head_scores(hidden_rows, head(), options);
 }
 
@@ -378,7 +397,7 @@ MeanLoss TrainableDecoder::mean_loss(const at::Tensor& hidden_rows,
           {found.logprobs.detach(), found.entropies, found.correct}};
 }
 
-Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
+Result<LanguageModel> TrainableDecoder::packed_model(Dtype dtype, const LoraAdapter* merged) const {
   const WeightReader read = [&](const std::string& name, const std::vector<int64_t>& shape,
                                 std::vector<float>& scratch) -> Result<std::span<const float>> {
     const at::Tensor values = weight(name, false);
@@ -390,9 +409,18 @@ Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
                                   static_cast<size_t>(values.numel()));
   };
   const LoadOptions options = {.dtype = dtype, .threads = options_.threads};
-  if (rank_ == 0) return LanguageModel::from_weights(*file_, options, read);
+  return LanguageModel::from_weights(*file_, options, read, merged);
+}
+
+Result<LanguageModel> TrainableDecoder::sampler_model(Dtype dtype) const {
+  if (!options_.lora.has_value()) return packed_model(dtype, nullptr);
   const LoraAdapter factors = adapter();
-  return LanguageModel::from_weights(*file_, options, read, &factors);
+  return packed_model(dtype, &factors);
+}
+
+Result<LanguageModel> TrainableDecoder::frozen_model(Dtype dtype) const {
+  CANDOR_CHECK(options_.lora.has_value());
+  return packed_model(dtype, nullptr);
 }
 
 LoraAdapter TrainableDecoder::adapter() const {

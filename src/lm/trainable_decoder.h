@@ -14,6 +14,7 @@
 #include "formats/lora_adapter.h"
 #include "lm/language_model.h"
 #include "lm/model_file.h"
+#include "lm/packed_sequences.h"
 #include "lm/train_ops.h"
 
 namespace candor {
@@ -40,12 +41,6 @@ struct TrainableOptions {
   // kScore: no language head is read or trained, an adapter is a classifier's (its own head is the
   // caller's to read), and token_scores, mean_loss and sampler_model mean nothing.
   ModelHead head = ModelHead::kLanguage;
-};
-
-// Sequences side by side. Attention never crosses from one to another; positions start at 0.
-struct PackedSequences {
-  std::vector<int32_t> token_ids;  // [T]
-  std::vector<int64_t> offsets;    // [S + 1], 0 .. T, ascending
 };
 
 struct ForwardOptions {
@@ -98,25 +93,29 @@ class TrainableDecoder {
   [[nodiscard]] std::vector<NamedTensor> parameters() const;
 
   // [T, D] f32 after the final norm.
-  // REQUIRES: well-formed sequences of ids inside the vocabulary, no longer than the context.
+  // REQUIRES: well-formed sequences of ids inside the vocabulary, no longer than the context. With
+  // branches, attention costs the square of a whole sequence in memory (4 bytes per head and pair).
   [[nodiscard]] at::Tensor hidden(const PackedSequences& sequences,
                                   const ForwardOptions& options) const;
 
   // Natural-log probability of targets[i] after hidden_rows[i] under softmax(logits / temperature),
-  // and that distribution's entropy. Cost: logits are made in tiles of rows, again in the backward
-  // pass, and never held whole.
+  // and that distribution's entropy. Cost: logits are made in tiles of rows and never held whole;
+  // where the head is trained, they are made again in the backward pass.
   // Shapes: hidden_rows [M, D], M targets.
   [[nodiscard]] TokenScores token_scores(const at::Tensor& hidden_rows,
                                          std::span<const int32_t> targets,
                                          double temperature = 1) const;
 
   // - sum(log-probabilities) / divisor at temperature 1, with the gradient of its inputs made in
-  // the same tiles: a third cheaper than token_scores and a backward pass.
+  // the same tiles: with a trained head a third cheaper than token_scores and a backward pass.
   [[nodiscard]] MeanLoss mean_loss(const at::Tensor& hidden_rows, std::span<const int32_t> targets,
                                    double divisor) const;
 
   // A packed snapshot for generation and scoring: the model as it is now, factors merged in f32.
   [[nodiscard]] Result<LanguageModel> sampler_model(Dtype dtype) const;
+  // The frozen weights alone: with adapter() as a row adapter on top, the policy as it is now, for
+  // a fraction of a snapshot's cost. REQUIRES: options().lora.
+  [[nodiscard]] Result<LanguageModel> frozen_model(Dtype dtype) const;
   // The factors as they are now. REQUIRES: options().lora.
   [[nodiscard]] LoraAdapter adapter() const;
 
@@ -135,6 +134,7 @@ class TrainableDecoder {
     uint32_t index = 0;
     at::Tensor weight;  // [outputs, inputs]
     RoundedCopy rounded;
+    std::shared_ptr<const FrozenWeight> frozen;  // with LoRA in bf16
     std::optional<Factors> factors;
   };
   struct Layer {
@@ -142,12 +142,14 @@ class TrainableDecoder {
     std::vector<Linear> linears;  // in the order of linear_modules()
   };
   struct Pass;  // what all layers of one forward share
+  [[nodiscard]] Result<LanguageModel> packed_model(Dtype dtype, const LoraAdapter* merged) const;
 
   TrainableDecoder() = default;
   Status read_weights();
   Status merge_adapter(const LoraAdapter& adapter);
   Status attach_new_factors();
   Status attach_factors(const LoraAdapter& adapter);
+  void pack_frozen_weights();
   Linear* find_linear(const std::string& name);
   [[nodiscard]] const Linear* find_linear(const std::string& name) const;
   [[nodiscard]] at::Tensor layer_forward(const Layer& layer, const at::Tensor& x,
@@ -173,6 +175,7 @@ class TrainableDecoder {
   at::Tensor final_norm_;  // [D]
   at::Tensor head_;        // [V, D]; undefined where tied
   RoundedCopy rounded_head_;
+  std::shared_ptr<const FrozenWeight> frozen_head_;  // with LoRA in bf16
 };
 
 }  // namespace candor

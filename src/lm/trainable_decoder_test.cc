@@ -8,6 +8,7 @@
 
 #include "lm/adamw.h"
 #include "lm/learning_rate.h"
+#include "lm/rlhf_packing.h"
 #include "lm/score.h"
 
 namespace candor {
@@ -194,6 +195,74 @@ TEST(TrainableDecoder, Bf16IsNearF32) {
     const at::Tensor rounded = at::cat(gradients[1]);
     EXPECT_LT(((exact - rounded).norm() / exact.norm()).item<double>(), 0.05);
   }
+}
+
+// Replies as branches behind their prompts against each reply alone behind its own copy: the same
+// log-probabilities and gradients, with sequences that have no branch and replies of one token.
+TEST(TrainableDecoder, BranchesAreTheRepliesAlone) {
+  const std::vector<RlhfPrompt> prompts = {{{1, 403, 407, 261}, ""}, {{1, 300, 20}, ""}};
+  const std::vector<std::pair<size_t, std::vector<int32_t>>> given = {
+      {0, {378, 403, 12, 99}}, {0, {9}},        {0, {256, 311, 44, 45, 7}}, {0, {5, 6}},
+      {1, {301, 17, 256}},     {1, {378, 403}}, {0, {378, 12, 11}}};
+  std::vector<RlhfReply> replies;
+  for (const auto& [prompt, ids] : given) {
+    replies.push_back({.prompt = prompt, .token_ids = ids, .sampler_logprobs = {}, .text = {}});
+  }
+  const auto run = [&](const TrainableDecoder& model, const std::vector<size_t>& chosen) {
+    const PackedReplies packed = pack_replies(replies, prompts, chosen);
+    const at::Tensor rows =
+        model.hidden(packed.sequences, {}).index_select(0, at::tensor(packed.rows, at::kLong));
+    return model.token_scores(rows, packed.targets).logprobs;
+  };
+  for (TrainableOptions options : {lora_options(), TrainableOptions{.threads = 2}}) {
+    const TrainableDecoder model = load(options);
+    if (options.lora.has_value()) perturb(model);
+    const at::Tensor together = run(model, {0, 1, 2, 3, 4, 5, 6});
+    // Weights of their own, so that no two replies can be swapped.
+    const at::Tensor weights = at::arange(together.numel(), at::kFloat).sin();
+    (together * weights).sum().backward();
+    std::vector<at::Tensor> gradients;
+    for (const NamedTensor& parameter : model.parameters()) {
+      gradients.push_back(parameter.value.grad().clone());
+      parameter.value.mutable_grad().reset();
+    }
+    int64_t place = 0;
+    for (size_t reply = 0; reply < replies.size(); ++reply) {
+      const at::Tensor alone = run(model, {reply});
+      const at::Tensor same = together.narrow(0, place, alone.numel());
+      EXPECT_TRUE(at::allclose(alone, same, 1e-5, 1e-5)) << reply << alone << same;
+      (alone * weights.narrow(0, place, alone.numel())).sum().backward();
+      place += alone.numel();
+    }
+    EXPECT_EQ(place, together.numel());
+    for (size_t i = 0; i < gradients.size(); ++i) {
+      const NamedTensor parameter = model.parameters()[i];
+      EXPECT_LT((parameter.value.grad() - gradients[i]).norm().item<double>(),
+                1e-4 * gradients[i].norm().item<double>() + 1e-6)
+          << parameter.name;
+    }
+  }
+}
+
+// What is packed: prompts once per neighbouring replies, and never beyond the longest.
+TEST(TrainableDecoder, RepliesShareTheirPrompt) {
+  const std::vector<RlhfPrompt> prompts = {{std::vector<int32_t>(600, 3), ""}, {{1, 2}, ""}};
+  const RlhfReply long_reply = {
+      .prompt = 0, .token_ids = std::vector<int32_t>(201, 4), .sampler_logprobs = {}, .text = {}};
+  const RlhfReply short_reply = {
+      .prompt = 1, .token_ids = {5, 6, 7}, .sampler_logprobs = {}, .text = {}};
+  const std::vector<RlhfReply> replies = {long_reply, long_reply, long_reply, short_reply,
+                                          short_reply};
+  const std::vector<size_t> all = {0, 1, 2, 3, 4};
+  const PackedReplies packed = pack_replies(replies, prompts, all);
+  EXPECT_EQ(packed.sequences.offsets, (std::vector<int64_t>{0, 1000, 1800, 1806}));
+  EXPECT_EQ(packed.sequences.branches, (std::vector<std::vector<int64_t>>{{600, 800}, {}, {2, 4}}));
+  EXPECT_EQ(packed.sequences.token_ids.size(), 1806U);
+  EXPECT_EQ(packed.offsets, (std::vector<int64_t>{0, 201, 402, 603, 606, 609}));
+  EXPECT_EQ(packed.rows[603], 1801);  // the second prompt's last token, for either reply
+  EXPECT_EQ(packed.rows[606], 1801);
+  EXPECT_EQ(packed.rows[607], 1804);
+  EXPECT_EQ(packed.targets[607], 6);
 }
 
 TEST(TrainableDecoder, SettingsOutOfRangeAreRefused) {

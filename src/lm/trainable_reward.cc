@@ -83,12 +83,12 @@ Result<std::vector<double>> TrainableReward::score(std::span<const PromptedText>
                                                    const ProgressSink& progress) const {
   const at::NoGradGuard no_gradient;
   std::vector<double> out;
-  PackedSequences batch{{}, {0}};
+  PackedSequences batch = {.token_ids = {}, .offsets = {0}};
   const auto flush = [&] {
     const at::Tensor found = rewards(batch, {}).contiguous();
     const auto* data = found.const_data_ptr<float>();
     out.insert(out.end(), data, data + found.numel());
-    batch = {{}, {0}};
+    batch = {.token_ids = {}, .offsets = {0}};
     if (progress) progress(out.size(), texts.size(), "texts rewarded");
   };
   for (size_t i = 0; i < texts.size(); ++i) {
