@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 class TestServer {
  public:
   using Answer = std::function<void(const Json&, httplib::Response&)>;
-  explicit TestServer(Answer answer) {
+  explicit TestServer(const Answer& answer) {
     server_.Post("/get_reward",
                  [this, answer](const httplib::Request& request, httplib::Response& response) {
                    const std::lock_guard lock(mutex_);
