@@ -261,6 +261,28 @@ TEST(RewardFolders, OursRoundTrip) {
   }
 }
 
+// From a GGUF file: the folder is written anew, and is the folder's model's twin.
+TEST(RewardFolders, FromAGgufFile) {
+  const auto start = [](const char* name) {
+    return *DecoderReward::start(kGolden / name, {.threads = 2, .seed = 5},
+                                 RewardLayout::kPromptCompletion);
+  };
+  const DecoderReward model = start("tiny_llama.gguf");
+  const fs::path folder = fs::path(testing::TempDir()) / "reward_of_gguf";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  ASSERT_TRUE(model.write(folder).ok());
+  const DecoderReward again = *DecoderReward::load(folder, {}, 2);
+  const std::vector<PromptedText> texts = {{"the cat", " sat"}, {"a", " the sea"}};
+  const std::vector<double> of_gguf = *model.score(texts);
+  const std::vector<double> of_folder = *start("tiny_llama").score(texts);
+  const std::vector<double> read = *again.score(texts);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_NEAR(of_gguf[i], of_folder[i], 1e-6);
+    EXPECT_NEAR(of_gguf[i], read[i], 1e-6);
+  }
+}
+
 TEST(RewardFolders, BadFoldersAreRefused) {
   const auto message = [](const fs::path& folder, const std::optional<fs::path>& base) {
     const Result<DecoderReward> loaded = DecoderReward::load(folder, base, 1);
