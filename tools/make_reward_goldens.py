@@ -210,9 +210,10 @@ def ours_in_theirs(scratch):
     with open(data, "w") as out:
         out.writelines(json.dumps(pair) + "\n" for pair in pairs(margin=False))
     lines = "".join(json.dumps({"prompt": p, "completion": c}) + "\n" for p, c in TEXTS)
-    for kind, flags in (("model", []), ("adapter", ["--use-peft", "--lora-r", "4", "--lora-target-modules", "all-linear"])):
-        folder = os.path.join(scratch, kind)
-        candor("--model", FOLDER, "--data", data, "--max-steps", "4", "--learning-rate", "1e-2", "--threads", "1",
+    adapter = ["--use-peft", "--lora-r", "4", "--lora-target-modules", "all-linear"]
+    for kind, source, flags in (("model", FOLDER, []), ("adapter", FOLDER, adapter), ("model", FOLDER + ".gguf", [])):
+        folder = os.path.join(scratch, kind + source[-4:])
+        candor("--model", source, "--data", data, "--max-steps", "4", "--learning-rate", "1e-2", "--threads", "1",
                "--features", "prompt_completion", "--output", folder, *flags)
         folder = os.path.join(folder, kind)
         if kind == "model":
@@ -220,12 +221,12 @@ def ours_in_theirs(scratch):
         else:
             base = AutoModelForSequenceClassification.from_pretrained(FOLDER, dtype=torch.float32, num_labels=1)
             model = PeftModel.from_pretrained(base, folder).eval()
-        theirs = torch.tensor(rewards_of(model, FOLDER))
+        theirs = torch.tensor(rewards_of(model, folder if kind == "model" else FOLDER))
         scored = candor("--score-with", folder, "--scale", "logit", *(["--model", FOLDER] if kind == "adapter" else []), text=lines)
         ours = torch.tensor([json.loads(line)["reward"] for line in scored.splitlines()])
         assert (ours - theirs).abs().max() < 1e-4, (kind, ours, theirs)
         assert theirs.std() > 1e-2, "all rewards alike"
-        print(f"lm reward: {kind} in transformers and here differ by {(ours - theirs).abs().max():.1e}")
+        print(f"lm reward: {kind} of {os.path.basename(source)} in transformers and here differ by {(ours - theirs).abs().max():.1e}")
 
 
 if __name__ == "__main__":
