@@ -36,7 +36,7 @@ budgets:
 )";
 
 std::string write_study(const std::string& text) {
-  const std::string path = testing::TempDir() + "menu_study.yaml";
+  std::string path = testing::TempDir() + "menu_study.yaml";
   std::ofstream(path) << text;
   return path;
 }
