@@ -7,6 +7,7 @@ menu_test.py kill|outputs|rewards|examples CANDOR
                                             rewards: priced by a whole reward model and by a server
                                             examples: the shipped studies at their budget "test"
 """
+import array
 import http.server
 import json
 import os
@@ -147,6 +148,42 @@ def check_outputs(work):
     print("settlements, receipts, audits and the report agree with the bank by another route")
 
 
+def weights_of(path):
+    """Name to numbers of a safetensors file of f32 tensors."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    base.expect({tensor["dtype"] for tensor in header.values()} == {"F32"}, f"types in {path}")
+    return {name: array.array("f", data[8 + size + tensor["data_offsets"][0]:8 + size + tensor["data_offsets"][1]])
+            for name, tensor in header.items()}
+
+
+def check_merged_initial_model(work):
+    """With `lora` in `sft:` the initial model is what `candor lm sft --use-peft` and `candor lm merge` make."""
+    adapted, merged = work / "adapted", work / "merged"
+    shutil.rmtree(work / "cache")
+    base.write_study(work, STUDY + "sft: {data: shown.jsonl, steps: 3, batch: 2, max_length_tokens: 40, learning_rate: 0.02, "
+                                   "lora: {rank: 4, alpha: 8, target_modules: [q_proj, down_proj]}}\n")
+    done = run(work / "study.yaml", work / "lora", "--cache", work / "cache")
+    base.expect(done.returncode == 0, f"a study with LoRA in sft: {done.returncode} {done.stderr}")
+    made = base.candor("lm", "sft", "--model", STORIES, "--data", work / "shown.jsonl", "--output", adapted, "--max-steps", 3,
+                       "--per-device-train-batch-size", 2, "--max-length", 40, "--learning-rate", 0.02, "--seed", 3,
+                       "--use-peft", "--lora-r", 4, "--lora-alpha", 8, "--lora-target-modules", "q_proj", "down_proj",
+                       "--threads", 2, "--quiet")
+    base.expect(made.returncode == 0, f"lm sft --use-peft: {made.stderr}")
+    made = base.candor("lm", "merge", "--model", STORIES, "--adapter", adapted / "adapter", "--dtype", "f32", "--output", merged)
+    base.expect(made.returncode == 0, f"lm merge: {made.stderr}")
+    stored = weights_of(next((work / "cache").glob("sft-*/model/model.safetensors")))
+    expected, plain = weights_of(merged / "model.safetensors"), weights_of(STORIES / "model.safetensors")
+    base.expect(stored.keys() == expected.keys(), "the merged models have other tensors")
+    distance = lambda a, b: max(abs(x - y) for name in a for x, y in zip(a[name], b[name]))
+    base.expect(distance(stored, expected) < 1e-6, f"merged models differ by {distance(stored, expected)}")
+    base.expect(distance(stored, plain) > 1e-3, "the adapter changed nothing")
+    for folder in (adapted, merged, work / "lora"):
+        shutil.rmtree(folder)
+
+
 def check_initial_model(work):
     """With `sft:` the initial model is what `candor lm sft` makes of the same data, byte by byte."""
     plain, out, alone = work / "plain", work / "tuned", work / "alone"
@@ -168,6 +205,7 @@ def check_initial_model(work):
     stored = list((work / "cache").glob("sft-*/model/model.safetensors"))
     base.expect(len(stored) == 1 and stored[0].read_bytes() == (alone / "model" / "model.safetensors").read_bytes(),
                 f"the stage's model is not the command's: {stored}")
+    check_merged_initial_model(work)
     base.write_study(work, STUDY + "sft: {data: none.jsonl}\n")
     missing = run(work / "study.yaml", work / "missing")
     base.expect(missing.returncode == 3 and "none.jsonl" in missing.stderr, f"missing sft data: {missing.stderr}")

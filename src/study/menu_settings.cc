@@ -33,6 +33,7 @@ SftChoice read_sft(JsonReader& parent) {
   out.batch = in.integer_or("batch", out.batch, 1, 1 << 16);
   out.max_length_tokens = in.integer_or("max_length_tokens", out.max_length_tokens, 2, 1 << 20);
   out.learning_rate = in.number_or("learning_rate", out.learning_rate, 1e-12, 10);
+  if (in.has("lora")) out.lora = read_lora(in, LoraChoice());
   parent.adopt(in.finish());
   return out;
 }
@@ -273,6 +274,7 @@ void add_menu_settings(const MenuSettings& settings, Json& resolved) {
                        {"batch", sft.batch},
                        {"max_length_tokens", sft.max_length_tokens},
                        {"learning_rate", sft.learning_rate}};
+    if (sft.lora.has_value()) resolved["sft"]["lora"] = lora_json(*sft.lora);
   }
   if (settings.experts.has_value()) {
     const ExpertChoice& experts = *settings.experts;

@@ -19,13 +19,14 @@ struct LoraChoice {
   std::vector<std::string> target_modules = {"q_proj", "v_proj"};
 };
 
-// "sft": makes the initial model from the base model; all weights are trained.
+// "sft": makes the initial model from the base model.
 struct SftChoice {
   std::string data;
   int64_t steps = 100;
   int64_t batch = 8;  // sequences
   int64_t max_length_tokens = 256;
   double learning_rate = 2e-5;
+  std::optional<LoraChoice> lora;  // absent: all weights are trained
 };
 
 // "experts": one RLHF run per group, and the runs on several rewards.

@@ -74,6 +74,13 @@ Stage sft_stage(const MenuPipeline& pipeline) {
                        {"model_dtype", pipeline.study().dtype},
                        {"seed", pipeline.study().seed}},
               .paths = {{"model", pipeline.base.model_path}, {"data", pipeline.sft_path}}};
+  if (sft.lora.has_value()) {
+    stage.spec["lora"] = {{"r", sft.lora->rank},
+                          {"lora_alpha", sft.lora->lora_alpha},
+                          {"lora_dropout", sft.lora->dropout},
+                          {"target_modules", sft.lora->target_modules}};
+    stage.spec["merge"] = true;  // what follows starts from whole models
+  }
   add_machine(pipeline, stage.spec);
   return stage;
 }

@@ -46,8 +46,9 @@ Result<LoraSettings> read_lora_settings(JsonReader in) {
   return out;
 }
 
-Status write_trained(const TrainableDecoder& model, Dtype dtype, const fs::path& folder) {
-  const bool lora = model.options().lora.has_value();
+Status write_trained(const TrainableDecoder& model, Dtype dtype, const fs::path& folder,
+                     TrainedForm form) {
+  const bool lora = model.options().lora.has_value() && form == TrainedForm::kAsTrained;
   const fs::path target = folder / (lora ? "adapter" : "model");
   const fs::path partial = folder / (lora ? ".adapter.partial" : ".model.partial");
   std::error_code code;
@@ -59,7 +60,7 @@ Status write_trained(const TrainableDecoder& model, Dtype dtype, const fs::path&
   } else {
     const WeightSource weights = [&](const std::string& name,
                                      const std::vector<int64_t>&) -> Result<std::vector<float>> {
-      const at::Tensor values = model.weight(name, false).contiguous();
+      const at::Tensor values = model.weight(name, true).contiguous();
       const auto* data = values.const_data_ptr<float>();
       return std::vector<float>(data, data + values.numel());
     };

@@ -13,9 +13,12 @@ namespace candor {
 Result<SftSettings> read_sft_settings(JsonReader settings);
 Result<LoraSettings> read_lora_settings(JsonReader lora);
 
-// What training made: `folder`/adapter (PEFT) for LoRA, else `folder`/model (Hugging Face). The new
-// folder appears by one rename.
+// What training made: `folder`/adapter (PEFT) for LoRA, else `folder`/model (Hugging Face); with
+// kMerged always the model, LoRA's factors added to its weights. The new folder appears by one
+// rename.
+enum class TrainedForm { kAsTrained, kMerged };
 Status write_trained(const TrainableDecoder& model, Dtype dtype,
-                     const std::filesystem::path& folder);
+                     const std::filesystem::path& folder,
+                     TrainedForm form = TrainedForm::kAsTrained);
 
 }  // namespace candor

@@ -15,7 +15,8 @@ constexpr int64_t kCheckpointSteps = 50;
 struct SftSpec {
   SftSettings settings;
   TrainableOptions model;
-  Dtype model_dtype = Dtype::kF32;  // of the weights of a full run's model/
+  Dtype model_dtype = Dtype::kF32;  // of the weights of model/
+  TrainedForm form = TrainedForm::kAsTrained;
 };
 
 Result<SftSpec> read_spec(const StageRequest& request) {
@@ -32,6 +33,7 @@ Result<SftSpec> read_spec(const StageRequest& request) {
   CANDOR_TRY(out.settings, read_sft_settings(spec.object("settings")));
   if (spec.has("lora")) {
     CANDOR_TRY(out.model.lora, read_lora_settings(spec.object("lora")));
+    if (spec.boolean_or("merge", false)) out.form = TrainedForm::kMerged;
   }
   out.model.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
   out.settings.seed = out.model.seed;
@@ -72,7 +74,7 @@ Status run_sft_stage(const StageRequest& request, const ProgressSink& progress) 
   if (!work.has_value()) settings.save_steps = 0;
   if (work.has_value() && settings.save_steps == 0) settings.save_steps = kCheckpointSteps;
   CANDOR_TRY(const Json summary, run_sft(model, settings, run, progress));
-  CANDOR_RETURN_IF_ERROR(write_trained(model, spec.model_dtype, request.output));
+  CANDOR_RETURN_IF_ERROR(write_trained(model, spec.model_dtype, request.output, spec.form));
   if (work.has_value()) {
     CANDOR_TRY(const std::string metrics, read_file(run.folder / "metrics.jsonl"));
     CANDOR_RETURN_IF_ERROR(write_artifact(request, "metrics.jsonl", metrics));
