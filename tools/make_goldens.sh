@@ -24,4 +24,5 @@ fi
 "$env/bin/python" tools/make_training_goldens.py
 "$env/bin/python" tools/make_export_goldens.py
 "$env/bin/python" tools/make_rlhf_goldens.py
+"$env/bin/python" tools/make_reward_goldens.py
 exec "$env/bin/python" tools/make_tokenizer_goldens.py

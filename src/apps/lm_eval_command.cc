@@ -105,10 +105,16 @@ Result<RewardFunction> load_reward(const std::string& file, int threads) {
   Json paths = json.contains("paths") ? json["paths"] : Json::object();
   json.erase("paths");
   // Digests name files in the identity of a stage; here the files speak for themselves.
-  if (json.value("kind", "") == "head") {
+  const std::string kind = json.value("kind", "");
+  if (kind == "head") {
     json.emplace("encoder_digest", "unchecked");
     json.emplace("head_digest", "unchecked");
-  } else if (json.value("kind", "") != "brevity") {
+  } else if (kind == "checkpoint") {
+    json.emplace("model_digest", "unchecked");
+    if (paths.is_object() && paths.contains("adapter")) {
+      json.emplace("adapter_digest", "unchecked");
+    }
+  } else if (kind != "brevity" && kind != "remote") {
     json.emplace("digest", "unchecked");
   }
   JsonReader spec(json, file);

@@ -49,8 +49,8 @@ struct RewardArgument {
 };
 
 constexpr const char* kRewardForm =
-    "brevity:WORDS, lexicon:FILE, head:FOLDER or not-head:FOLDER, with @LOW,HIGH and =WEIGHT where "
-    "they are not 0,1 and 1";
+    "brevity:WORDS, lexicon:FILE, head:FOLDER, not-head:FOLDER, checkpoint:FOLDER or remote:URL, "
+    "with @LOW,HIGH and =WEIGHT where they are not 0,1 and 1";
 
 Result<double> number_of(std::string_view text, const std::string& whole) {
   double value = 0;
@@ -90,8 +90,10 @@ Result<RewardArgument> parse_reward(const std::string& whole, const RlhfOptions&
   const size_t colon = text.find(':');
   out.kind = text.substr(0, colon);
   const std::string what = colon == std::string::npos ? "" : text.substr(colon + 1);
+  static const std::vector<std::string> kKinds = {"head",    "not-head",   "brevity",
+                                                  "lexicon", "checkpoint", "remote"};
   const bool head = out.kind == "head" || out.kind == "not-head";
-  if (what.empty() || (!head && out.kind != "brevity" && out.kind != "lexicon")) {
+  if (what.empty() || std::ranges::find(kKinds, out.kind) == kKinds.end()) {
     return usage_error(str_cat("--reward: found ", quote(whole), "; expected ", kRewardForm));
   }
   out.spec["kind"] = head ? "head" : out.kind;
@@ -99,10 +101,19 @@ Result<RewardArgument> parse_reward(const std::string& whole, const RlhfOptions&
     CANDOR_TRY(out.spec["scale_words"], number_of(what, whole));
     return out;
   }
+  if (out.kind == "remote") {
+    out.spec.update({{"url", what}, {"version", "as it answers"}});
+    return out;
+  }
   CANDOR_TRY(const fs::path path, resolve_source(what, fs::current_path()));
   if (out.kind == "lexicon") {
     out.paths["lexicon"] = path;
     CANDOR_TRY(out.spec["digest"], sha256_file(path));
+    return out;
+  }
+  if (out.kind == "checkpoint") {
+    out.paths["model"] = path;
+    CANDOR_TRY(out.spec["model_digest"], digest_of_source(path));
     return out;
   }
   out.spec["positive_is_good"] = out.kind == "head";

@@ -22,9 +22,20 @@ constexpr const char* kPrefix = "base_model.model.";
 constexpr const char* kSuffixA = ".lora_A.weight";
 constexpr const char* kSuffixB = ".lora_B.weight";
 constexpr int64_t kLargestRank = 1 << 16;
+constexpr const char* kScoreTensor = "base_model.model.score.weight";
+
+enum class Task { kLanguageModel, kClassifier };
+
+// The modules that a classifier's adapter saves whole: PEFT names both heads, a Llama has the
+// second.
+bool are_classifier_heads(const Json& modules) {
+  return modules.is_array() && std::ranges::all_of(modules, [](const Json& module) {
+           return module == "classifier" || module == "score";
+         });
+}
 
 // Keys whose presence with another value would change the computation.
-Status check_variant(const std::string& where, const Json& json) {
+Status check_variant(const std::string& where, const Json& json, Task task) {
   const auto refuse = [&](const std::string& key) {
     return invalid_argument(
         str_cat(where, ": $.", key, ": found ", json[key].dump(), ", which is not supported"));
@@ -35,7 +46,10 @@ Status check_variant(const std::string& where, const Json& json) {
   }
   for (const char* key : {"modules_to_save", "layer_replication", "trainable_token_indices",
                           "target_parameters", "alora_invocation_tokens", "arrow_config"}) {
-    if (json.contains(key) && !json[key].is_null()) return refuse(key);
+    if (!json.contains(key) || json[key].is_null()) continue;
+    const bool heads =
+        std::string_view(key) == "modules_to_save" && are_classifier_heads(json[key]);
+    if (task != Task::kClassifier || !heads) return refuse(key);
   }
   for (const char* key : {"rank_pattern", "alpha_pattern"}) {
     if (json.contains(key) && !json[key].empty()) return refuse(key);
@@ -59,7 +73,7 @@ std::optional<std::string> module_of(std::string_view tensor) {
   return std::string(tensor.substr(prefix.size(), tensor.size() - prefix.size() - suffix));
 }
 
-Result<LoraAdapter> read_config(const fs::path& folder) {
+Result<LoraAdapter> read_config(const fs::path& folder, Task task) {
   const std::string where = (folder / kConfigFile).string();
   CANDOR_TRY(const Json json, read_json_file(where));
   JsonReader in(json, where);
@@ -70,7 +84,7 @@ Result<LoraAdapter> read_config(const fs::path& folder) {
   const double alpha = in.number("lora_alpha");
   const bool stabilised = in.boolean_or("use_rslora", false);
   CANDOR_RETURN_IF_ERROR(in.status());
-  CANDOR_RETURN_IF_ERROR(check_variant(where, json));
+  CANDOR_RETURN_IF_ERROR(check_variant(where, json, task));
   const auto rank = static_cast<double>(out.rank);
   out.scale = alpha / (stabilised ? std::sqrt(rank) : rank);
   if (json.contains("base_model_name_or_path") && json["base_model_name_or_path"].is_string()) {
@@ -123,13 +137,10 @@ void place(const std::vector<float>& from, int64_t rows, int64_t columns, double
   }
 }
 
-}  // namespace
-
-Result<LoraAdapter> load_lora_adapter(const fs::path& folder) {
-  CANDOR_TRY(LoraAdapter out, read_config(folder));
-  const std::string where = (folder / kTensorFile).string();
-  CANDOR_TRY(const SafeTensors tensors, SafeTensors::open(where));
+Status read_factors(const SafeTensors& tensors, const std::string& where, Task task,
+                    LoraAdapter& out) {
   for (const auto& item : tensors.tensors()) {
+    if (task == Task::kClassifier && item.first == kScoreTensor) continue;
     const std::optional<std::string> module = module_of(item.first);
     if (!module.has_value()) {
       return invalid_argument(str_cat(where, ": tensor ", quote(item.first), ": expected ", kPrefix,
@@ -139,10 +150,16 @@ Result<LoraAdapter> load_lora_adapter(const fs::path& folder) {
     CANDOR_TRY(out.modules[*module], read_module(tensors, where, *module, out.rank));
   }
   if (out.modules.empty()) return invalid_argument(where + ": holds no factors");
-  return out;
+  return {};
 }
 
-Status write_lora_adapter(const LoraAdapter& adapter, const fs::path& folder) {
+// What both kinds of folders share.
+struct Files {
+  Json config;
+  std::vector<NamedFloats> tensors;
+};
+
+Files files_of(const LoraAdapter& adapter) {
   std::vector<NamedFloats> tensors;
   std::set<std::string> targets;
   for (const auto& [module, factors] : adapter.modules) {
@@ -150,19 +167,61 @@ Status write_lora_adapter(const LoraAdapter& adapter, const fs::path& folder) {
     tensors.push_back({kPrefix + module + kSuffixB, {factors.outputs, adapter.rank}, factors.b});
     targets.insert(module.substr(module.rfind('.') + 1));
   }
-  const Json config = {{"peft_type", "LORA"},
-                       {"task_type", "CAUSAL_LM"},
-                       {"base_model_name_or_path", adapter.base_model},
-                       {"r", adapter.rank},
-                       {"lora_alpha", adapter.scale * static_cast<double>(adapter.rank)},
-                       {"lora_dropout", 0.0},
-                       {"target_modules", targets},
-                       {"bias", "none"},
-                       {"use_rslora", false},
-                       {"fan_in_fan_out", false},
-                       {"inference_mode", true}};
-  CANDOR_RETURN_IF_ERROR(write_new_file(folder / kConfigFile, to_text(config)));
-  return write_new_file(folder / kTensorFile, float_safetensors_bytes(tensors));
+  Json config = {{"peft_type", "LORA"},
+                 {"task_type", "CAUSAL_LM"},
+                 {"base_model_name_or_path", adapter.base_model},
+                 {"r", adapter.rank},
+                 {"lora_alpha", adapter.scale * static_cast<double>(adapter.rank)},
+                 {"lora_dropout", 0.0},
+                 {"target_modules", targets},
+                 {"bias", "none"},
+                 {"use_rslora", false},
+                 {"fan_in_fan_out", false},
+                 {"inference_mode", true}};
+  return {std::move(config), std::move(tensors)};
+}
+
+Status write_files(const Files& files, const fs::path& folder) {
+  CANDOR_RETURN_IF_ERROR(write_new_file(folder / kConfigFile, to_text(files.config)));
+  return write_new_file(folder / kTensorFile, float_safetensors_bytes(files.tensors));
+}
+
+}  // namespace
+
+Result<LoraAdapter> load_lora_adapter(const fs::path& folder) {
+  CANDOR_TRY(LoraAdapter out, read_config(folder, Task::kLanguageModel));
+  const std::string where = (folder / kTensorFile).string();
+  CANDOR_TRY(const SafeTensors tensors, SafeTensors::open(where));
+  CANDOR_RETURN_IF_ERROR(read_factors(tensors, where, Task::kLanguageModel, out));
+  return out;
+}
+
+Result<ClassifierAdapter> load_classifier_adapter(const fs::path& folder) {
+  ClassifierAdapter out;
+  CANDOR_TRY(out.lora, read_config(folder, Task::kClassifier));
+  const std::string where = (folder / kTensorFile).string();
+  CANDOR_TRY(const SafeTensors tensors, SafeTensors::open(where));
+  std::vector<int64_t> shape;
+  CANDOR_TRY(out.score, read_factor(tensors, where, kScoreTensor, shape));
+  if (shape[0] != 1) {
+    return invalid_argument(str_cat(where, ": tensor ", quote(kScoreTensor), " has ", shape[0],
+                                    " rows; a reward model has one label"));
+  }
+  CANDOR_RETURN_IF_ERROR(read_factors(tensors, where, Task::kClassifier, out.lora));
+  return out;
+}
+
+Status write_lora_adapter(const LoraAdapter& adapter, const fs::path& folder) {
+  return write_files(files_of(adapter), folder);
+}
+
+Status write_classifier_adapter(const ClassifierAdapter& adapter, const fs::path& folder) {
+  Files files = files_of(adapter.lora);
+  files.config["task_type"] = "SEQ_CLS";
+  files.config["modules_to_save"] = {"score"};
+  const auto width = static_cast<int64_t>(adapter.score.size());
+  files.tensors.push_back({kScoreTensor, {1, width}, adapter.score});
+  return write_files(files, folder);
 }
 
 Result<LoraAdapter> soup_of(const std::vector<WeightedAdapter>& parts) {

@@ -36,6 +36,17 @@ Result<LoraAdapter> load_lora_adapter(const std::filesystem::path& folder);
 // are the last parts of the modules' names.
 Status write_lora_adapter(const LoraAdapter& adapter, const std::filesystem::path& folder);
 
+// An adapter of a sequence classifier with one label (PEFT's task_type SEQ_CLS), as a reward model
+// is one: the factors, and the classifier's own head, which is saved whole (modules_to_save).
+struct ClassifierAdapter {
+  LoraAdapter lora;
+  std::vector<float> score;  // [width], "score.weight"
+};
+// Errors: as load_lora_adapter; kInvalidArgument: no score.weight [1, width], other saved modules.
+Result<ClassifierAdapter> load_classifier_adapter(const std::filesystem::path& folder);
+Status write_classifier_adapter(const ClassifierAdapter& adapter,
+                                const std::filesystem::path& folder);
+
 // A rewarded soup as one adapter: theta = theta_init + sum_i c_i (theta_i - theta_init), exactly
 // (MATH 8). Ranks add up: the factors lie side by side. Averaging a and b would be another model.
 struct WeightedAdapter {

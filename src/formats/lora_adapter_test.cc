@@ -103,6 +103,37 @@ TEST_F(LoraAdapterTest, WrittenAndReadAgain) {
   }
 }
 
+// Of a reward model: the head beside the factors, and nothing else that is saved whole.
+TEST_F(LoraAdapterTest, ClassifiersHaveOneHead) {
+  const NamedFloats a{"base_model.model.x.lora_A.weight", {2, 3}, std::vector<float>(6, 1.0F)};
+  const NamedFloats b{"base_model.model.x.lora_B.weight", {4, 2}, std::vector<float>(8, 1.0F)};
+  NamedFloats score{"base_model.model.score.weight", {1, 3}, {0.5F, -1.0F, 2.0F}};
+  const auto config = [](const std::string& modules) {
+    return R"({"peft_type":"LORA","r":2,"lora_alpha":4,"modules_to_save":)" + modules + "}";
+  };
+  const std::string good = config(R"(["classifier","score"])");
+  const ClassifierAdapter adapter = *load_classifier_adapter(folder(good, {a, b, score}));
+  EXPECT_EQ(adapter.score, score.values);
+  EXPECT_EQ(adapter.lora.modules.size(), 1U);
+  const fs::path path = folder_ / "classifier";
+  fs::create_directory(path);
+  ASSERT_TRUE(write_classifier_adapter(adapter, path).ok());
+  EXPECT_EQ(load_classifier_adapter(path)->score, adapter.score);
+  const auto refused = [](const auto& loaded, const std::string& part) {
+    ASSERT_FALSE(loaded.ok());
+    EXPECT_NE(loaded.error().message.find(part), std::string::npos) << loaded.error().message;
+  };
+  refused(load_lora_adapter(path), "$.modules_to_save");
+  refused(load_classifier_adapter(folder(config(R"(["lm_head"])"), {a, b, score})),
+          "$.modules_to_save");
+  refused(load_classifier_adapter(folder(good, {a, b})), "score.weight");
+  score.shape = {3, 1};
+  refused(load_classifier_adapter(folder(good, {a, b, score})), "has 3 rows");
+  score.shape = {1, 3};
+  score.values[1] = std::nanf("");
+  refused(load_classifier_adapter(folder(good, {a, b, score})), "not finite");
+}
+
 TEST_F(LoraAdapterTest, WhatWouldComputeSomethingElseIsRefused) {
   const std::string good = R"({"peft_type":"LORA","r":2,"lora_alpha":4,"use_rslora":true})";
   const NamedFloats a{"base_model.model.x.lora_A.weight", {2, 3}, std::vector<float>(6, 1.0F)};

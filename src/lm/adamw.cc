@@ -14,7 +14,10 @@ namespace {
 
 constexpr int64_t kBlock = 1 << 15;  // fixed, so that sums do not depend on the threads
 
-bool decays(const std::string& name) { return name.find("norm.weight") == std::string::npos; }
+// "input_layernorm.weight", "embeddings.LayerNorm.weight"; "score.bias".
+bool decays(const std::string& name) {
+  return name.find("orm.weight") == std::string::npos && !name.ends_with(".bias");
+}
 
 }  // namespace
 

@@ -23,8 +23,8 @@ struct AdamWOptions {
 
 class AdamW {
  public:
-  // The parameters, and which of them decay: as transformers' Trainer has it, weights of norms do
-  // not. REQUIRES: contiguous f32 on the CPU.
+  // The parameters, and which of them decay: as transformers' Trainer has it, weights of norms
+  // and biases do not. REQUIRES: contiguous f32 on the CPU.
   AdamW(std::vector<NamedTensor> parameters, const AdamWOptions& options);
 
   // One step along the parameters' .grad(); a parameter without one stays, as in torch. Writes the

@@ -62,11 +62,25 @@ Json config_of(const DecoderConfig& config, Dtype dtype) {
           {"torch_dtype", dtype_name(dtype)}};
 }
 
-Status write_files_of_gguf(const ModelFile& file, Dtype dtype, const fs::path& folder) {
+// What makes a config.json one of a classifier with one label.
+void make_classifier(const ScoreHead& score, Json& config) {
+  config["architectures"] = {"LlamaForSequenceClassification"};
+  config["id2label"] = {{"0", "LABEL_0"}};
+  config["label2id"] = {{"LABEL_0", 0}};
+  config["pad_token_id"] = score.pad_token_id;
+}
+
+struct FolderOptions {
+  Dtype dtype = Dtype::kF32;
+  const ScoreHead* score = nullptr;  // none: a language model
+};
+
+Status write_files_of_gguf(const ModelFile& file, const FolderOptions& options,
+                           const fs::path& folder) {
   const GgufFile& gguf = *file.gguf();
   CANDOR_TRY(const Json tokenizer, tokenizer_json_of(gguf));
   CANDOR_TRY(const Json tokenizer_config, tokenizer_config_of(gguf));
-  Json config = config_of(file.config(), dtype);
+  Json config = config_of(file.config(), options.dtype);
   Json generation = Json::object();
   const auto add = [&](const char* key, std::optional<int32_t> id) {
     if (!id.has_value()) return;
@@ -75,30 +89,34 @@ Status write_files_of_gguf(const ModelFile& file, Dtype dtype, const fs::path& f
   };
   add("bos_token_id", file.tokenizer()->bos_id());
   add("eos_token_id", file.tokenizer()->eos_id());
+  if (options.score != nullptr) make_classifier(*options.score, config);
   CANDOR_RETURN_IF_ERROR(write_new_file(folder / "config.json", to_text(config)));
-  CANDOR_RETURN_IF_ERROR(write_new_file(folder / "generation_config.json", to_text(generation)));
+  if (options.score == nullptr) {
+    CANDOR_RETURN_IF_ERROR(write_new_file(folder / "generation_config.json", to_text(generation)));
+  }
   CANDOR_RETURN_IF_ERROR(write_new_file(folder / "tokenizer.json", to_text(tokenizer)));
   return write_new_file(folder / "tokenizer_config.json", to_text(tokenizer_config));
 }
 
-Status write_files_of_folder(const fs::path& from, Dtype dtype, const fs::path& folder) {
+Status write_files_of_folder(const fs::path& from, const FolderOptions& options,
+                             const fs::path& folder) {
   CANDOR_TRY(Json config, read_json_file((from / "config.json").string()));
   config.erase("dtype");
-  config["torch_dtype"] = dtype_name(dtype);
+  config["torch_dtype"] = dtype_name(options.dtype);
+  if (options.score != nullptr) make_classifier(*options.score, config);
   CANDOR_RETURN_IF_ERROR(write_new_file(folder / "config.json", to_text(config)));
   for (const char* name : kCopiedFiles) {
-    if (!fs::exists(from / name)) continue;
+    const bool generation = std::string_view(name) == "generation_config.json";
+    if (!fs::exists(from / name) || (generation && options.score != nullptr)) continue;
     CANDOR_TRY(const std::string bytes, read_file(from / name));
     CANDOR_RETURN_IF_ERROR(write_new_file(folder / name, bytes));
   }
   return {};
 }
 
-}  // namespace
-
-Status write_model_folder(const ModelFile& file, const WeightSource& weights, Dtype dtype,
-                          const fs::path& folder) {
-  const bool bf16 = dtype == Dtype::kBf16;
+Status write_any_folder(const ModelFile& file, const WeightSource& weights,
+                        const FolderOptions& options, const fs::path& folder) {
+  const bool bf16 = options.dtype == Dtype::kBf16;
   std::vector<TensorToWrite> tensors;
   for (const Shape& shape : all_weights(file.config())) {
     TensorToWrite tensor = tensor_to_write(shape.name, shape.extents, nullptr, bf16);
@@ -108,10 +126,27 @@ Status write_model_folder(const ModelFile& file, const WeightSource& weights, Dt
     };
     tensors.push_back(std::move(tensor));
   }
+  if (options.score != nullptr) {
+    const std::vector<float>& weight = options.score->weight;
+    tensors.push_back(tensor_to_write(kScoreName, {1, static_cast<int64_t>(weight.size())},
+                                      weight.data(), false));
+  }
   CANDOR_RETURN_IF_ERROR(file.gguf() != nullptr
-                             ? write_files_of_gguf(file, dtype, folder)
-                             : write_files_of_folder(file.path(), dtype, folder));
+                             ? write_files_of_gguf(file, options, folder)
+                             : write_files_of_folder(file.path(), options, folder));
   return write_safetensors(folder / "model.safetensors", std::move(tensors), {{"format", "pt"}});
+}
+
+}  // namespace
+
+Status write_model_folder(const ModelFile& file, const WeightSource& weights, Dtype dtype,
+                          const fs::path& folder) {
+  return write_any_folder(file, weights, {.dtype = dtype}, folder);
+}
+
+Status write_classifier_folder(const ModelFile& file, const WeightSource& weights,
+                               const ScoreHead& score, const fs::path& folder) {
+  return write_any_folder(file, weights, {.score = &score}, folder);
 }
 
 WeightSource merged_weights(const ModelFile& file, const LoraAdapter& adapter) {

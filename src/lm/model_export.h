@@ -24,6 +24,16 @@ using WeightSource = std::function<Result<std::vector<float>>(const std::string&
 Status write_model_folder(const ModelFile& file, const WeightSource& weights, Dtype dtype,
                           const std::filesystem::path& folder);
 
+// The same as a LlamaForSequenceClassification with one label: the reward of a text is `weight`
+// times the hidden state of its last token that is not `pad_token_id`.
+// REQUIRES: a file opened with ModelHead::kScore, a weight per width.
+struct ScoreHead {
+  std::vector<float> weight;  // [width]
+  int32_t pad_token_id = 0;
+};
+Status write_classifier_folder(const ModelFile& file, const WeightSource& weights,
+                               const ScoreHead& score, const std::filesystem::path& folder);
+
 // The file's weights with `adapter` (rank 0: none) added in f32. Both outlive the source.
 // Errors: check_adapter's, once per weight.
 [[nodiscard]] WeightSource merged_weights(const ModelFile& file, const LoraAdapter& adapter);

@@ -167,12 +167,39 @@ Status check_hf_options(const std::string& where, const Json& json) {
   return {};
 }
 
-Result<DecoderConfig> config_from_folder(const fs::path& folder, const SafeTensors& tensors) {
+bool is_classifier(const Json& config) {
+  const Json names = config.value("architectures", Json::array());
+  return names.is_array() && std::ranges::any_of(names, [](const Json& name) {
+           return name.is_string() &&
+                  name.get<std::string>().ends_with("ForSequenceClassification");
+         });
+}
+
+// Errors: a token id that is no number of the vocabulary.
+Result<std::optional<int32_t>> pad_of(const fs::path& folder, int64_t vocabulary_size) {
+  const std::string where = (folder / "config.json").string();
+  CANDOR_TRY(const Json json, read_json_file(where));
+  if (!json.contains("pad_token_id") || json["pad_token_id"].is_null()) {
+    return std::optional<int32_t>();
+  }
+  JsonReader in(json, where);
+  const int64_t id = in.integer("pad_token_id", -1, vocabulary_size - 1);
+  CANDOR_RETURN_IF_ERROR(in.status());
+  return id < 0 ? std::optional<int32_t>() : std::optional(static_cast<int32_t>(id));
+}
+
+Result<DecoderConfig> config_from_folder(const fs::path& folder, const SafeTensors& tensors,
+                                         ModelHead head) {
   const std::string where = (folder / "config.json").string();
   CANDOR_TRY(const Json json, read_json_file(where));
   JsonReader in(json, where);
   CANDOR_RETURN_IF_ERROR(in.status());
   CANDOR_RETURN_IF_ERROR(check_hf_options(where, json));
+  if (head == ModelHead::kLanguage && is_classifier(json)) {
+    return invalid_argument(str_cat(where, ": $.architectures: found ",
+                                    json["architectures"].dump(),
+                                    "; a classifier says nothing: it is a reward model"));
+  }
   DecoderConfig config;
   config.layer_count = in.integer("num_hidden_layers", 1, 4096);
   config.width = in.integer("hidden_size", 1, kLargestExtent);
@@ -193,8 +220,8 @@ Result<DecoderConfig> config_from_folder(const fs::path& folder, const SafeTenso
   }
   const bool tied = in.boolean_or("tie_word_embeddings", false);
   CANDOR_RETURN_IF_ERROR(in.status());
-  config.tied_head = tied || !tensors.tensors().contains(kHeadName);
-  if (!tied && config.tied_head) {
+  config.tied_head = tied || head == ModelHead::kScore || !tensors.tensors().contains(kHeadName);
+  if (!tied && config.tied_head && head == ModelHead::kLanguage) {
     return invalid_argument(
         str_cat(where, ": the head is not tied and ", quote(kHeadName), " is missing"));
   }
@@ -215,9 +242,12 @@ Status ModelFile::open_gguf(const fs::path& path) {
   return {};
 }
 
-Status ModelFile::open_folder(const fs::path& path) {
+Status ModelFile::open_folder(const fs::path& path, ModelHead head) {
   CANDOR_TRY(SafeTensors tensors, SafeTensors::open_folder(path));
-  CANDOR_TRY(config_, config_from_folder(path, tensors));
+  CANDOR_TRY(config_, config_from_folder(path, tensors, head));
+  if (head == ModelHead::kScore) {
+    CANDOR_TRY(pad_token_id_, pad_of(path, config_.vocabulary_size));
+  }
   CANDOR_RETURN_IF_ERROR(check_config(path_, config_));
   CANDOR_TRY(tokenizer_, tokenizer_from_folder(path));
   CANDOR_TRY(chat_template_text_, chat_template_of_folder(path));
@@ -225,10 +255,12 @@ Status ModelFile::open_folder(const fs::path& path) {
   return {};
 }
 
-Result<ModelFile> ModelFile::open(const fs::path& path) {
+Result<ModelFile> ModelFile::open(const fs::path& path, ModelHead head) {
   ModelFile out;
   out.path_ = path.string();
-  CANDOR_RETURN_IF_ERROR(fs::is_directory(path) ? out.open_folder(path) : out.open_gguf(path));
+  CANDOR_RETURN_IF_ERROR(fs::is_directory(path) ? out.open_folder(path, head)
+                                                : out.open_gguf(path));
+  if (head == ModelHead::kScore) out.config_.tied_head = true;
   if (out.tokenizer_->vocabulary_size() > out.config_.vocabulary_size) {
     return invalid_argument(
         str_cat(out.path_, ": the tokenizer has ", out.tokenizer_->vocabulary_size(),

@@ -15,19 +15,29 @@
 
 namespace candor {
 
+// What is to stand on top of the decoder: its own head over the vocabulary, or one number per text
+// (a reward model; the language head, where there is one, is not read).
+enum class ModelHead { kLanguage, kScore };
+inline constexpr const char* kScoreName = "score.weight";  // [1, width]
+
 // The files of a decoder, a GGUF file or a Hugging Face folder (config.json, safetensors, tokenizer
 // files), under one naming and one layout: Hugging Face's.
 class ModelFile {
  public:
   // Errors: kInvalidArgument: an architecture or option that is not supported (named), a missing
-  // key, a tokenizer whose size does not fit.
-  static Result<ModelFile> open(const std::filesystem::path& path);
+  // key, a tokenizer whose size does not fit; for kLanguage a sequence classifier.
+  // With kScore config().tied_head is set: there is no other head's weight to read or write.
+  static Result<ModelFile> open(const std::filesystem::path& path,
+                                ModelHead head = ModelHead::kLanguage);
 
   [[nodiscard]] const DecoderConfig& config() const { return config_; }
   [[nodiscard]] const std::shared_ptr<const Tokenizer>& tokenizer() const { return tokenizer_; }
   [[nodiscard]] const std::optional<std::string>& chat_template_text() const {
     return chat_template_text_;
   }
+
+  // Of kScore: config.json's "pad_token_id"; nothing where there is none, and for GGUF.
+  [[nodiscard]] std::optional<int32_t> pad_token_id() const { return pad_token_id_; }
 
   [[nodiscard]] const std::string& path() const { return path_; }
   // The GGUF file, or nullptr where this is a folder.
@@ -43,10 +53,11 @@ class ModelFile {
  private:
   ModelFile() = default;
   Status open_gguf(const std::filesystem::path& path);
-  Status open_folder(const std::filesystem::path& path);
+  Status open_folder(const std::filesystem::path& path, ModelHead head);
   [[nodiscard]] Result<std::vector<float>> gguf_weight(const std::string& name,
                                                        const std::vector<int64_t>& shape) const;
   std::string path_;
+  std::optional<int32_t> pad_token_id_;
   DecoderConfig config_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::optional<std::string> chat_template_text_;

@@ -107,6 +107,12 @@ void check_sequences(const PackedSequences& sequences, const DecoderConfig& conf
   }
 }
 
+Result<LoraAdapter> adapter_of(const fs::path& folder, ModelHead head) {
+  if (head == ModelHead::kLanguage) return load_lora_adapter(folder);
+  CANDOR_TRY(ClassifierAdapter classifier, load_classifier_adapter(folder));
+  return std::move(classifier.lora);
+}
+
 }  // namespace
 
 struct TrainableDecoder::Pass {
@@ -223,7 +229,9 @@ void TrainableDecoder::pack_frozen_weights() {
       linear.frozen = std::make_shared<const FrozenWeight>(linear.weight);
     }
   }
-  frozen_head_ = std::make_shared<const FrozenWeight>(head());
+  if (options_.head == ModelHead::kLanguage) {
+    frozen_head_ = std::make_shared<const FrozenWeight>(head());
+  }
 }
 
 Result<TrainableDecoder> TrainableDecoder::load(const fs::path& model,
@@ -235,11 +243,11 @@ Result<TrainableDecoder> TrainableDecoder::load(const fs::path& model,
   if (options.lora.has_value()) CANDOR_RETURN_IF_ERROR(check_lora(*options.lora));
   at::set_num_threads(out.options_.threads);
   keep_freed_memory();
-  CANDOR_TRY(ModelFile file, ModelFile::open(model));
+  CANDOR_TRY(ModelFile file, ModelFile::open(model, options.head));
   out.file_ = std::make_shared<const ModelFile>(std::move(file));
   CANDOR_RETURN_IF_ERROR(out.read_weights());
   if (adapter.has_value()) {
-    CANDOR_TRY(const LoraAdapter given, load_lora_adapter(*adapter));
+    CANDOR_TRY(const LoraAdapter given, adapter_of(*adapter, options.head));
     CANDOR_RETURN_IF_ERROR(options.lora.has_value() ? out.attach_factors(given)
                                                     : out.merge_adapter(given));
   } else if (options.lora.has_value()) {

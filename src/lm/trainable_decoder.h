@@ -38,6 +38,9 @@ struct TrainableOptions {
   std::optional<LoraSettings> lora = {};  // absent: every weight is trained
   bool gradient_checkpointing = false;
   uint64_t seed = 1;
+  // kScore: no language head is read or trained, an adapter is a classifier's (its own head is the
+  // caller's to read), and token_scores, mean_loss and sampler_model mean nothing.
+  ModelHead head = ModelHead::kLanguage;
 };
 
 struct ForwardOptions {

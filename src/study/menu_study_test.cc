@@ -8,6 +8,8 @@
 #include "study/menu_candidates.h"
 #include "study/menu_table.h"
 #include "study/merge_patch.h"
+#include "study/reward_source.h"
+#include "study/reward_stages.h"
 #include "study/study.h"
 
 namespace candor {
@@ -34,7 +36,7 @@ budgets:
 )";
 
 std::string write_study(const std::string& text) {
-  const std::string path = testing::TempDir() + "menu_study.yaml";
+  std::string path = testing::TempDir() + "menu_study.yaml";
   std::ofstream(path) << text;
   return path;
 }
@@ -89,6 +91,51 @@ TEST(MenuStudy, BadStudiesNamePlaceAndLine) {
                  {.budget = "small"});
   EXPECT_NE(inside.error().message.find(":18: experts.steps: found 0"), std::string::npos)
       << inside.error().message;
+}
+
+// What a study says of a reward, as it is resolved and as a stage gets it.
+TEST(RewardSources, CheckpointAndRemote) {
+  const auto read = [](const char* text) {
+    const Json group = Json::parse(text);
+    JsonReader in(group, "study");
+    RewardSource source = read_reward_source(in, "reward");
+    return std::pair(source, in.status());
+  };
+  const auto [checkpoint, fine] = read(
+      R"({"reward":{"kind":"checkpoint","model":"base","adapter":"made","positive_is_good":false}})");
+  ASSERT_TRUE(fine.ok()) << fine.error().message;
+  EXPECT_EQ(
+      reward_source_json(checkpoint),
+      Json::parse(R"({"kind":"checkpoint","model":"base","adapter":"made","scale":"probability",
+                            "positive_is_good":false})"));
+  RewardFiles files;
+  files.model_digest = "sha256:m";
+  files.adapter_digest = "sha256:a";
+  EXPECT_EQ(files.digests(), Json::parse(R"({"model":"sha256:m","adapter":"sha256:a"})"));
+  const RewardSpec spec = *reward_spec(checkpoint, files, {});
+  EXPECT_TRUE(spec.needs_prompt);
+  EXPECT_EQ(spec.spec, Json::parse(R"({"kind":"checkpoint","model_digest":"sha256:m",
+      "adapter_digest":"sha256:a","positive_is_good":false})"));
+  EXPECT_EQ(spec.paths.size(), 2U);
+  const auto [remote, well] =
+      read(R"({"reward":{"kind":"remote","url":"http://h:1/r","version":"3 May","attempts":2}})");
+  ASSERT_TRUE(well.ok()) << well.error().message;
+  const Json sent = Json::parse(R"({"kind":"remote","url":"http://h:1/r","version":"3 May",
+                                    "batch":64,"timeout_s":180.0,"attempts":2})");
+  EXPECT_EQ(reward_source_json(remote), sent);
+  EXPECT_EQ(reward_spec(remote, {}, {})->spec, sent);
+  for (const auto& [text, part] :
+       {std::pair{R"({"reward":{"kind":"remote","url":"http://h:1/r"}})", "$.reward.version"},
+        std::pair{R"({"reward":{"kind":"remote","url":"x","version":""}})", "$.reward.version"},
+        std::pair{R"({"reward":{"kind":"checkpoint"}})", "$.reward.model"},
+        std::pair{R"({"reward":{"kind":"checkpoint","model":"m","scale":"log"}})",
+                  "$.reward.scale"},
+        std::pair{R"({"reward":{"kind":"checkpoints","model":"m"}})",
+                  "did you mean \"checkpoint\""}}) {
+    const auto [source, status] = read(text);
+    ASSERT_FALSE(status.ok()) << text;
+    EXPECT_NE(status.error().message.find(part), std::string::npos) << status.error().message;
+  }
 }
 
 TEST(MergePatch, Rfc7396Examples) {

@@ -8,11 +8,10 @@ namespace candor {
 
 namespace {
 
-const std::vector<std::string> kRewardKinds = {"labelled", "preference", "head",
-                                               "brevity",  "lexicon",    "linear_ngrams"};
+const std::vector<std::string> kRewardKinds = {"labelled", "preference",    "head",       "brevity",
+                                               "lexicon",  "linear_ngrams", "checkpoint", "remote"};
 const std::vector<std::string> kFeatures = {"completion", "prompt_completion"};
 const std::vector<std::string> kScales = {"probability", "logit"};
-const std::vector<std::string> kUnsupportedRewardKinds = {"checkpoint", "remote"};
 
 void read_training(JsonReader& in, bool labelled, RewardSource& out) {
   out.data = in.text("data");
@@ -28,18 +27,29 @@ void read_training(JsonReader& in, bool labelled, RewardSource& out) {
   out.l2 = in.number_or("l2", 1e-3, 1e-12, 1e6);
 }
 
+void read_checkpoint(JsonReader& in, RewardSource& out) {
+  out.model = in.text("model");
+  out.adapter = in.text_or("adapter", "");
+  out.scale = in.choice_or("scale", out.scale, kScales);
+  out.positive_is_good = in.boolean_or("positive_is_good", true);
+}
+
+void read_remote(JsonReader& in, RewardSource& out) {
+  out.url = in.text("url");
+  out.version = in.text("version");
+  if (in.ok() && out.version.empty()) {
+    in.fail("version", "found \"\"; expected what tells this server's model from another");
+  }
+  out.remote_batch = in.integer_or("batch", out.remote_batch, 1, 1 << 16);
+  out.timeout_s = in.number_or("timeout_s", out.timeout_s, 0.001, 86400);
+  out.attempts = in.integer_or("attempts", out.attempts, 1, 1000);
+}
+
 }  // namespace
 
 RewardSource read_reward_source(JsonReader& group, const std::string& key) {
   JsonReader in = group.object(key);
   RewardSource out;
-  const std::string kind = in.text("kind");
-  if (std::ranges::find(kUnsupportedRewardKinds, kind) != kUnsupportedRewardKinds.end()) {
-    in.fail("kind", str_cat("found ", quote(kind), ", which is not supported yet; ",
-                            join(kRewardKinds, ", "), " are"));
-    group.adopt(in.status());
-    return out;
-  }
   const std::string known = in.choice("kind", kRewardKinds);
   out.kind = static_cast<RewardSource::Kind>(std::ranges::find(kRewardKinds, known) -
                                              kRewardKinds.begin());
@@ -55,6 +65,8 @@ RewardSource read_reward_source(JsonReader& group, const std::string& key) {
     out.model = in.text("model");
     out.label_class = in.text("class");
   }
+  if (known == "checkpoint") read_checkpoint(in, out);
+  if (known == "remote") read_remote(in, out);
   if (known == "brevity") out.scale_words = in.number_or("scale_words", 20, 1e-3, 1e9);
   if (known == "lexicon") out.lexicon = in.text("lexicon");
   group.adopt(in.finish());
@@ -81,9 +93,19 @@ Json reward_source_json(const RewardSource& reward) {
     out["positive_is_good"] = reward.positive_is_good;
     out["scale"] = reward.scale;
   }
-  if (!reward.model.empty()) {
-    out["model"] = reward.model;
-    out["class"] = reward.label_class;
+  if (!reward.model.empty()) out["model"] = reward.model;
+  if (!reward.label_class.empty()) out["class"] = reward.label_class;
+  if (reward.kind == RewardSource::Kind::kCheckpoint) {
+    if (!reward.adapter.empty()) out["adapter"] = reward.adapter;
+    out["positive_is_good"] = reward.positive_is_good;
+    out["scale"] = reward.scale;
+  }
+  if (reward.kind == RewardSource::Kind::kRemote) {
+    out.update({{"url", reward.url},
+                {"version", reward.version},
+                {"batch", reward.remote_batch},
+                {"timeout_s", reward.timeout_s},
+                {"attempts", reward.attempts}});
   }
   if (!reward.head.empty()) out["head"] = reward.head;
   if (!reward.lexicon.empty()) out["lexicon"] = reward.lexicon;

@@ -24,7 +24,8 @@ Json RewardFiles::digests() const {
                                     {"data", &data_digest},
                                     {"head", &head_digest},
                                     {"lexicon", &lexicon_digest},
-                                    {"model", &model_digest}}) {
+                                    {"model", &model_digest},
+                                    {"adapter", &adapter_digest}}) {
     if (!digest->empty()) out[key] = *digest;
   }
   return out;
@@ -37,6 +38,14 @@ Result<RewardFiles> find_reward_files(const RewardSource& reward, const fs::path
   CANDOR_RETURN_IF_ERROR(find_source(reward.head, folder, out.head, out.head_digest));
   CANDOR_RETURN_IF_ERROR(find_source(reward.lexicon, folder, out.lexicon, out.lexicon_digest));
   CANDOR_RETURN_IF_ERROR(find_source(reward.model, folder, out.model, out.model_digest));
+  CANDOR_RETURN_IF_ERROR(find_source(reward.adapter, folder, out.adapter, out.adapter_digest));
+  const bool alone = reward.kind == RewardSource::Kind::kCheckpoint &&
+                     fs::exists(out.model / "adapter_config.json");
+  if (alone) {
+    return invalid_argument(str_cat(out.model.string(),
+                                    ": is an adapter; a reward of kind checkpoint names it with "
+                                    "\"adapter\" and its base with \"model\""));
+  }
   return out;
 }
 
@@ -62,6 +71,36 @@ Stage reward_training_stage(const RewardSource& reward, const RewardFiles& files
   return stage;
 }
 
+namespace {
+
+RewardSpec checkpoint_spec(const RewardSource& reward, const RewardFiles& files) {
+  RewardSpec out;
+  out.spec = {{"kind", "checkpoint"}, {"model_digest", files.model_digest}};
+  out.paths["model"] = files.model;
+  if (!reward.adapter.empty()) {
+    out.spec["adapter_digest"] = files.adapter_digest;
+    out.paths["adapter"] = files.adapter;
+  }
+  if (!reward.positive_is_good) out.spec["positive_is_good"] = false;
+  if (reward.scale != "probability") out.spec["scale"] = reward.scale;
+  out.needs_prompt = true;  // the folder says whether it reads them
+  return out;
+}
+
+RewardSpec remote_spec(const RewardSource& reward) {
+  RewardSpec out;
+  out.spec = {{"kind", "remote"},
+              {"url", reward.url},
+              {"version", reward.version},
+              {"batch", reward.remote_batch},
+              {"timeout_s", reward.timeout_s},
+              {"attempts", reward.attempts}};
+  out.needs_prompt = true;
+  return out;
+}
+
+}  // namespace
+
 Result<RewardSpec> reward_spec(const RewardSource& reward, const RewardFiles& files,
                                const fs::path& trained) {
   RewardSpec out;
@@ -80,6 +119,8 @@ Result<RewardSpec> reward_spec(const RewardSource& reward, const RewardFiles& fi
     out.paths["model"] = files.model;
     return out;
   }
+  if (reward.kind == RewardSource::Kind::kCheckpoint) return checkpoint_spec(reward, files);
+  if (reward.kind == RewardSource::Kind::kRemote) return remote_spec(reward);
   const fs::path head = (reward.trained() ? trained : files.head) / "head.safetensors";
   CANDOR_TRY(const std::string head_digest, digest_of_file(head.string()));
   out.paths = {{"encoder", files.encoder}, {"head", head}};

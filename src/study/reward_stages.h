@@ -14,12 +14,14 @@ namespace candor {
 
 // A reward's files, found and hashed; a kind has the ones it needs.
 struct RewardFiles {
-  std::filesystem::path encoder, data, head, lexicon, model;
-  std::string encoder_digest, data_digest, head_digest, lexicon_digest, model_digest;
+  std::filesystem::path encoder, data, head, lexicon, model, adapter;
+  std::string encoder_digest, data_digest, head_digest, lexicon_digest, model_digest,
+      adapter_digest;
 
   [[nodiscard]] Json digests() const;  // of the files that there are, by name
 };
-// Errors: a source that is missing. `folder` is the study's.
+// Errors: a source that is missing; a checkpoint's model that is an adapter alone, whose base would
+// be in no digest. `folder` is the study's.
 Result<RewardFiles> find_reward_files(const RewardSource& reward,
                                       const std::filesystem::path& folder);
 

@@ -17,11 +17,11 @@ Json judgement_json(const Judgement& judgement) {
 }
 
 Json pairs_json(const RewardTrainingResult& result) {
-  const PairJudgement& pairs = *result.pairs;
+  const PairJudgement& pairs = *result.judged.pairs;
   return {{"train_count", result.train_pair_count},
           {"equal_count", result.equal_count},
           {"held_out", judgement_json(pairs.judgement)},
-          {"length_baseline", judgement_json(*result.pair_length_baseline)},
+          {"length_baseline", judgement_json(*result.judged.pair_length_baseline)},
           {"longer_wins", pairs.longer_wins},
           {"reward_auc", pairs.reward_auc ? Json(*pairs.reward_auc) : Json()},
           {"margin",
@@ -36,8 +36,8 @@ Json pairs_json(const RewardTrainingResult& result) {
 
 Json reward_metrics_json(const RewardTrainingResult& result) {
   Json calibration = Json::array();
-  for (size_t bin = 0; bin < result.calibration.size(); ++bin) {
-    const CalibrationBin& entry = result.calibration[bin];
+  for (size_t bin = 0; bin < result.judged.calibration.size(); ++bin) {
+    const CalibrationBin& entry = result.judged.calibration[bin];
     calibration.push_back({{"bin", bin},
                            {"count", entry.count},
                            {"mean_probability", entry.mean_probability},
@@ -46,15 +46,16 @@ Json reward_metrics_json(const RewardTrainingResult& result) {
   Json metrics = {{"candor", "reward-metrics/1"},
                   {"train_count", result.train_count},
                   {"blank_count", result.blank_count},
-                  {"held_out", judgement_json(result.held_out)},
-                  {"length_baseline", judgement_json(result.length_baseline)},
+                  {"held_out", judgement_json(result.judged.held_out)},
+                  {"length_baseline", judgement_json(result.judged.length_baseline)},
                   {"calibration", std::move(calibration)}};
-  if (result.pairs.has_value()) metrics["pairs"] = pairs_json(result);
-  for (const auto& [source, judged] : result.by_source) {
+  if (result.judged.pairs.has_value()) metrics["pairs"] = pairs_json(result);
+  for (const auto& [source, judged] : result.judged.by_source) {
     metrics["by_source"][source] = {{"kind", judged.kind},
                                     {"held_out", judgement_json(judged.model)},
                                     {"length_baseline", judgement_json(judged.length_baseline)}};
   }
+  if (!result.tuning.is_null()) metrics["training"] = result.tuning;
   return metrics;
 }
 

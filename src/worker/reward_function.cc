@@ -11,13 +11,16 @@ namespace candor {
 
 Result<RewardFunction> RewardFunction::load(JsonReader& spec, const RewardPaths& paths,
                                             int threads) {
-  static const std::vector<std::string> kKinds = {"head", "brevity", "lexicon", "linear_ngrams"};
+  static const std::vector<std::string> kKinds = {"head",          "brevity",    "lexicon",
+                                                  "linear_ngrams", "checkpoint", "remote"};
   const std::string kind = spec.choice("kind", kKinds);
   CANDOR_RETURN_IF_ERROR(spec.status());
   const auto loaded = [&]() -> LoadedReward {
     if (kind == "head") return load_head_reward(spec, paths, threads);
     if (kind == "brevity") return load_brevity_reward(spec);
     if (kind == "lexicon") return load_lexicon_reward(spec, paths);
+    if (kind == "checkpoint") return load_checkpoint_reward(spec, paths, threads);
+    if (kind == "remote") return load_remote_reward(spec);
     return load_linear_ngrams_reward(spec, paths);
   };
   CANDOR_TRY(std::shared_ptr<const Model> model, loaded());

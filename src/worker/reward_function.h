@@ -32,6 +32,9 @@ using RewardPaths = std::function<Result<std::filesystem::path>(const std::strin
 //   lexicon   digest                                              lexicon (.json, .txt, also .gz)
 //   linear_   digest, class (one of the model's)                  model (linear-ngrams/1, also .gz)
 //   ngrams
+//   check-    model_digest, adapter_digest?, positive_is_good?,   model (folder), adapter (folder;
+//   point     scale? (probability, or logit)                      then model is its base)
+//   remote    url, version, batch?, timeout_s?, attempts?         -
 //
 // In study/1 (branch points for src/study/reward_source.cc; what is optional has `?`):
 //   {kind: labelled | preference, encoder, data, features?, prompt_field?, l2?, max_texts?, ...}
@@ -39,6 +42,8 @@ using RewardPaths = std::function<Result<std::filesystem::path>(const std::strin
 //       both) and a `head` reward; `preference` has no label fields (the stage then gets the
 //       defaults "text", "label", ["1"]) and positive_is_good is true
 //   {kind: head, ..., scale?}   {kind: linear_ngrams, model, class}
+//   {kind: checkpoint, model, adapter?, positive_is_good?, scale?}
+//   {kind: remote, url, version, batch?, timeout_s?, attempts?}
 // `features: prompt_completion` makes the head read the prompt. A score stage whose reward
 // needs_prompt() gets spec.prompts_digest and paths.prompts (the prompts of its bank) besides; for
 // kind head the file tells (load_reward_head), for trained heads `features` does. The score stage
@@ -52,7 +57,8 @@ class RewardFunction {
   static Result<RewardFunction> load(JsonReader& spec, const RewardPaths& paths, int threads);
 
   // One finite number per request, in their order; larger is better. A pure function of the
-  // request, up to f32 rounding of the encoder's batches. Errors: a reward that is not finite.
+  // request, up to f32 rounding of the batches; of kind remote it is what the server makes of it.
+  // Errors: a reward that is not finite; of kind remote kResource where the server fails.
   Result<std::vector<double>> score(std::span<const RewardRequest> requests,
                                     const ProgressSink& progress = {}) const;
 

@@ -55,19 +55,19 @@ TEST_F(RewardModels, PairsLabelsAndBoth) {
   pairs.labelled.clear();
   RewardData labels = manners();
   labels.pairs.clear();
-  const RewardTraining training{.held_out_share = 0.4};
+  const RewardTraining training{.examples = {.held_out_share = 0.4}};
   const RewardTrainingResult of_pairs = train(*encoder_, pairs, training);
   const RewardTrainingResult of_labels = train(*encoder_, labels, training);
   const RewardTrainingResult of_both = train(*encoder_, manners(), training);
-  EXPECT_EQ(of_pairs.pairs->judgement.accuracy, 1.0);
-  EXPECT_EQ(of_pairs.held_out.count, of_pairs.pairs->judgement.count);
-  EXPECT_GT(of_pairs.pairs->margin_p10, 0.0);
-  EXPECT_EQ(of_labels.held_out.accuracy, 1.0);
-  EXPECT_FALSE(of_labels.pairs.has_value());
-  EXPECT_EQ(of_both.held_out.accuracy, 1.0);
-  EXPECT_EQ(of_both.pairs->judgement.accuracy, 1.0);
-  EXPECT_EQ(of_both.train_pair_count + of_both.pairs->judgement.count, 20);
-  EXPECT_EQ(of_both.train_count + of_both.held_out.count, 40);
+  EXPECT_EQ(of_pairs.judged.pairs->judgement.accuracy, 1.0);
+  EXPECT_EQ(of_pairs.judged.held_out.count, of_pairs.judged.pairs->judgement.count);
+  EXPECT_GT(of_pairs.judged.pairs->margin_p10, 0.0);
+  EXPECT_EQ(of_labels.judged.held_out.accuracy, 1.0);
+  EXPECT_FALSE(of_labels.judged.pairs.has_value());
+  EXPECT_EQ(of_both.judged.held_out.accuracy, 1.0);
+  EXPECT_EQ(of_both.judged.pairs->judgement.accuracy, 1.0);
+  EXPECT_EQ(of_both.train_pair_count + of_both.judged.pairs->judgement.count, 20);
+  EXPECT_EQ(of_both.train_count + of_both.judged.held_out.count, 40);
   // Pairs alone: the bias centres the training texts' rewards.
   double sum = 0;
   for (const PreferencePair& pair : pairs.pairs) {
@@ -90,9 +90,9 @@ TEST_F(RewardModels, RandomPairsTeachNothing) {
       data.pairs.push_back(shuffled);
     }
   }
-  const RewardTrainingResult result = train(*encoder_, data, {.held_out_share = 0.5});
-  EXPECT_LT(std::abs(result.pairs->judgement.accuracy - 0.5), 0.25);
-  EXPECT_GT(result.held_out.log_loss, 0.5);
+  const RewardTrainingResult result = train(*encoder_, data, {.examples = {.held_out_share = 0.5}});
+  EXPECT_LT(std::abs(result.judged.pairs->judgement.accuracy - 0.5), 0.25);
+  EXPECT_GT(result.judged.held_out.log_loss, 0.5);
 }
 
 // Pairs of one prompt are on one side of the split, so one prompt alone cannot be split.
@@ -100,7 +100,8 @@ TEST_F(RewardModels, PromptsNeverStraddle) {
   RewardData data = manners();
   data.labelled.clear();
   for (PreferencePair& pair : data.pairs) pair.prompt = "the same";
-  const auto result = train_reward(*encoder_, data, std::nullopt, {.held_out_share = 0.5}, {});
+  const auto result =
+      train_reward(*encoder_, data, std::nullopt, {.examples = {.held_out_share = 0.5}}, {});
   ASSERT_FALSE(result.ok());
   EXPECT_NE(result.error().message.find("too few texts"), std::string::npos);
 }
@@ -118,8 +119,9 @@ TEST_F(RewardModels, HeadsThatReadThePrompt) {
                           "The mayor and " + other + " met."});
   }
   const RewardTrainingResult result =
-      train(*encoder_, data, {.held_out_share = 0.4, .layout = RewardLayout::kPromptCompletion});
-  EXPECT_EQ(result.pairs->judgement.accuracy, 1.0);
+      train(*encoder_, data,
+            {.examples = {.held_out_share = 0.4}, .layout = RewardLayout::kPromptCompletion});
+  EXPECT_EQ(result.judged.pairs->judgement.accuracy, 1.0);
   const fs::path file = fs::path(testing::TempDir()) / "candor-prompt-head.safetensors";
   std::ofstream(file, std::ios::binary) << reward_head_bytes(result.head);
   const Json spec = {
@@ -149,6 +151,61 @@ TEST_F(RewardModels, HeadsThatReadThePrompt) {
   const std::vector<double> reversed = *reward.score(requests);
   for (size_t i = 0; i < scores.size(); ++i) {
     EXPECT_NEAR(reversed[scores.size() - 1 - i], scores[i], 1e-5);
+  }
+}
+
+// Texts of people whose names say nothing: what makes a reply good is its second sentence's place,
+// which a mean of frozen features hardly sees.
+RewardData orders(uint64_t seed) {
+  const std::vector<std::string> good = {"calm", "bright", "soft", "warm", "clear", "fresh"};
+  const std::vector<std::string> bad = {"cold", "dull", "harsh", "grey", "loud", "stale"};
+  RandomStream random({.seed = seed, .stream = 4});
+  RewardData data;
+  for (int i = 0; i < 160; ++i) {
+    const std::string a = good[random.below(6)];
+    const std::string b = bad[random.below(6)];
+    const std::string day = std::to_string(i);
+    data.pairs.push_back({"day " + day, "Day " + day + " was " + a + " and then " + b + ".",
+                          "Day " + day + " was " + b + " and then " + a + "."});
+  }
+  return data;
+}
+
+// Trained under its head, the encoder learns what the frozen one cannot say; what is written gives
+// the same rewards to the frozen encoder's code, which shares none of the training's batches.
+TEST_F(RewardModels, EncodersAreTrained) {
+  const ExampleChoice examples{.held_out_share = 0.3};
+  const RewardTrainingResult frozen = train(*encoder_, orders(1), {.examples = examples});
+  for (const bool lora : {true, false}) {
+    EncoderTuningJob job = {.folder = folder_,
+                            .options = {.threads = 2},
+                            .tuning = {.examples = examples,
+                                       .tuning = {.learning_rate = lora ? 2e-3 : 2e-4,
+                                                  .per_device_train_batch_size = 16,
+                                                  .num_train_epochs = 5}}};
+    if (lora) {
+      job.options.lora = LoraSettings{
+          .rank = 8, .lora_alpha = 16, .dropout = 0.05, .target_modules = {"query", "value"}};
+    }
+    Result<TunedEncoder> tuned = tune_encoder_reward(orders(1), std::nullopt, job, {});
+    ASSERT_TRUE(tuned.ok()) << tuned.error().message;
+    const double accuracy = tuned->result.judged.pairs->judgement.accuracy;
+    EXPECT_GT(accuracy, 0.95) << lora;
+    EXPECT_LT(tuned->result.judged.held_out.log_loss, frozen.judged.held_out.log_loss / 2);
+    const fs::path written = fs::path(testing::TempDir()) / "candor-trained-encoder";
+    fs::remove_all(written);
+    fs::create_directories(written);
+    ASSERT_TRUE(tuned->model.write_encoder(written).ok());
+    const TextEncoder again = *TextEncoder::load(written, 1);
+    const std::vector<std::string> texts = {"Day 3 was warm and then cold.", "Nothing at all",
+                                            "Day 9 was loud and then soft, they say, for once."};
+    std::vector<PromptedText> asked;
+    for (const std::string& text : texts) asked.push_back({"", text});
+    const std::vector<double> rewards = *tuned->model.score(asked);
+    const std::vector<double> logits = head_logits(tuned->model.head(), *again.embed(texts));
+    for (size_t i = 0; i < texts.size(); ++i) EXPECT_NEAR(rewards[i], logits[i], 2e-4) << i;
+    EXPECT_GT(rewards[0], rewards[2]);
+    fs::remove_all(written);
   }
 }
 

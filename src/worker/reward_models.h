@@ -26,5 +26,7 @@ LoadedReward load_brevity_reward(JsonReader& spec);
 LoadedReward load_lexicon_reward(JsonReader& spec, const RewardPaths& paths);
 LoadedReward load_linear_ngrams_reward(JsonReader& spec, const RewardPaths& paths);
 LoadedReward load_head_reward(JsonReader& spec, const RewardPaths& paths, int threads);
+LoadedReward load_checkpoint_reward(JsonReader& spec, const RewardPaths& paths, int threads);
+LoadedReward load_remote_reward(JsonReader& spec);
 
 }  // namespace candor

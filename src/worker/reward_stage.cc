@@ -17,10 +17,10 @@ Status run_reward_stage(const StageRequest& request, const ProgressSink& progres
   source.label_field = spec.text("label_field");
   source.positive_values = spec.texts("positive_values");
   source.prompt_field = spec.text_or("prompt_field", "");
-  training.max_texts = spec.integer("max_texts", 0, INT64_MAX);
-  training.balance = spec.boolean("balance");
-  training.held_out_share = spec.number("held_out_share", 0.01, 0.9);
-  training.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
+  training.examples.max_texts = spec.integer("max_texts", 0, INT64_MAX);
+  training.examples.balance = spec.boolean("balance");
+  training.examples.held_out_share = spec.number("held_out_share", 0.01, 0.9);
+  training.examples.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
   training.l2 = spec.number("l2", 1e-12, 1e6);
   training.layout = spec.choice_or("features", "completion", kFeatures) == "completion"
                         ? RewardLayout::kCompletion

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <filesystem>
-#include <map>
+#include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,54 +11,33 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "formats/preferences.h"
+#include "lm/encoder_reward.h"
 #include "lm/reward_features.h"
 #include "lm/reward_head.h"
+#include "lm/reward_tuning.h"
 #include "lm/text_encoder.h"
+#include "worker/reward_examples.h"
 
 namespace candor {
 
-// A reward model: a head on a frozen sentence encoder, trained on labelled texts (logistic), on
-// preference pairs (Bradley-Terry) or on both in one convex objective, and judged on examples it
-// has not seen, beside a judge that sees only their length.
+// A reward model, trained on labelled texts (logistic), on preference pairs (Bradley-Terry) or on
+// both in one objective, and judged on examples it has not seen, beside a judge that sees only
+// their length. Either a head on a frozen sentence encoder (convex), or a whole model.
 struct RewardTraining {
-  int64_t max_texts = 0;        // labelled texts, and pairs: at most so many of either; 0: all
-  bool balance = true;          // as many labelled texts of either class
-  double held_out_share = 0.2;  // split by prompt, else by text: neither straddles it
-  uint64_t seed = 1;
+  ExampleChoice examples = {};
   double l2 = 1e-3;
   RewardLayout layout = RewardLayout::kCompletion;
 };
 
-// Held-out pairs. Each is shown to the judge in one of two keyed orders, so that calibration and
-// AUC mean what they do for labels; `accuracy` is the share of pairs whose chosen text wins.
-struct PairJudgement {
-  Judgement judgement;
-  std::optional<double> reward_auc;  // chosen against rejected texts, whatever their prompt
-  double longer_wins = 0;            // share of pairs whose chosen text has more words; ties half
-  double margin_mean = 0,
-         margin_sd = 0;  // of reward(chosen) - reward(rejected), before the sigmoid
-  double margin_p10 = 0, margin_p50 = 0, margin_p90 = 0;
-};
-
-// One side of the evaluation: all held-out examples of a kind, or those of one source.
-struct SourceJudgement {
-  std::string kind;  // "labelled" or "pairs"
-  Judgement model;
-  Judgement length_baseline;
-};
-
 struct RewardTrainingResult {
-  RewardHead head;
+  RewardHead head;  // of a frozen encoder
+  Json tuning;      // of a whole model: reward-tuning/1; null else
+  std::vector<Json> log;
   int64_t train_count = 0;  // labelled texts
   int64_t train_pair_count = 0;
-  int64_t blank_count = 0;    // blank texts and pairs with one, left out
-  int64_t equal_count = 0;    // pairs of equal texts, left out
-  Judgement held_out;         // of labelled texts; of pairs where there are pairs alone
-  Judgement length_baseline;  // two features: log characters, log words
-  std::vector<CalibrationBin> calibration;
-  std::optional<PairJudgement> pairs;
-  std::optional<Judgement> pair_length_baseline;
-  std::map<std::string, SourceJudgement> by_source;
+  int64_t blank_count = 0;  // blank texts and pairs with one, left out
+  int64_t equal_count = 0;  // pairs of equal texts, left out
+  HeldOutJudgement judged;
 };
 
 // `evaluation`: held out in place of a share of `data`. The bias of a head trained on pairs alone
@@ -68,9 +48,42 @@ Result<RewardTrainingResult> train_reward(const TextEncoder& encoder, RewardData
                                           const RewardTraining& training,
                                           const ProgressSink& progress);
 
-// A finished head judged on other labelled texts or pairs (an independent evaluation set).
-Result<RewardTrainingResult> judge_reward(const TextEncoder& encoder, const RewardHead& head,
-                                          RewardData data, const ProgressSink& progress);
+// The same for a whole model, trained in place. A tenth of the training examples, split off by
+// prompt, decides when training stops (with early stopping), so that what is held out judges a
+// model it had no part in choosing. Examples with a text longer than max_length are left out and
+// counted ("too_long"); of those held out, what is longer than the model reads.
+// Errors: as above; tune_reward's.
+inline constexpr double kValidationShare = 0.1;
+struct RewardTuningJob {
+  ExampleChoice examples = {};
+  RewardTuning tuning = {};
+};
+Result<RewardTrainingResult> tune_reward_model(const TrainableReward& model, RewardData data,
+                                               std::optional<RewardData> evaluation,
+                                               const RewardTuningJob& job,
+                                               const ProgressSink& progress);
+
+// The same for the encoder in `folder` and a head on it: the head is fitted on the frozen encoder
+// first, with `l2`, on what the model is then trained on.
+struct EncoderTuningJob {
+  std::filesystem::path folder;
+  EncoderRewardOptions options = {};
+  RewardTuningJob tuning = {};
+  double l2 = 1e-3;
+};
+struct TunedEncoder {
+  EncoderReward model;
+  RewardTrainingResult result;
+};
+Result<TunedEncoder> tune_encoder_reward(RewardData data, std::optional<RewardData> evaluation,
+                                         const EncoderTuningJob& job, const ProgressSink& progress);
+
+// Any finished reward judged on other labelled texts or pairs (an independent evaluation set).
+// `scorer` gives logits, one per text.
+using RewardScorer =
+    std::function<Result<std::vector<double>>(std::span<const PromptedText>, const ProgressSink&)>;
+Result<RewardTrainingResult> judge_reward(const RewardScorer& scorer, RewardData data,
+                                          const ProgressSink& progress);
 
 // reward-metrics/1 (docs/formats.md).
 [[nodiscard]] Json reward_metrics_json(const RewardTrainingResult& result);

@@ -1,0 +1,413 @@
+#include "lm/reward_tuning.h"
+
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/interrupt.h"
+#include "base/rng.h"
+#include "base/strings.h"
+
+namespace candor {
+
+namespace {
+
+constexpr uint32_t kOrderStream = 0x7277746e;  // "rwtn"
+
+at::Tensor tensor_of(const std::vector<float>& values) {
+  at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::kFloat);
+  std::ranges::copy(values, out.mutable_data_ptr<float>());
+  return out;
+}
+
+// The texts of a batch side by side: first every example's, then the pairs' rejected ones.
+PackedSequences sequences_of(const RewardBatch& batch) {
+  PackedSequences out = {.token_ids = {}, .offsets = {0}};
+  const auto add = [&](const std::vector<int32_t>& ids) {
+    out.token_ids.insert(out.token_ids.end(), ids.begin(), ids.end());
+    out.offsets.push_back(static_cast<int64_t>(out.token_ids.size()));
+  };
+  for (const RewardExample* example : batch) add(example->text);
+  for (const RewardExample* example : batch) {
+    if (example->is_pair()) add(example->rejected);
+  }
+  return out;
+}
+
+// What turns rewards [S] into the arguments of log sigmoid [N]: signs, places and margins.
+struct Layout {
+  at::Tensor signs;    // [N] +1, or -1 for label 0
+  at::Tensor margins;  // [N]
+  at::Tensor pairs;    // [P] i64: which examples are pairs
+};
+Layout layout_of(const RewardBatch& batch) {
+  std::vector<float> signs;
+  std::vector<float> margins;
+  std::vector<int64_t> pairs;
+  for (size_t i = 0; i < batch.size(); ++i) {
+    signs.push_back(batch[i]->is_pair() || batch[i]->label == 1 ? 1.0F : -1.0F);
+    margins.push_back(static_cast<float>(batch[i]->margin));
+    if (batch[i]->is_pair()) pairs.push_back(static_cast<int64_t>(i));
+  }
+  at::Tensor places = at::empty({static_cast<int64_t>(pairs.size())}, at::kLong);
+  std::ranges::copy(pairs, places.mutable_data_ptr<int64_t>());
+  return {tensor_of(signs), tensor_of(margins), places};
+}
+
+struct BatchLoss {
+  at::Tensor loss;  // the sum over the batch, with gradient
+  RewardSums sums;
+};
+
+BatchLoss loss_of(const TrainableReward& model, const RewardBatch& batch,
+                  const ForwardOptions& options, double center) {
+  const PackedSequences sequences = sequences_of(batch);
+  const auto count = static_cast<int64_t>(batch.size());
+  const at::Tensor rewards = model.rewards(sequences, options);  // [N + P]
+  const Layout layout = layout_of(batch);
+  const at::Tensor first = rewards.slice(0, 0, count);  // [N]
+  const at::Tensor rejected = rewards.slice(0, count);  // [P]
+  const at::Tensor chosen = first.index_select(0, layout.pairs);
+  const at::Tensor difference = first.index_add(0, layout.pairs, rejected, -1);  // [N]
+  const at::Tensor argument = layout.signs * difference - layout.margins;
+  BatchLoss out;
+  out.loss = -at::log_sigmoid(argument).sum();
+  if (center != 0) out.loss = out.loss + center * (chosen + rejected).square().sum();
+  const at::NoGradGuard no_gradient;
+  const at::Tensor all = rewards.detach();
+  out.sums = {.loss = out.loss.detach().to(at::kDouble).item<double>(),
+              .correct = (layout.signs * difference.detach() > 0).sum().item<double>(),
+              .margin = (chosen - rejected).detach().sum(at::kDouble).item<double>(),
+              .examples = count,
+              .pairs = layout.pairs.numel(),
+              .min_reward = all.min().item<double>(),
+              .mean_reward = all.mean(at::kDouble).item<double>(),
+              .max_reward = all.max().item<double>(),
+              .batches = 1,
+              .tokens = static_cast<int64_t>(sequences.token_ids.size())};
+  return out;
+}
+
+void add(RewardSums& to, const RewardSums& more) {
+  to.loss += more.loss;
+  to.correct += more.correct;
+  to.margin += more.margin;
+  to.examples += more.examples;
+  to.pairs += more.pairs;
+  to.min_reward += more.min_reward;
+  to.mean_reward += more.mean_reward;
+  to.max_reward += more.max_reward;
+  to.batches += more.batches;
+  to.tokens += more.tokens;
+}
+
+// TRL's names, with "eval_" for evaluations.
+void put_metrics(const RewardSums& sums, const std::string& prefix, Json& line) {
+  const auto batches = static_cast<double>(sums.batches);
+  line[prefix + "accuracy"] = sums.correct / static_cast<double>(sums.examples);
+  if (sums.pairs > 0) line[prefix + "margin"] = sums.margin / static_cast<double>(sums.pairs);
+  line[prefix + "min_reward"] = sums.min_reward / batches;
+  line[prefix + "mean_reward"] = sums.mean_reward / batches;
+  line[prefix + "max_reward"] = sums.max_reward / batches;
+}
+
+double mean_loss(const RewardSums& sums) { return sums.loss / static_cast<double>(sums.examples); }
+
+}  // namespace
+
+Status check_reward_tuning(const RewardTuning& tuning) {
+  const auto number = [](const char* name, double value, double low, double high) -> Status {
+    if (value >= low && value <= high) return {};
+    return invalid_argument(
+        str_cat(name, ": found ", value, "; expected a number from ", low, " to ", high));
+  };
+  const auto at_least = [](const char* name, int64_t value, int64_t least) -> Status {
+    if (value >= least) return {};
+    return invalid_argument(str_cat(name, ": found ", value, "; expected ", least, " or more"));
+  };
+  CANDOR_RETURN_IF_ERROR(number("learning_rate", tuning.learning_rate, 0, 1e6));
+  CANDOR_RETURN_IF_ERROR(number("num_train_epochs", tuning.num_train_epochs, 1e-9, 1e6));
+  CANDOR_RETURN_IF_ERROR(number("warmup_ratio", tuning.warmup_ratio, 0, 1));
+  CANDOR_RETURN_IF_ERROR(number("weight_decay", tuning.weight_decay, 0, 1e6));
+  CANDOR_RETURN_IF_ERROR(number("max_grad_norm", tuning.max_grad_norm, 0, 1e300));
+  CANDOR_RETURN_IF_ERROR(
+      number("center_rewards_coefficient", tuning.center_rewards_coefficient, 0, 1e6));
+  CANDOR_RETURN_IF_ERROR(
+      at_least("per_device_train_batch_size", tuning.per_device_train_batch_size, 1));
+  CANDOR_RETURN_IF_ERROR(
+      at_least("gradient_accumulation_steps", tuning.gradient_accumulation_steps, 1));
+  CANDOR_RETURN_IF_ERROR(at_least("max_steps", tuning.max_steps, 0));
+  CANDOR_RETURN_IF_ERROR(at_least("max_length", tuning.max_length, 2));
+  CANDOR_RETURN_IF_ERROR(at_least("logging_steps", tuning.logging_steps, 1));
+  CANDOR_RETURN_IF_ERROR(at_least("eval_steps", tuning.eval_steps, 0));
+  return at_least("early_stopping_patience", tuning.early_stopping_patience, 0);
+}
+
+Json json_of(const RewardTuning& tuning) {
+  return {{"learning_rate", tuning.learning_rate},
+          {"per_device_train_batch_size", tuning.per_device_train_batch_size},
+          {"gradient_accumulation_steps", tuning.gradient_accumulation_steps},
+          {"num_train_epochs", tuning.num_train_epochs},
+          {"max_steps", tuning.max_steps},
+          {"max_length", tuning.max_length},
+          {"lr_scheduler_type", schedule_names()[static_cast<size_t>(tuning.lr_scheduler_type)]},
+          {"warmup_ratio", tuning.warmup_ratio},
+          {"weight_decay", tuning.weight_decay},
+          {"max_grad_norm", tuning.max_grad_norm},
+          {"center_rewards_coefficient", tuning.center_rewards_coefficient},
+          {"logging_steps", tuning.logging_steps},
+          {"eval_steps", tuning.eval_steps},
+          {"early_stopping_patience", tuning.early_stopping_patience},
+          {"seed", tuning.seed}};
+}
+
+Result<RewardStep> reward_step(const TrainableReward& model, AdamW& optimizer,
+                               std::span<const RewardBatch> batches,
+                               const RewardStepOptions& options) {
+  double all = 0;
+  for (const RewardBatch& batch : batches) all += static_cast<double>(batch.size());
+  CANDOR_CHECK(all > 0);
+  RewardStep out;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    BatchLoss batch = loss_of(model, batches[i], {.train = true, .step = options.first_forward + i},
+                              options.center_rewards_coefficient);
+    (batch.loss / all).backward();
+    add(out.sums, batch.sums);
+  }
+  out.grad_norm = clip_gradients(optimizer.parameters(), options.max_grad_norm);
+  if (!std::isfinite(out.grad_norm) || !std::isfinite(out.sums.loss)) {
+    optimizer.clear_gradients();
+    return invalid_argument(str_cat("training: the loss is ", mean_loss(out.sums),
+                                    " and its gradient's norm ", out.grad_norm,
+                                    "; a smaller learning rate may help"));
+  }
+  optimizer.step(options.learning_rate);
+  optimizer.clear_gradients();
+  return out;
+}
+
+RewardSums reward_evaluate(const TrainableReward& model, std::span<const RewardBatch> batches,
+                           double center_rewards_coefficient) {
+  const at::NoGradGuard no_gradient;
+  RewardSums out;
+  for (const RewardBatch& batch : batches) {
+    add(out, loss_of(model, batch, {}, center_rewards_coefficient).sums);
+  }
+  return out;
+}
+
+namespace {
+
+std::vector<RewardBatch> batches_of(std::span<const RewardExample> examples,
+                                    const std::vector<size_t>& order, int64_t size) {
+  std::vector<RewardBatch> out;
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (i % static_cast<size_t>(size) == 0) out.emplace_back();
+    out.back().push_back(&examples[order[i]]);
+  }
+  return out;
+}
+
+std::vector<size_t> identity(size_t count) {
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  return order;
+}
+
+class Tuner {
+ public:
+  Tuner(const TrainableReward& model, const RewardTuning& tuning,
+        std::span<const RewardExample> training, const ProgressSink& progress)
+      : model_(model),
+        tuning_(tuning),
+        training_(training),
+        progress_(progress),
+        optimizer_(model.parameters(), {.weight_decay = tuning.weight_decay}) {}
+
+  Result<RewardTuningResult> run(std::span<const RewardExample> validation) {
+    plan();
+    validation_ =
+        batches_of(validation, identity(validation.size()), tuning_.per_device_train_batch_size);
+    // The start may be the best there is (a head that was fitted before).
+    if (tuning_.early_stopping_patience > 0) evaluate();
+    while (step_ < total_steps_ && !stopped_early_) {
+      CANDOR_RETURN_IF_ERROR(check_interrupted());
+      CANDOR_RETURN_IF_ERROR(one_step());
+    }
+    if (!best_.empty()) restore_best();
+    return RewardTuningResult{summary(), std::move(log_)};
+  }
+
+ private:
+  void plan() {
+    const auto count = static_cast<int64_t>(training_.size());
+    const int64_t size = tuning_.per_device_train_batch_size;
+    const int64_t accumulate = tuning_.gradient_accumulation_steps;
+    const int64_t batches = (count + size - 1) / size;
+    steps_per_epoch_ = (batches + accumulate - 1) / accumulate;
+    const double planned =
+        std::ceil(tuning_.num_train_epochs * static_cast<double>(steps_per_epoch_));
+    total_steps_ = tuning_.max_steps > 0 ? tuning_.max_steps : static_cast<int64_t>(planned);
+    rate_ = {.peak = tuning_.learning_rate,
+             .schedule = tuning_.lr_scheduler_type,
+             .warmup_steps = warmup_steps_of(total_steps_, tuning_.warmup_ratio),
+             .total_steps = total_steps_};
+  }
+
+  // The batches of the epoch, in an order keyed by (seed, epoch).
+  void begin_epoch(int64_t epoch) {
+    std::vector<size_t> order = identity(training_.size());
+    RandomStream random(
+        {.seed = tuning_.seed, .stream = kOrderStream, .prompt = static_cast<uint32_t>(epoch)});
+    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+    batches_ = batches_of(training_, order, tuning_.per_device_train_batch_size);
+    epoch_ = epoch;
+  }
+
+  Status one_step() {
+    const int64_t epoch = step_ / steps_per_epoch_;
+    if (epoch != epoch_) begin_epoch(epoch);
+    const auto accumulate = static_cast<size_t>(tuning_.gradient_accumulation_steps);
+    const size_t begin = static_cast<size_t>(step_ % steps_per_epoch_) * accumulate;
+    const std::span<const RewardBatch> batches =
+        std::span(batches_).subspan(begin, std::min(accumulate, batches_.size() - begin));
+    const double rate = rate_.at_step(step_);
+    CANDOR_TRY(const RewardStep done,
+               reward_step(model_, optimizer_, batches,
+                           {.learning_rate = rate,
+                            .max_grad_norm = tuning_.max_grad_norm,
+                            .center_rewards_coefficient = tuning_.center_rewards_coefficient,
+                            .first_forward = static_cast<uint64_t>(step_) * accumulate}));
+    ++step_;
+    last_loss_ = mean_loss(done.sums);
+    total_tokens_ += done.sums.tokens;
+    add(window_, done.sums);
+    window_loss_ += last_loss_;
+    ++window_steps_;
+    if (step_ % tuning_.logging_steps == 0 || step_ == total_steps_) {
+      log_step(done.grad_norm, rate);
+    }
+    maybe_evaluate();
+    if (progress_) {
+      progress_(static_cast<uint64_t>(step_), static_cast<uint64_t>(total_steps_),
+                str_cat("loss ", format_short(last_loss_)));
+    }
+    return {};
+  }
+
+  void log_step(double grad_norm, double rate) {
+    Json line = {{"step", step_},
+                 {"epoch", epoch_now()},
+                 {"loss", window_loss_ / static_cast<double>(window_steps_)},
+                 {"grad_norm", grad_norm},
+                 {"learning_rate", rate},
+                 {"num_tokens", total_tokens_}};
+    put_metrics(window_, "", line);
+    log_.push_back(std::move(line));
+    window_ = {};
+    window_loss_ = 0;
+    window_steps_ = 0;
+  }
+
+  void maybe_evaluate() {
+    if (validation_.empty()) return;
+    const int64_t every = tuning_.eval_steps > 0 ? tuning_.eval_steps : steps_per_epoch_;
+    if (step_ % every == 0 || step_ == total_steps_) evaluate();
+  }
+
+  void evaluate() {
+    const RewardSums sums =
+        reward_evaluate(model_, validation_, tuning_.center_rewards_coefficient);
+    const double loss = mean_loss(sums);
+    last_eval_loss_ = loss;
+    Json line = {{"step", step_}, {"epoch", epoch_now()}, {"eval_loss", loss}};
+    put_metrics(sums, "eval_", line);
+    log_.push_back(std::move(line));
+    if (tuning_.early_stopping_patience == 0) return;
+    if (loss < best_eval_loss_) {
+      best_eval_loss_ = loss;
+      best_step_ = step_;
+      evaluations_since_best_ = 0;
+      keep_best();
+    } else {
+      stopped_early_ = ++evaluations_since_best_ >= tuning_.early_stopping_patience;
+    }
+  }
+
+  void keep_best() {
+    const at::NoGradGuard no_gradient;
+    best_.clear();
+    for (const NamedTensor& parameter : optimizer_.parameters()) {
+      best_.push_back(parameter.value.detach().clone());
+    }
+  }
+  void restore_best() {
+    const at::NoGradGuard no_gradient;
+    for (size_t i = 0; i < best_.size(); ++i) {
+      at::Tensor value = optimizer_.parameters()[i].value;
+      value.copy_(best_[i]);
+    }
+  }
+
+  [[nodiscard]] double epoch_now() const {
+    return static_cast<double>(step_) / static_cast<double>(steps_per_epoch_);
+  }
+
+  [[nodiscard]] Json summary() const {
+    Json out = {{"candor", "reward-tuning/1"},   {"settings", json_of(tuning_)},
+                {"examples", training_.size()},  {"steps", step_},
+                {"planned_steps", total_steps_}, {"tokens", total_tokens_},
+                {"final_loss", last_loss_},      {"stopped_early", stopped_early_}};
+    if (last_eval_loss_.has_value()) out["eval_loss"] = *last_eval_loss_;
+    if (!best_.empty()) {
+      out["best_step"] = best_step_;
+      out["best_eval_loss"] = best_eval_loss_;
+    }
+    return out;
+  }
+
+  const TrainableReward& model_;
+  const RewardTuning& tuning_;
+  std::span<const RewardExample> training_;
+  const ProgressSink& progress_;
+  AdamW optimizer_;
+  LearningRate rate_;
+  std::vector<RewardBatch> batches_;  // of the epoch
+  std::vector<RewardBatch> validation_;
+  int64_t steps_per_epoch_ = 1;
+  int64_t total_steps_ = 0;
+  int64_t epoch_ = -1;
+  int64_t step_ = 0;
+  RewardSums window_;  // since the last line of the log
+  double window_loss_ = 0;
+  int64_t window_steps_ = 0;
+  int64_t total_tokens_ = 0;
+  double last_loss_ = 0;
+  std::vector<Json> log_;
+  std::vector<at::Tensor> best_;
+  int64_t best_step_ = 0;
+  double best_eval_loss_ = std::numeric_limits<double>::infinity();
+  std::optional<double> last_eval_loss_;
+  int64_t evaluations_since_best_ = 0;
+  bool stopped_early_ = false;
+};
+
+}  // namespace
+
+Result<RewardTuningResult> tune_reward(const TrainableReward& model, const RewardTuning& tuning,
+                                       std::span<const RewardExample> training,
+                                       std::span<const RewardExample> validation,
+                                       const ProgressSink& progress) {
+  CANDOR_RETURN_IF_ERROR(check_reward_tuning(tuning));
+  if (training.empty()) return invalid_argument("there is no example to train the reward on");
+  if (validation.empty() && tuning.early_stopping_patience > 0) {
+    return invalid_argument("early_stopping_patience: needs examples to validate on");
+  }
+  return Tuner(model, tuning, training, progress).run(validation);
+}
+
+}  // namespace candor
