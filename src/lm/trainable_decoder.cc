@@ -86,21 +86,32 @@ void keep_freed_memory() {
 #endif
 }
 
+// Positions that a sequence takes: those of its longest branch, where it has branches.
+int64_t positions_of(const PackedSequences& sequences, size_t s) {
+  const int64_t length = sequences.offsets[s + 1] - sequences.offsets[s];
+  if (!sequences.branched(s)) return length;
+  int64_t before = 0;
+  for (const int64_t start : sequences.branches[s]) {
+    CANDOR_CHECK(start > before && start < length, "start of a branch");
+    before = start;
+  }
+  int64_t positions = 0;
+  for (int64_t token = 0;
+       const VisibleTokens& visible : visible_tokens(length, sequences.branches[s])) {
+    positions = std::max(positions, visible.position(token++) + 1);
+  }
+  return positions;
+}
+
 void check_sequences(const PackedSequences& sequences, const DecoderConfig& config) {
   const auto count = static_cast<int64_t>(sequences.token_ids.size());
   const std::vector<int64_t>& offsets = sequences.offsets;
   CANDOR_CHECK(count > 0 && offsets.size() >= 2 && offsets.front() == 0 && offsets.back() == count);
-  for (size_t i = 1; i < offsets.size(); ++i) {
-    const int64_t length = offsets[i] - offsets[i - 1];
-    CANDOR_CHECK(length > 0 && length <= config.context_length, "length of a packed sequence");
-  }
   CANDOR_CHECK(sequences.branches.empty() || sequences.branches.size() + 1 == offsets.size());
-  for (size_t s = 0; s < sequences.branches.size(); ++s) {
-    int64_t before = 0;
-    for (const int64_t start : sequences.branches[s]) {
-      CANDOR_CHECK(start > before && start < offsets[s + 1] - offsets[s], "start of a branch");
-      before = start;
-    }
+  for (size_t s = 0; s + 1 < offsets.size(); ++s) {
+    CANDOR_CHECK(offsets[s + 1] > offsets[s], "an empty sequence");
+    CANDOR_CHECK(positions_of(sequences, s) <= config.context_length,
+                 "length of a packed sequence");
   }
   for (const int32_t id : sequences.token_ids) {
     CANDOR_CHECK(id >= 0 && id < config.vocabulary_size, "token id outside the vocabulary");

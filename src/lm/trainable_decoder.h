@@ -93,8 +93,9 @@ class TrainableDecoder {
   [[nodiscard]] std::vector<NamedTensor> parameters() const;
 
   // [T, D] f32 after the final norm.
-  // REQUIRES: well-formed sequences of ids inside the vocabulary, no longer than the context. With
-  // branches, attention costs the square of a whole sequence in memory (4 bytes per head and pair).
+  // REQUIRES: well-formed sequences of ids inside the vocabulary, positions inside the context.
+  // With branches, attention costs the square of a whole sequence in memory (4 bytes per head and
+  // pair).
   [[nodiscard]] at::Tensor hidden(const PackedSequences& sequences,
                                   const ForwardOptions& options) const;
 
