@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <numbers>
+#include <numeric>
+#include <utility>
 
 #include "base/check.h"
 
@@ -57,6 +59,14 @@ uint64_t RandomStream::below(uint64_t bound) {
     const uint64_t bits = (*this)();
     if (bits >= reject_below) return bits % bound;
   }
+}
+
+std::vector<size_t> shuffled_order(size_t count, RandomKey key) {
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t{0});
+  RandomStream random(key);
+  for (size_t i = count; i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  return order;
 }
 
 }  // namespace candor

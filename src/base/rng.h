@@ -1,7 +1,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace candor {
 
@@ -43,5 +45,8 @@ class RandomStream {
  private:
   RandomKey key_;
 };
+
+// 0 .. count - 1 in an order that the key alone decides (Fisher and Yates).
+[[nodiscard]] std::vector<size_t> shuffled_order(size_t count, RandomKey key);
 
 }  // namespace candor

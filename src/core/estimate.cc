@@ -45,11 +45,9 @@ struct PerBlock {
 };
 
 void add_half_bank(const Block& block, size_t index, uint64_t seed, PerBlock& rows) {
-  std::vector<size_t> order(block.outcome_count());
-  std::iota(order.begin(), order.end(), size_t{0});
-  RandomStream random(
+  const std::vector<size_t> order = shuffled_order(
+      block.outcome_count(),
       {.seed = seed, .stream = kHalvesStream, .prompt = static_cast<uint32_t>(index)});
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
   const auto middle = order.begin() + static_cast<ptrdiff_t>(order.size() / 2);
   const BlockSolution first = solve_subset(block, {order.begin(), middle});
   const BlockSolution second = solve_subset(block, {middle, order.end()});

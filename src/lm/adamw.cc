@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/strings.h"
 #include "lm/train_kernels.h"
 
 namespace candor {
@@ -84,6 +85,19 @@ double clip_gradients(const std::vector<NamedTensor>& parameters, double max_nor
   for (const NamedTensor& parameter : parameters) {
     if (parameter.value.grad().defined()) parameter.value.mutable_grad().mul_(factor);
   }
+  return norm;
+}
+
+Result<double> guarded_step(AdamW& optimizer, const GuardedStep& step) {
+  const double norm = clip_gradients(optimizer.parameters(), step.max_grad_norm);
+  if (!std::isfinite(norm) || !std::isfinite(step.loss)) {
+    optimizer.clear_gradients();
+    return invalid_argument(str_cat("training: the loss is ", step.loss,
+                                    " and its gradient's norm ", norm,
+                                    "; a smaller learning rate may help"));
+  }
+  optimizer.step(step.learning_rate);
+  optimizer.clear_gradients();
   return norm;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/result.h"
 #include "lm/trainable_decoder.h"
 
 namespace candor {
@@ -51,5 +52,15 @@ class AdamW {
 // by min(1, max_norm / (norm + 1e-6)). max_norm <= 0 clips nothing (transformers' meaning of 0).
 // Returns the norm before clipping; not finite where a gradient is not.
 double clip_gradients(const std::vector<NamedTensor>& parameters, double max_norm);
+
+// Clips the gradients, takes one step along them and clears them.
+// Result: the gradients' norm before clipping. Errors: kInvalidArgument: it or the loss is not
+// finite; the gradients are cleared and the parameters as they were.
+struct GuardedStep {
+  double learning_rate = 0;
+  double max_grad_norm = 0;
+  double loss = 0;  // what the gradients are of, per example or token
+};
+Result<double> guarded_step(AdamW& optimizer, const GuardedStep& step);
 
 }  // namespace candor

@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "base/check.h"
 #include "base/interrupt.h"
 #include "base/rng.h"
 #include "base/strings.h"
+#include "lm/early_stopping.h"
 
 namespace candor {
 
@@ -178,15 +178,9 @@ Result<RewardStep> reward_step(const TrainableReward& model, AdamW& optimizer,
     (batch.loss / all).backward();
     add(out.sums, batch.sums);
   }
-  out.grad_norm = clip_gradients(optimizer.parameters(), options.max_grad_norm);
-  if (!std::isfinite(out.grad_norm) || !std::isfinite(out.sums.loss)) {
-    optimizer.clear_gradients();
-    return invalid_argument(str_cat("training: the loss is ", mean_loss(out.sums),
-                                    " and its gradient's norm ", out.grad_norm,
-                                    "; a smaller learning rate may help"));
-  }
-  optimizer.step(options.learning_rate);
-  optimizer.clear_gradients();
+  CANDOR_TRY(out.grad_norm, guarded_step(optimizer, {.learning_rate = options.learning_rate,
+                                                     .max_grad_norm = options.max_grad_norm,
+                                                     .loss = mean_loss(out.sums)}));
   return out;
 }
 
@@ -226,7 +220,8 @@ class Tuner {
         tuning_(tuning),
         training_(training),
         progress_(progress),
-        optimizer_(model.parameters(), {.weight_decay = tuning.weight_decay}) {}
+        optimizer_(model.parameters(), {.weight_decay = tuning.weight_decay}),
+        early_stopping_(model.parameters(), tuning.early_stopping_patience) {}
 
   Result<RewardTuningResult> run(std::span<const RewardExample> validation) {
     plan();
@@ -234,11 +229,11 @@ class Tuner {
         batches_of(validation, identity(validation.size()), tuning_.per_device_train_batch_size);
     // The start may be the best there is (a head that was fitted before).
     if (tuning_.early_stopping_patience > 0) evaluate();
-    while (step_ < total_steps_ && !stopped_early_) {
+    while (step_ < total_steps_ && !early_stopping_.stopped()) {
       CANDOR_RETURN_IF_ERROR(check_interrupted());
       CANDOR_RETURN_IF_ERROR(one_step());
     }
-    if (!best_.empty()) restore_best();
+    early_stopping_.restore();
     return RewardTuningResult{summary(), std::move(log_)};
   }
 
@@ -260,10 +255,9 @@ class Tuner {
 
   // The batches of the epoch, in an order keyed by (seed, epoch).
   void begin_epoch(int64_t epoch) {
-    std::vector<size_t> order = identity(training_.size());
-    RandomStream random(
+    const std::vector<size_t> order = shuffled_order(
+        training_.size(),
         {.seed = tuning_.seed, .stream = kOrderStream, .prompt = static_cast<uint32_t>(epoch)});
-    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
     batches_ = batches_of(training_, order, tuning_.per_device_train_batch_size);
     epoch_ = epoch;
   }
@@ -327,30 +321,7 @@ class Tuner {
     Json line = {{"step", step_}, {"epoch", epoch_now()}, {"eval_loss", loss}};
     put_metrics(sums, "eval_", line);
     log_.push_back(std::move(line));
-    if (tuning_.early_stopping_patience == 0) return;
-    if (loss < best_eval_loss_) {
-      best_eval_loss_ = loss;
-      best_step_ = step_;
-      evaluations_since_best_ = 0;
-      keep_best();
-    } else {
-      stopped_early_ = ++evaluations_since_best_ >= tuning_.early_stopping_patience;
-    }
-  }
-
-  void keep_best() {
-    const at::NoGradGuard no_gradient;
-    best_.clear();
-    for (const NamedTensor& parameter : optimizer_.parameters()) {
-      best_.push_back(parameter.value.detach().clone());
-    }
-  }
-  void restore_best() {
-    const at::NoGradGuard no_gradient;
-    for (size_t i = 0; i < best_.size(); ++i) {
-      at::Tensor value = optimizer_.parameters()[i].value;
-      value.copy_(best_[i]);
-    }
+    early_stopping_.consider(step_, loss);
   }
 
   [[nodiscard]] double epoch_now() const {
@@ -361,12 +332,9 @@ class Tuner {
     Json out = {{"candor", "reward-tuning/1"},   {"settings", json_of(tuning_)},
                 {"examples", training_.size()},  {"steps", step_},
                 {"planned_steps", total_steps_}, {"tokens", total_tokens_},
-                {"final_loss", last_loss_},      {"stopped_early", stopped_early_}};
+                {"final_loss", last_loss_}};
     if (last_eval_loss_.has_value()) out["eval_loss"] = *last_eval_loss_;
-    if (!best_.empty()) {
-      out["best_step"] = best_step_;
-      out["best_eval_loss"] = best_eval_loss_;
-    }
+    early_stopping_.put_summary(out);
     return out;
   }
 
@@ -375,6 +343,7 @@ class Tuner {
   std::span<const RewardExample> training_;
   const ProgressSink& progress_;
   AdamW optimizer_;
+  EarlyStopping early_stopping_;
   LearningRate rate_;
   std::vector<RewardBatch> batches_;  // of the epoch
   std::vector<RewardBatch> validation_;
@@ -388,12 +357,7 @@ class Tuner {
   int64_t total_tokens_ = 0;
   double last_loss_ = 0;
   std::vector<Json> log_;
-  std::vector<at::Tensor> best_;
-  int64_t best_step_ = 0;
-  double best_eval_loss_ = std::numeric_limits<double>::infinity();
   std::optional<double> last_eval_loss_;
-  int64_t evaluations_since_best_ = 0;
-  bool stopped_early_ = false;
 };
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -15,6 +14,7 @@
 #include "base/rng.h"
 #include "base/sha256.h"
 #include "base/strings.h"
+#include "lm/early_stopping.h"
 #include "lm/packing.h"
 #include "lm/train_checkpoint.h"
 
@@ -156,15 +156,10 @@ Result<SftStep> sft_step(const TrainableDecoder& model, AdamW& optimizer,
     add(out.sums, sums_of(scores, static_cast<int64_t>(batches[i].sequences.token_ids.size())));
     loss.backward();
   }
-  out.grad_norm = clip_gradients(optimizer.parameters(), options.max_grad_norm);
-  if (!std::isfinite(out.grad_norm) || !std::isfinite(out.sums.loss)) {
-    optimizer.clear_gradients();
-    return invalid_argument(
-        str_cat("training: the loss is ", out.sums.loss / static_cast<double>(all),
-                " and its gradient's norm ", out.grad_norm, "; a smaller learning rate may help"));
-  }
-  optimizer.step(options.learning_rate);
-  optimizer.clear_gradients();
+  CANDOR_TRY(out.grad_norm,
+             guarded_step(optimizer, {.learning_rate = options.learning_rate,
+                                      .max_grad_norm = options.max_grad_norm,
+                                      .loss = out.sums.loss / static_cast<double>(all)}));
   return out;
 }
 
@@ -226,20 +221,21 @@ class SftTrainer {
         settings_(settings),
         run_(run),
         progress_(progress),
-        optimizer_(model.parameters(), {.weight_decay = settings.weight_decay}) {}
+        optimizer_(model.parameters(), {.weight_decay = settings.weight_decay}),
+        early_stopping_(model.parameters(), settings.early_stopping_patience) {}
 
   Result<Json> train() {
     CANDOR_RETURN_IF_ERROR(prepare());
     if (run_.resume) CANDOR_RETURN_IF_ERROR(resume());
     CANDOR_RETURN_IF_ERROR(begin_metrics());
-    while (step_ < total_steps_ && !stopped_early_) {
+    while (step_ < total_steps_ && !early_stopping_.stopped()) {
       if (interrupted()) {
         CANDOR_RETURN_IF_ERROR(save());
         return check_interrupted().error();
       }
       CANDOR_RETURN_IF_ERROR(one_step());
     }
-    if (settings_.early_stopping_patience > 0 && !best_.empty()) restore_best();
+    early_stopping_.restore();
     return summary();
   }
 
@@ -289,10 +285,9 @@ class SftTrainer {
 
   // The batches of the epoch, in an order keyed by (seed, epoch).
   void begin_epoch(int64_t epoch) {
-    std::vector<size_t> order = identity(bins_.size());
-    RandomStream random(
+    const std::vector<size_t> order = shuffled_order(
+        bins_.size(),
         {.seed = settings_.seed, .stream = kOrderStream, .prompt = static_cast<uint32_t>(epoch)});
-    for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
     batches_ =
         batches_of(data_, bins_, order, static_cast<size_t>(settings_.per_device_train_batch_size));
     epoch_ = epoch;
@@ -360,35 +355,8 @@ class SftTrainer {
                                            {"eval_mean_token_accuracy", sums.correct / learnt},
                                            {"eval_entropy", sums.entropy / learnt},
                                            {"eval_num_tokens", sums.tokens}}));
-    if (settings_.early_stopping_patience == 0) return {};
-    if (loss < best_eval_loss_) {
-      best_eval_loss_ = loss;
-      best_step_ = step_;
-      evaluations_since_best_ = 0;
-      keep_best();
-    } else {
-      stopped_early_ = ++evaluations_since_best_ >= settings_.early_stopping_patience;
-    }
+    early_stopping_.consider(step_, loss);
     return {};
-  }
-
-  void keep_best() {
-    if (best_.empty()) make_best();
-    const at::NoGradGuard no_gradient;
-    for (size_t i = 0; i < best_.size(); ++i) {
-      best_[i].value.copy_(optimizer_.parameters()[i].value);
-    }
-  }
-  void make_best() {
-    for (const NamedTensor& parameter : optimizer_.parameters()) {
-      best_.push_back({"best." + parameter.name, parameter.value.detach().clone()});
-    }
-  }
-  void restore_best() {
-    const at::NoGradGuard no_gradient;
-    for (size_t i = 0; i < best_.size(); ++i) {
-      optimizer_.parameters()[i].value.copy_(best_[i].value);
-    }
   }
 
   [[nodiscard]] double epoch_now() const {
@@ -414,7 +382,8 @@ class SftTrainer {
 
   std::vector<NamedTensor> tensors() {
     std::vector<NamedTensor> out = checkpoint_tensors(optimizer_);
-    out.insert(out.end(), best_.begin(), best_.end());
+    const std::vector<NamedTensor>& best = early_stopping_.tensors();
+    out.insert(out.end(), best.begin(), best.end());
     return out;
   }
 
@@ -429,12 +398,8 @@ class SftTrainer {
                   {"window_loss", window_loss_},
                   {"total_tokens", total_tokens_},
                   {"last_loss", last_loss_},
-                  {"metrics", metrics_},
-                  {"stopped_early", stopped_early_},
-                  {"evaluations_since_best", evaluations_since_best_},
-                  {"best_step", best_step_},
-                  {"has_best", !best_.empty()}};
-    if (std::isfinite(best_eval_loss_)) state["best_eval_loss"] = best_eval_loss_;
+                  {"metrics", metrics_}};
+    early_stopping_.put(state);
     if (last_eval_loss_.has_value()) state["last_eval_loss"] = *last_eval_loss_;
     crash_point("sft.before_checkpoint");
     CANDOR_RETURN_IF_ERROR(save_checkpoint(run_.folder / kCheckpointFile, state, tensors()));
@@ -452,7 +417,7 @@ class SftTrainer {
           path.string(), ": is of a run with other settings, data, arithmetic or threads: found ",
           before.value("run", Json()).dump(), "; this run has ", run.dump()));
     }
-    if (before.at("has_best").get<bool>()) make_best();
+    early_stopping_.read(before);
     CANDOR_TRY(const Json state, load_checkpoint(path, tensors()));
     step_ = state.at("step");
     optimizer_.set_step_count(state.at("optimizer_steps"));
@@ -462,10 +427,6 @@ class SftTrainer {
     total_tokens_ = state.at("total_tokens");
     last_loss_ = state.at("last_loss");
     metrics_ = state.at("metrics");
-    stopped_early_ = state.at("stopped_early");
-    evaluations_since_best_ = state.at("evaluations_since_best");
-    best_step_ = state.at("best_step");
-    best_eval_loss_ = state.value("best_eval_loss", best_eval_loss_);
     if (state.contains("last_eval_loss")) {
       last_eval_loss_ = state.at("last_eval_loss").get<double>();
     }
@@ -477,12 +438,9 @@ class SftTrainer {
                 {"truncated", data_.truncated},  {"dropped", data_.dropped},
                 {"bins", bins_.size()},          {"steps", step_},
                 {"planned_steps", total_steps_}, {"tokens", total_tokens_},
-                {"final_loss", last_loss_},      {"stopped_early", stopped_early_}};
+                {"final_loss", last_loss_}};
     if (last_eval_loss_.has_value()) out["eval_loss"] = *last_eval_loss_;
-    if (!best_.empty()) {
-      out["best_step"] = best_step_;
-      out["best_eval_loss"] = best_eval_loss_;
-    }
+    early_stopping_.put_summary(out);
     return out;
   }
 
@@ -491,6 +449,7 @@ class SftTrainer {
   const SftRun& run_;
   const ProgressSink& progress_;
   AdamW optimizer_;
+  EarlyStopping early_stopping_;
   LearningRate rate_;
   SftData data_;
   std::vector<std::vector<size_t>> bins_;
@@ -507,12 +466,7 @@ class SftTrainer {
   int64_t total_tokens_ = 0;
   double last_loss_ = 0;
   std::string metrics_;
-  std::vector<NamedTensor> best_;
-  int64_t best_step_ = 0;
-  double best_eval_loss_ = std::numeric_limits<double>::infinity();
   std::optional<double> last_eval_loss_;
-  int64_t evaluations_since_best_ = 0;
-  bool stopped_early_ = false;
 };
 
 }  // namespace
