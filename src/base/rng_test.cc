@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
+#include <vector>
 
 namespace candor {
 namespace {
@@ -47,6 +50,27 @@ TEST(Random, MomentsOfTheStreams) {
   EXPECT_NEAR(normal / kDraws, 0.0, 0.03);
   EXPECT_NEAR(square / kDraws, 1.0, 0.05);
   for (const int count : counts) EXPECT_NEAR(count, kDraws / 3.0, 300);
+}
+
+// Every order of three is drawn as often as any other: 6,000 keys, chi-square with 5 degrees of
+// freedom below its 99.99 % quantile.
+TEST(Rng, ShuffledOrdersAreUniform) {
+  std::map<std::vector<size_t>, double> seen;
+  for (uint32_t prompt = 0; prompt < 6000; ++prompt) {
+    seen[shuffled_order(3, {.seed = 7, .prompt = prompt})] += 1;
+  }
+  ASSERT_EQ(seen.size(), 6U);
+  double statistic = 0;
+  for (const auto& [order, count] : seen) {
+    std::vector<size_t> sorted = order;
+    std::sort(sorted.begin(), sorted.end());
+    EXPECT_EQ(sorted, (std::vector<size_t>{0, 1, 2}));
+    statistic += (count - 1000) * (count - 1000) / 1000;
+  }
+  EXPECT_LT(statistic, 25.75);
+  EXPECT_EQ(shuffled_order(40, {.seed = 7}), shuffled_order(40, {.seed = 7}));
+  EXPECT_NE(shuffled_order(40, {.seed = 7}), shuffled_order(40, {.seed = 8}));
+  EXPECT_TRUE(shuffled_order(0, {.seed = 7}).empty());
 }
 
 }  // namespace
