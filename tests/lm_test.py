@@ -84,6 +84,7 @@ def check_reward(folder):
     rows = lm("reward", "--score-with", folder / "head", lines=[{"prompt": "x", "completion": "lovely nice joy"}, {"text": "awful bad hate"}])
     assert rows[0]["reward"] > 0.7 > 0.3 > rows[1]["reward"], rows
     assert "exists already" in lm("reward", "--data", data, "--output", folder / "head", code=3)
+    assert "train another" in lm("reward", "--score-with", folder / "head", "--data", data, code=2)
     check_preferences(folder)
 
 

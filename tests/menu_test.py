@@ -206,6 +206,10 @@ def check_initial_model(work):
     base.expect(len(stored) == 1 and stored[0].read_bytes() == (alone / "model" / "model.safetensors").read_bytes(),
                 f"the stage's model is not the command's: {stored}")
     check_merged_initial_model(work)
+    base.write_study(work, STUDY + "sft: {data: shown.jsonl, lora: {target_modules: [q_proj, v_prj]}}\n")
+    misspelt = run(work / "study.yaml", work / "misspelt")
+    base.expect(misspelt.returncode == 3 and "sft.lora.target_modules[1]" in misspelt.stderr and "v_proj" in misspelt.stderr,
+                f"misspelt module: {misspelt.stderr}")
     base.write_study(work, STUDY + "sft: {data: none.jsonl}\n")
     missing = run(work / "study.yaml", work / "missing")
     base.expect(missing.returncode == 3 and "none.jsonl" in missing.stderr, f"missing sft data: {missing.stderr}")

@@ -204,6 +204,11 @@ void print_result(const RewardTrainingResult& result, const CommonOptions& optio
 }
 
 CommandResult use_reward(RewardOptions own, const CommonOptions& options) {
+  if (!own.data.empty() || !own.output.empty()) {
+    return usage_error(
+        "lm reward: --score-with uses a reward that exists: it scores --input, or is judged on "
+        "--eval-data; --data and --output train another, without it");
+  }
   const bool judged = !own.eval_data.empty();
   if (judged) own.scale = "logit";  // of kinds that have one
   CANDOR_TRY(const RewardFunction reward, load_reward(own, options.threads));

@@ -14,6 +14,10 @@ namespace {
 
 constexpr int64_t kMostCandidates = 512;
 
+// Of a Llama-family layer, as the worker knows them: a misspelt one is found before hours of work.
+const std::vector<std::string> kTargetModules = {"q_proj",    "k_proj",  "v_proj",    "o_proj",
+                                                 "gate_proj", "up_proj", "down_proj", "all-linear"};
+
 LoraChoice read_lora(JsonReader& parent, LoraChoice out) {
   if (!parent.has("lora")) return out;
   JsonReader in = parent.object("lora");
@@ -21,6 +25,13 @@ LoraChoice read_lora(JsonReader& parent, LoraChoice out) {
   out.lora_alpha = in.number_or("alpha", out.lora_alpha, 1e-6, 1e6);
   out.dropout = in.number_or("dropout", out.dropout, 0.0, 0.99);
   if (in.has("target_modules")) out.target_modules = in.texts("target_modules");
+  for (size_t i = 0; i < out.target_modules.size(); ++i) {
+    if (std::ranges::find(kTargetModules, out.target_modules[i]) != kTargetModules.end()) continue;
+    in.fail(
+        str_cat("target_modules[", i, "]"),
+        str_cat("found ", quote(out.target_modules[i]), "; expected one of ",
+                join(kTargetModules, ", "), did_you_mean(out.target_modules[i], kTargetModules)));
+  }
   parent.adopt(in.finish());
   return out;
 }

@@ -57,7 +57,7 @@ Answer post_once(httplib::Client& client, const Url& url, const std::string& bod
     const bool late = waited.count() >= 0.95 * timeout_s;
     return {.body = {},
             .problem = late ? str_cat("no answer within ", format_short(timeout_s), " s")
-                            : httplib::to_string(result.error()),
+                            : str_cat("no answer (", httplib::to_string(result.error()), ")"),
             .again = true};
   }
   if (result->status == 200) return {.body = result->body, .problem = {}};
