@@ -4,9 +4,8 @@
 
 #include <cmath>
 
-#include "base/json.h"
 #include "formats/safetensors.h"
-#include "lm/rlhf_step.h"
+#include "lm/rlhf_golden.h"
 
 namespace candor {
 namespace {
@@ -15,32 +14,6 @@ namespace fs = std::filesystem;
 
 const fs::path kGolden = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
 constexpr double kTolerance = 1e-4;  // relative
-
-Json golden() { return *read_json_file((kGolden / "rlhf.json").string()); }
-
-RlhfSettings settings_of(const Json& golden, const std::string& algorithm) {
-  Json json = golden["settings"];
-  if (algorithm == "ppo") json.update(golden["ppo_settings"]);
-  json["algorithm"] = algorithm;
-  JsonReader in(json, "rlhf.json");
-  RlhfSettings settings = read_rlhf_settings(in);
-  EXPECT_TRUE(in.finish().ok());
-  return settings;
-}
-
-Rollout rollout_of(const Json& step) {
-  std::vector<RlhfReply> replies;
-  for (const Json& json : step["replies"]) {
-    RlhfReply reply;
-    reply.prompt = json["prompt"].get<size_t>();
-    reply.token_ids = json["token_ids"].get<std::vector<int32_t>>();
-    reply.sampler_logprobs.assign(reply.token_ids.size(), 0);
-    replies.push_back(std::move(reply));
-  }
-  Rollout rollout = make_rollout(std::move(replies));
-  rollout.scores = step["scores"].get<std::vector<double>>();
-  return rollout;
-}
 
 double relative_difference(const std::vector<float>& got, const std::vector<float>& expected) {
   double error = 0;
@@ -67,18 +40,14 @@ double mean_kl(const Rollout& rollout) {
 }
 
 void compare(const std::string& algorithm) {
-  const Json json = golden();
-  RlhfSettings settings = settings_of(json, algorithm);
-  settings.sampler_weight_cap = 0;  // the replies are given, nobody sampled them
+  const Json& json = rlhf_golden();
+  const RlhfSettings settings = rlhf_golden_settings(algorithm);
   auto policy = *TrainableDecoder::load(kGolden / "tiny_llama", {.threads = 1});
   const auto reference = *TrainableDecoder::load(kGolden / "tiny_llama", {.threads = 1});
-  std::vector<RlhfPrompt> prompts;
-  for (const Json& ids : json["prompts"]) {
-    prompts.push_back({ids.get<std::vector<int32_t>>(), ""});
-  }
+  const std::vector<RlhfPrompt> prompts = rlhf_golden_prompts();
   PolicyTrainer trainer(policy, &reference, prompts, settings);
   for (size_t step = 0; step < json["steps"].size(); ++step) {
-    Rollout rollout = rollout_of(json["steps"][step]);
+    Rollout rollout = rlhf_golden_rollout(step);
     const Json& log = json[algorithm][step];
     const auto report = trainer.update(rollout, settings.kl_coefficient,
                                        {.seed = 1, .step = static_cast<int64_t>(step)});

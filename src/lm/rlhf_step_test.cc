@@ -9,8 +9,8 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/json.h"
 #include "base/rng.h"
+#include "lm/rlhf_golden.h"
 
 namespace candor {
 namespace {
@@ -21,44 +21,6 @@ const fs::path kModel = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden" / "tiny
 constexpr uint64_t kSeed = 3;
 constexpr size_t kSteps = 3;
 constexpr double kTolerance = 1e-4;  // of the way that the parameters went
-
-const Json& golden() {
-  static const Json json =
-      *read_json_file((fs::path(CANDOR_SOURCE_DIR) / "tests/golden/rlhf.json").string());
-  return json;
-}
-
-std::vector<RlhfPrompt> prompts() {
-  std::vector<RlhfPrompt> out;
-  for (const Json& ids : golden()["prompts"]) {
-    out.push_back({ids.get<std::vector<int32_t>>(), ""});
-  }
-  return out;
-}
-
-Rollout rollout_of(size_t step) {
-  std::vector<RlhfReply> replies;
-  for (const Json& json : golden()["steps"][step]["replies"]) {
-    RlhfReply reply;
-    reply.prompt = json["prompt"].get<size_t>();
-    reply.token_ids = json["token_ids"].get<std::vector<int32_t>>();
-    reply.sampler_logprobs.assign(reply.token_ids.size(), 0);
-    replies.push_back(std::move(reply));
-  }
-  Rollout rollout = make_rollout(std::move(replies));
-  rollout.scores = golden()["steps"][step]["scores"].get<std::vector<double>>();
-  return rollout;
-}
-
-RlhfSettings settings(const std::string& algorithm) {
-  Json json = golden()["settings"];
-  if (algorithm == "ppo") json.update(golden()["ppo_settings"]);
-  json["algorithm"] = algorithm;
-  JsonReader in(json, "rlhf.json");
-  RlhfSettings out = read_rlhf_settings(in);
-  out.sampler_weight_cap = 0;  // the replies are given, nobody sampled them
-  return out;
-}
 
 TrainableDecoder load(bool checkpointing = false) {
   return *TrainableDecoder::load(kModel, {.threads = 1, .gradient_checkpointing = checkpointing});
@@ -85,10 +47,10 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 std::vector<double> trained(const RlhfSettings& settings, bool checkpointing = false) {
   TrainableDecoder policy = load(checkpointing);
   const TrainableDecoder reference = load();
-  const std::vector<RlhfPrompt> all = prompts();
+  const std::vector<RlhfPrompt> all = rlhf_golden_prompts();
   PolicyTrainer trainer(policy, &reference, all, settings);
   for (size_t step = 0; step < kSteps; ++step) {
-    Rollout rollout = rollout_of(step);
+    Rollout rollout = rlhf_golden_rollout(step);
     const auto report = trainer.update(rollout, settings.kl_coefficient,
                                        {.seed = kSeed, .step = static_cast<int64_t>(step)});
     EXPECT_TRUE(report.ok()) << report.error().message;
@@ -165,7 +127,7 @@ at::Tensor loss_by_hand(const Rollout& rollout, std::span<const size_t> batch,
                         const TrainableDecoder& policy, const std::vector<at::Tensor>& old,
                         const std::vector<double>& advantages, const RlhfSettings& settings) {
   at::Tensor total = at::zeros({}, at::kFloat);
-  const std::vector<RlhfPrompt> all = prompts();
+  const std::vector<RlhfPrompt> all = rlhf_golden_prompts();
   for (const size_t i : batch) {
     const RlhfReply& reply = rollout.replies[i];
     const at::Tensor now = logprobs_by_hand(policy, all[reply.prompt].token_ids, reply.token_ids,
@@ -181,9 +143,9 @@ std::vector<double> trained_by_hand(const RlhfSettings& settings) {
   TrainableDecoder policy = load();
   const TrainableDecoder reference = load();
   AdamW optimizer(policy.parameters(), {});
-  const std::vector<RlhfPrompt> all = prompts();
+  const std::vector<RlhfPrompt> all = rlhf_golden_prompts();
   for (size_t step = 0; step < kSteps; ++step) {
-    const Rollout rollout = rollout_of(step);
+    const Rollout rollout = rlhf_golden_rollout(step);
     std::vector<at::Tensor> old;
     std::vector<at::Tensor> base;
     for (const RlhfReply& reply : rollout.replies) {
@@ -221,19 +183,21 @@ double relative_distance(const std::vector<double>& one, const std::vector<doubl
 }
 
 TEST(RlhfStep, TemperatureEntersTheLosses) {
-  RlhfSettings at_low = settings("rloo");
+  RlhfSettings at_low = rlhf_golden_settings("rloo");
   at_low.temperature = 0.7;
   EXPECT_LT(relative_distance(trained(at_low), trained_by_hand(at_low)), kTolerance);
-  EXPECT_GT(relative_distance(trained(at_low), trained(settings("rloo"))), 100 * kTolerance);
+  EXPECT_GT(relative_distance(trained(at_low), trained(rlhf_golden_settings("rloo"))),
+            100 * kTolerance);
 }
 
 TEST(RlhfStep, MiniBatchesAreStepsOfTheirOwn) {
-  RlhfSettings two = settings("rloo");
+  RlhfSettings two = rlhf_golden_settings("rloo");
   two.num_mini_batches = 2;
   two.per_device_train_batch_size = 2;
   two.gradient_accumulation_steps = 2;
   EXPECT_LT(relative_distance(trained(two), trained_by_hand(two)), kTolerance);
-  EXPECT_GT(relative_distance(trained(two), trained(settings("rloo"))), 100 * kTolerance);
+  EXPECT_GT(relative_distance(trained(two), trained(rlhf_golden_settings("rloo"))),
+            100 * kTolerance);
 }
 
 // Two parts of 4, four of 2, eight of 1: one path reads every group at once, the other measures the
@@ -241,7 +205,7 @@ TEST(RlhfStep, MiniBatchesAreStepsOfTheirOwn) {
 TEST(RlhfStep, AccumulatedPartsAreOneBatch) {
   for (const std::string algorithm : {"rloo", "ppo"}) {
     for (const int64_t epochs : {1, 2}) {
-      RlhfSettings whole = settings(algorithm);
+      RlhfSettings whole = rlhf_golden_settings(algorithm);
       whole.num_ppo_epochs = epochs;
       const std::vector<double> expected = trained(whole);
       if (algorithm == "rloo") {
@@ -260,7 +224,9 @@ TEST(RlhfStep, AccumulatedPartsAreOneBatch) {
 
 TEST(RlhfStep, CheckpointingChangesNoStep) {
   for (const std::string algorithm : {"rloo", "ppo"}) {
-    EXPECT_EQ(trained(settings(algorithm), true), trained(settings(algorithm))) << algorithm;
+    EXPECT_EQ(trained(rlhf_golden_settings(algorithm), true),
+              trained(rlhf_golden_settings(algorithm)))
+        << algorithm;
   }
 }
 
