@@ -13,9 +13,9 @@ namespace candor {
 // For tests: tests/golden/rlhf.json, steps of given replies and scores on tests/golden/tiny_llama.
 
 inline const Json& rlhf_golden() {
-  static const Json json = *read_json_file(
+  static const Json kGolden = *read_json_file(
       (std::filesystem::path(CANDOR_SOURCE_DIR) / "tests/golden/rlhf.json").string());
-  return json;
+  return kGolden;
 }
 
 inline std::vector<RlhfPrompt> rlhf_golden_prompts() {

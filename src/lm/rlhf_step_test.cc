@@ -97,8 +97,8 @@ std::vector<size_t> order_by_hand(size_t count, const RlhfSettings& settings, si
     keys.emplace_back(settings.num_mini_batches > 1 ? key : reply, reply);
   }
   std::sort(keys.begin(), keys.end());
-  std::vector<size_t> out;
-  for (const auto& [key, reply] : keys) out.push_back(reply);
+  std::vector<size_t> out(count);
+  std::ranges::transform(keys, out.begin(), [](const auto& key) { return key.second; });
   return out;
 }
 
