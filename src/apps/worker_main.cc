@@ -4,9 +4,11 @@
 
 #include "apps/command.h"
 #include "apps/lm_commands.h"
+#include "lm/kernel_caches.h"
 #include "worker/stage.h"
 
 int main(int argc, char** argv) {
+  candor::bound_kernel_caches();
   // `candor lm` becomes this program: people should read the name they typed.
   const bool passed_on = argc > 1 && std::string_view(argv[1]) == "lm";
   CLI::App app("Candor's worker: language-model work on LibTorch.",
