@@ -12,8 +12,10 @@
 #include "apps/lm_commands.h"
 #include "apps/lm_shared.h"
 #include "base/check.h"
+#include "base/cpu.h"
 #include "base/file.h"
 #include "base/interrupt.h"
+#include "base/sha256.h"
 #include "base/strings.h"
 #include "formats/preferences.h"
 #include "study/source.h"
@@ -49,6 +51,7 @@ struct RewardOptions {
   bool use_peft = false;
   bool bf16 = false;
   bool gradient_checkpointing = false;
+  bool resume = false;
   std::string schedule = "linear";
   LoraSettings lora;
   bool lora_targets_given = false;
@@ -260,27 +263,66 @@ CommandResult train_head(const RewardOptions& own, const CommonOptions& options,
   return 0;
 }
 
-// What a trained model leaves: its folder, metrics.json, metrics.jsonl.
-Status write_tuned(const RewardTrainingResult& result, const fs::path& output,
+// What a trained model leaves: its folder, metrics.json, metrics.jsonl, and no checkpoints.
+Status write_tuned(const RewardTrainingResult& result, const RewardTuningJob& job,
+                   const fs::path& output,
                    const std::function<Status(const fs::path&)>& write_model) {
-  return write_folder(output, [&](const fs::path& folder) -> Status {
+  const auto write = [&](const fs::path& folder) -> Status {
     std::string lines;
     for (const Json& line : result.log) lines += to_line(line) + "\n";
     CANDOR_RETURN_IF_ERROR(write_model(folder));
     CANDOR_RETURN_IF_ERROR(write_new_file(folder / "metrics.jsonl", lines));
     return write_new_file(folder / "metrics.json", to_text(reward_metrics_json(result)));
-  });
+  };
+  CANDOR_RETURN_IF_ERROR(write_folder(output, write));
+  std::error_code code;
+  fs::remove_all(job.checkpoints->folder, code);
+  return {};
+}
+
+// What a checkpoint must share with the run that goes on from it.
+Result<std::string> identity_of(const RewardOptions& own, const RewardTuning& tuning, int threads,
+                                const fs::path& model) {
+  Json json = {{"settings", json_of(tuning)},
+               {"l2", own.l2},
+               {"bf16", own.bf16},
+               {"max_texts", own.examples.max_texts},
+               {"threads", threads > 0 ? threads : core_count()},
+               {"instruction_set", instruction_set()},
+               {"fields",
+                {own.loss, own.features, own.prompt_field, own.text_field, own.label_field,
+                 own.positive_values}}};
+  CANDOR_TRY(json["model"], digest_of_source(model));
+  for (const std::string* source : {&own.data, &own.eval_data}) {
+    if (source->empty()) continue;
+    CANDOR_TRY(const fs::path path, resolve_source(*source, fs::current_path()));
+    CANDOR_TRY(json[source == &own.data ? "data" : "eval_data"], digest_of_source(path));
+  }
+  if (own.use_peft) {
+    json["lora"] = {own.lora.rank, own.lora.lora_alpha, own.lora.dropout, own.lora.target_modules};
+  }
+  return sha256_hex(to_line(json));
+}
+
+Result<RewardTuningJob> tuning_job(const RewardOptions& own, const CommonOptions& options,
+                                   const fs::path& model, const fs::path& output) {
+  RewardTuningJob job = {.examples = own.examples, .tuning = own.tuning};
+  job.tuning.seed = options.seed;
+  CANDOR_TRY(job.tuning.lr_scheduler_type, schedule_of(own.schedule));
+  CANDOR_RETURN_IF_ERROR(check_reward_tuning(job.tuning));
+  job.checkpoints.emplace();
+  CANDOR_TRY(job.checkpoints->folder, checkpoint_folder(output, own.resume));
+  CANDOR_TRY(job.checkpoints->identity, identity_of(own, job.tuning, options.threads, model));
+  return job;
 }
 
 // A whole decoder, or its LoRA factors.
 CommandResult train_decoder(RewardOptions own, const CommonOptions& options,
                             const ProgressSink& progress) {
-  own.tuning.seed = options.seed;
-  CANDOR_TRY(own.tuning.lr_scheduler_type, schedule_of(own.schedule));
-  CANDOR_RETURN_IF_ERROR(check_reward_tuning(own.tuning));
   CANDOR_TRY(const fs::path output, new_folder(own.output));
-  CANDOR_TRY(TrainingData read, read_training_data(own));
   CANDOR_TRY(const fs::path path, resolve_source(own.model, fs::current_path()));
+  CANDOR_TRY(const RewardTuningJob job, tuning_job(own, options, path, output));
+  CANDOR_TRY(TrainingData read, read_training_data(own));
   TrainableOptions load = {.arithmetic = own.bf16 ? Dtype::kBf16 : Dtype::kF32,
                            .threads = options.threads,
                            .gradient_checkpointing = own.gradient_checkpointing,
@@ -288,9 +330,9 @@ CommandResult train_decoder(RewardOptions own, const CommonOptions& options,
   if (own.use_peft) load.lora = own.lora;
   CANDOR_TRY(const DecoderReward model, DecoderReward::start(path, load, own.layout()));
   install_interrupt_handler();
-  CANDOR_TRY(const RewardTrainingResult result,
-             tune_reward_model(model, std::move(read.data), std::move(read.evaluation),
-                               {.examples = own.examples, .tuning = own.tuning}, progress));
+  CANDOR_TRY(
+      const RewardTrainingResult result,
+      tune_reward_model(model, std::move(read.data), std::move(read.evaluation), job, progress));
   const auto write = [&](const fs::path& folder) -> Status {
     const fs::path target = folder / (own.use_peft ? "adapter" : "model");
     std::error_code code;
@@ -298,7 +340,7 @@ CommandResult train_decoder(RewardOptions own, const CommonOptions& options,
     if (code) return resource_error(str_cat(target.string(), ": ", code.message()));
     return model.write(target);
   };
-  CANDOR_RETURN_IF_ERROR(write_tuned(result, output, write));
+  CANDOR_RETURN_IF_ERROR(write_tuned(result, job, output, write));
   print_result(result, options);
   return 0;
 }
@@ -312,19 +354,15 @@ CommandResult train_encoder(RewardOptions own, const CommonOptions& options,
   if (own.bf16 || own.gradient_checkpointing) {
     return usage_error("lm reward: --bf16 and --gradient-checkpointing are a decoder's");
   }
-  own.tuning.seed = options.seed;
-  CANDOR_TRY(own.tuning.lr_scheduler_type, schedule_of(own.schedule));
-  CANDOR_RETURN_IF_ERROR(check_reward_tuning(own.tuning));
+  if (!own.lora_targets_given) own.lora.target_modules = {"query", "value"};
   EncoderTuningJob job = {.folder = {},
                           .options = {.threads = options.threads, .seed = options.seed},
-                          .tuning = {.examples = own.examples, .tuning = own.tuning},
+                          .tuning = {},
                           .l2 = own.l2};
-  if (own.use_peft) {
-    job.options.lora = own.lora;
-    if (!own.lora_targets_given) job.options.lora->target_modules = {"query", "value"};
-  }
-  CANDOR_TRY(job.folder, resolve_source(own.encoder, fs::current_path()));
+  if (own.use_peft) job.options.lora = own.lora;
   CANDOR_TRY(const fs::path output, new_folder(own.output));
+  CANDOR_TRY(job.folder, resolve_source(own.encoder, fs::current_path()));
+  CANDOR_TRY(job.tuning, tuning_job(own, options, job.folder, output));
   CANDOR_TRY(TrainingData read, read_training_data(own));
   install_interrupt_handler();
   CANDOR_TRY(const TunedEncoder tuned,
@@ -336,7 +374,7 @@ CommandResult train_encoder(RewardOptions own, const CommonOptions& options,
     CANDOR_RETURN_IF_ERROR(tuned.model.write_encoder(folder / "encoder"));
     return write_new_file(folder / "head.safetensors", reward_head_bytes(tuned.model.head()));
   };
-  CANDOR_RETURN_IF_ERROR(write_tuned(tuned.result, output, write));
+  CANDOR_RETURN_IF_ERROR(write_tuned(tuned.result, job.tuning, output, write));
   print_result(tuned.result, options);
   return 0;
 }
@@ -350,6 +388,11 @@ CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
   }
   if (own.model.empty() && own.use_peft && !own.train_encoder) {
     return usage_error("lm reward: --use-peft needs --model or --train-encoder: what to adapt");
+  }
+  if (own.model.empty() && !own.train_encoder && (own.resume || own.tuning.save_steps > 0)) {
+    return usage_error(
+        "lm reward: --save-steps and --resume go with --model or --train-encoder; a head on a "
+        "frozen encoder takes seconds");
   }
   if (!own.model.empty() && own.train_encoder) {
     return usage_error("lm reward: --model trains a decoder, --train-encoder an encoder");
@@ -406,6 +449,10 @@ void add_tuning_options(CLI::App* command, RewardTuning& tuning) {
   command->add_option("--center-rewards-coefficient", tuning.center_rewards_coefficient)
       ->check(CLI::NonNegativeNumber);
   command->add_option("--logging-steps", tuning.logging_steps)->check(CLI::PositiveNumber);
+  command
+      ->add_option("--save-steps", tuning.save_steps,
+                   "Steps between checkpoints in OUTPUT.checkpoints; 0: only when interrupted")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--eval-steps", tuning.eval_steps, "0: after every epoch")
       ->check(CLI::NonNegativeNumber);
   command
@@ -439,6 +486,7 @@ void add_model_flags(CLI::App* command, RewardOptions& own) {
   command->add_flag("--bf16", own.bf16, "bf16 products over f32 master weights");
   command->add_flag("--gradient-checkpointing", own.gradient_checkpointing,
                     "Less memory: layers are computed again in the backward pass");
+  command->add_flag("--resume", own.resume, "Go on from the checkpoints of a stopped run");
 }
 
 }  // namespace

@@ -216,18 +216,6 @@ Result<Loaded> load_all(const RlhfOptions& own, const CommonOptions& options) {
   return out;
 }
 
-// Where checkpoints lie while the output is not there yet.
-Result<fs::path> checkpoint_folder(const RlhfOptions& own, const fs::path& output) {
-  const fs::path folder =
-      output.parent_path() / str_cat(output.filename().string(), ".checkpoints");
-  if (!own.resume && fs::exists(folder)) {
-    return invalid_argument(str_cat(folder.string(),
-                                    ": a run that was stopped left its checkpoints here; give "
-                                    "--resume to go on, or remove the folder"));
-  }
-  return folder;
-}
-
 struct TimedSteps {
   std::vector<double> wall_times_s;  // since 1970
   std::vector<Json> lines;
@@ -293,7 +281,7 @@ void print_result(const RlhfResult& result, const CommonOptions& options, const 
 
 CommandResult run_rlhf(const RlhfOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const fs::path output, new_folder(own.output));
-  CANDOR_TRY(const fs::path checkpoints, checkpoint_folder(own, output));
+  CANDOR_TRY(const fs::path checkpoints, checkpoint_folder(output, own.resume));
   CANDOR_TRY(Loaded loaded, load_all(own, options));
   loaded.job.checkpoints = checkpoints;
   if (loaded.reference.has_value()) loaded.job.reference = &*loaded.reference;

@@ -112,6 +112,17 @@ Result<fs::path> new_folder(const std::string& name) {
   return invalid_argument(str_cat(name, ": exists already and is not an empty folder"));
 }
 
+Result<fs::path> checkpoint_folder(const fs::path& output, bool resume) {
+  const fs::path folder =
+      output.parent_path() / str_cat(output.filename().string(), ".checkpoints");
+  if (!resume && fs::exists(folder)) {
+    return invalid_argument(str_cat(folder.string(),
+                                    ": a run that was stopped left its checkpoints here; give "
+                                    "--resume to go on, or remove the folder"));
+  }
+  return folder;
+}
+
 Status write_folder(const fs::path& output, const std::function<Status(const fs::path&)>& write) {
   const fs::path partial =
       output.parent_path() / str_cat(".", output.filename().string(), ".partial");

@@ -56,6 +56,10 @@ Result<std::filesystem::path> new_folder(const std::string& name);
 Status write_folder(const std::filesystem::path& output,
                     const std::function<Status(const std::filesystem::path&)>& write);
 
+// OUTPUT.checkpoints: where a training's checkpoints lie while its output is not there yet.
+// Errors: one that a stopped run left, without `resume`.
+Result<std::filesystem::path> checkpoint_folder(const std::filesystem::path& output, bool resume);
+
 // LibTorch's exceptions end here for commands, as they do in run_stage for stages.
 CommandResult guarded(const char* name, const std::function<CommandResult()>& run);
 

@@ -7,16 +7,21 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "base/crash_point.h"
 #include "base/interrupt.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "lm/early_stopping.h"
+#include "lm/train_checkpoint.h"
 
 namespace candor {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr uint32_t kOrderStream = 0x7277746e;  // "rwtn"
+constexpr const char* kCheckpointFile = "reward.safetensors";
 
 at::Tensor tensor_of(const std::vector<float>& values) {
   at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::kFloat);
@@ -105,6 +110,32 @@ void add(RewardSums& to, const RewardSums& more) {
   to.tokens += more.tokens;
 }
 
+Json json_of(const RewardSums& sums) {
+  return {{"loss", sums.loss},
+          {"correct", sums.correct},
+          {"margin", sums.margin},
+          {"examples", sums.examples},
+          {"pairs", sums.pairs},
+          {"min_reward", sums.min_reward},
+          {"mean_reward", sums.mean_reward},
+          {"max_reward", sums.max_reward},
+          {"batches", sums.batches},
+          {"tokens", sums.tokens}};
+}
+
+RewardSums sums_of(const Json& json) {
+  return {.loss = json.at("loss"),
+          .correct = json.at("correct"),
+          .margin = json.at("margin"),
+          .examples = json.at("examples"),
+          .pairs = json.at("pairs"),
+          .min_reward = json.at("min_reward"),
+          .mean_reward = json.at("mean_reward"),
+          .max_reward = json.at("max_reward"),
+          .batches = json.at("batches"),
+          .tokens = json.at("tokens")};
+}
+
 // TRL's names, with "eval_" for evaluations.
 void put_metrics(const RewardSums& sums, const std::string& prefix, Json& line) {
   const auto batches = static_cast<double>(sums.batches);
@@ -143,6 +174,7 @@ Status check_reward_tuning(const RewardTuning& tuning) {
   CANDOR_RETURN_IF_ERROR(at_least("max_steps", tuning.max_steps, 0));
   CANDOR_RETURN_IF_ERROR(at_least("max_length", tuning.max_length, 2));
   CANDOR_RETURN_IF_ERROR(at_least("logging_steps", tuning.logging_steps, 1));
+  CANDOR_RETURN_IF_ERROR(at_least("save_steps", tuning.save_steps, 0));
   CANDOR_RETURN_IF_ERROR(at_least("eval_steps", tuning.eval_steps, 0));
   return at_least("early_stopping_patience", tuning.early_stopping_patience, 0);
 }
@@ -160,6 +192,7 @@ Json json_of(const RewardTuning& tuning) {
           {"max_grad_norm", tuning.max_grad_norm},
           {"center_rewards_coefficient", tuning.center_rewards_coefficient},
           {"logging_steps", tuning.logging_steps},
+          {"save_steps", tuning.save_steps},
           {"eval_steps", tuning.eval_steps},
           {"early_stopping_patience", tuning.early_stopping_patience},
           {"seed", tuning.seed}};
@@ -215,11 +248,13 @@ std::vector<size_t> identity(size_t count) {
 class Tuner {
  public:
   Tuner(const TrainableReward& model, const RewardTuning& tuning,
-        std::span<const RewardExample> training, const ProgressSink& progress)
+        std::span<const RewardExample> training, const ProgressSink& progress,
+        const std::optional<RewardCheckpoints>& checkpoints)
       : model_(model),
         tuning_(tuning),
         training_(training),
         progress_(progress),
+        checkpoints_(checkpoints),
         optimizer_(model.parameters(), {.weight_decay = tuning.weight_decay}),
         early_stopping_(model.parameters(), tuning.early_stopping_patience) {}
 
@@ -227,10 +262,14 @@ class Tuner {
     plan();
     validation_ =
         batches_of(validation, identity(validation.size()), tuning_.per_device_train_batch_size);
+    CANDOR_TRY(const bool resumed, resume());
     // The start may be the best there is (a head that was fitted before).
-    if (tuning_.early_stopping_patience > 0) evaluate();
+    if (!resumed && tuning_.early_stopping_patience > 0) evaluate();
     while (step_ < total_steps_ && !early_stopping_.stopped()) {
-      CANDOR_RETURN_IF_ERROR(check_interrupted());
+      if (interrupted()) {
+        CANDOR_RETURN_IF_ERROR(save());
+        return check_interrupted().error();
+      }
       CANDOR_RETURN_IF_ERROR(one_step());
     }
     early_stopping_.restore();
@@ -286,6 +325,10 @@ class Tuner {
       log_step(done.grad_norm, rate);
     }
     maybe_evaluate();
+    if (tuning_.save_steps > 0 && step_ % tuning_.save_steps == 0) {
+      CANDOR_RETURN_IF_ERROR(save());
+    }
+    crash_point("reward.after_step");
     if (progress_) {
       progress_(static_cast<uint64_t>(step_), static_cast<uint64_t>(total_steps_),
                 str_cat("loss ", format_short(last_loss_)));
@@ -328,6 +371,66 @@ class Tuner {
     return static_cast<double>(step_) / static_cast<double>(steps_per_epoch_);
   }
 
+  std::vector<NamedTensor> tensors() {
+    std::vector<NamedTensor> out = checkpoint_tensors(optimizer_);
+    const std::vector<NamedTensor>& best = early_stopping_.tensors();
+    out.insert(out.end(), best.begin(), best.end());
+    return out;
+  }
+
+  Status save() {
+    if (!checkpoints_.has_value()) return {};
+    std::error_code code;
+    fs::create_directories(checkpoints_->folder, code);
+    if (code) return resource_error(str_cat(checkpoints_->folder.string(), ": ", code.message()));
+    Json state = {{"candor", "reward-checkpoint/1"},
+                  {"identity", checkpoints_->identity},
+                  {"step", step_},
+                  {"optimizer_steps", optimizer_.step_count()},
+                  {"window", json_of(window_)},
+                  {"window_loss", window_loss_},
+                  {"window_steps", window_steps_},
+                  {"total_tokens", total_tokens_},
+                  {"last_loss", last_loss_},
+                  {"log", log_}};
+    early_stopping_.put(state);
+    if (last_eval_loss_.has_value()) state["last_eval_loss"] = *last_eval_loss_;
+    crash_point("reward.before_checkpoint");
+    CANDOR_RETURN_IF_ERROR(
+        save_checkpoint(checkpoints_->folder / kCheckpointFile, state, tensors()));
+    crash_point("reward.after_checkpoint");
+    return {};
+  }
+
+  // Whether there was a checkpoint.
+  Result<bool> resume() {
+    if (!checkpoints_.has_value()) return false;
+    const fs::path path = checkpoints_->folder / kCheckpointFile;
+    if (!fs::exists(path)) return false;
+    CANDOR_TRY(const Json state, read_checkpoint_state(path));
+    if (state.value("candor", "") != "reward-checkpoint/1" ||
+        state.value("identity", "") != checkpoints_->identity) {
+      return invalid_argument(
+          str_cat(path.string(),
+                  ": the checkpoint is of another run (settings, data, model, seed, threads or "
+                  "machine); give another folder, or remove it"));
+    }
+    early_stopping_.read(state);
+    CANDOR_TRY(const Json again, load_checkpoint(path, tensors()));
+    step_ = state.at("step");
+    optimizer_.set_step_count(state.at("optimizer_steps"));
+    window_ = sums_of(state.at("window"));
+    window_loss_ = state.at("window_loss");
+    window_steps_ = state.at("window_steps");
+    total_tokens_ = state.at("total_tokens");
+    last_loss_ = state.at("last_loss");
+    log_.assign(state.at("log").begin(), state.at("log").end());
+    if (state.contains("last_eval_loss")) {
+      last_eval_loss_ = state.at("last_eval_loss").get<double>();
+    }
+    return true;
+  }
+
   [[nodiscard]] Json summary() const {
     Json out = {{"candor", "reward-tuning/1"},   {"settings", json_of(tuning_)},
                 {"examples", training_.size()},  {"steps", step_},
@@ -342,6 +445,7 @@ class Tuner {
   const RewardTuning& tuning_;
   std::span<const RewardExample> training_;
   const ProgressSink& progress_;
+  const std::optional<RewardCheckpoints>& checkpoints_;
   AdamW optimizer_;
   EarlyStopping early_stopping_;
   LearningRate rate_;
@@ -350,6 +454,7 @@ class Tuner {
   int64_t steps_per_epoch_ = 1;
   int64_t total_steps_ = 0;
   int64_t epoch_ = -1;
+  // What a checkpoint keeps.
   int64_t step_ = 0;
   RewardSums window_;  // since the last line of the log
   double window_loss_ = 0;
@@ -365,13 +470,14 @@ class Tuner {
 Result<RewardTuningResult> tune_reward(const TrainableReward& model, const RewardTuning& tuning,
                                        std::span<const RewardExample> training,
                                        std::span<const RewardExample> validation,
-                                       const ProgressSink& progress) {
+                                       const ProgressSink& progress,
+                                       const std::optional<RewardCheckpoints>& checkpoints) {
   CANDOR_RETURN_IF_ERROR(check_reward_tuning(tuning));
   if (training.empty()) return invalid_argument("there is no example to train the reward on");
   if (validation.empty() && tuning.early_stopping_patience > 0) {
     return invalid_argument("early_stopping_patience: needs examples to validate on");
   }
-  return Tuner(model, tuning, training, progress).run(validation);
+  return Tuner(model, tuning, training, progress, checkpoints).run(validation);
 }
 
 }  // namespace candor

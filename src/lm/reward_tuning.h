@@ -1,9 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+#include <filesystem>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/json.h"
@@ -30,6 +31,7 @@ struct RewardTuning {
   double max_grad_norm = 1;  // 0: no clipping
   double center_rewards_coefficient = 0;
   int64_t logging_steps = 10;
+  int64_t save_steps = 0;  // 0: no checkpoints but the one of a run that is interrupted
   int64_t eval_steps = 0;  // 0: after every epoch
   // Evaluations without a lower loss before training ends. The parameters of the lowest loss are
   // kept, those before the first step among them. 0: all steps are made and the last parameters
@@ -97,12 +99,20 @@ struct RewardTuningResult {
   Json summary;
   std::vector<Json> log;
 };
+// Where a run keeps what it needs to go on after a stop: FOLDER/reward.safetensors, the folder made
+// where it is missing. A checkpoint that is there is gone on from.
+struct RewardCheckpoints {
+  std::filesystem::path folder;
+  std::string identity;  // of settings, data, model, machine: what a checkpoint must share
+};
 // Trains `model` in place. `validation` decides when to stop; it may be empty only without early
-// stopping. A pure function of its arguments at fixed threads.
-// Errors: settings; no example; reward_step's; kInterrupted.
+// stopping. A pure function of its arguments at fixed threads, resumed or not.
+// Errors: settings; no example; reward_step's; another run's checkpoint; kInterrupted, after a
+// checkpoint.
 Result<RewardTuningResult> tune_reward(const TrainableReward& model, const RewardTuning& tuning,
                                        std::span<const RewardExample> training,
                                        std::span<const RewardExample> validation,
-                                       const ProgressSink& progress);
+                                       const ProgressSink& progress,
+                                       const std::optional<RewardCheckpoints>& checkpoints = {});
 
 }  // namespace candor

@@ -102,14 +102,14 @@ Result<RewardTrainingResult> train_reward(const TextEncoder& encoder, RewardData
 namespace {
 
 Result<RewardTrainingResult> tune_and_judge(const TrainableReward& model, ExampleSplit split,
-                                            const RewardTuning& tuning,
+                                            const RewardTuningJob& job,
                                             const ProgressSink& progress) {
   RewardTrainingResult result;
   put_counts(split, result);
-  CANDOR_TRY(const Sides sides, sides_of(model, split.train, tuning));
+  CANDOR_TRY(const Sides sides, sides_of(model, split.train, job.tuning));
   CANDOR_TRY(const int64_t held_out_too_long, erase_too_long(model, split.held_out));
-  CANDOR_TRY(RewardTuningResult tuned,
-             tune_reward(model, tuning, sides.training, sides.validation, progress));
+  CANDOR_TRY(RewardTuningResult tuned, tune_reward(model, job.tuning, sides.training,
+                                                   sides.validation, progress, job.checkpoints));
   result.tuning = std::move(tuned.summary);
   result.tuning["validation_examples"] = sides.validation.size();
   result.tuning["too_long"] = sides.too_long;
@@ -130,7 +130,7 @@ Result<RewardTrainingResult> tune_reward_model(const TrainableReward& model, Rew
                                                const ProgressSink& progress) {
   CANDOR_TRY(ExampleSplit split,
              split_examples(std::move(data), std::move(evaluation), job.examples));
-  return tune_and_judge(model, std::move(split), job.tuning, progress);
+  return tune_and_judge(model, std::move(split), job, progress);
 }
 
 Result<TunedEncoder> tune_encoder_reward(RewardData data, std::optional<RewardData> evaluation,
@@ -148,7 +148,7 @@ Result<TunedEncoder> tune_encoder_reward(RewardData data, std::optional<RewardDa
   CANDOR_TRY(const RewardHead head, fit_head(learnt, rows, frozen.width(), job.l2));
   CANDOR_TRY(EncoderReward model, EncoderReward::start(job.folder, head, job.options));
   CANDOR_TRY(RewardTrainingResult result,
-             tune_and_judge(model, std::move(split), tuning, progress));
+             tune_and_judge(model, std::move(split), job.tuning, progress));
   return TunedEncoder{std::move(model), std::move(result)};
 }
 

@@ -57,6 +57,7 @@ inline constexpr double kValidationShare = 0.1;
 struct RewardTuningJob {
   ExampleChoice examples = {};
   RewardTuning tuning = {};
+  std::optional<RewardCheckpoints> checkpoints = {};
 };
 Result<RewardTrainingResult> tune_reward_model(const TrainableReward& model, RewardData data,
                                                std::optional<RewardData> evaluation,
