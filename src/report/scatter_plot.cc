@@ -1,7 +1,9 @@
 #include "report/scatter_plot.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <vector>
 
 #include "base/check.h"
 #include "base/strings.h"
@@ -86,12 +88,79 @@ std::string point_mark(const ScatterPoint& point, const std::string& color, cons
   }
   out += str_cat("<circle cx=\"", svg::coordinate(frame.px(point.x)), "\" cy=\"",
                  svg::coordinate(frame.py(point.y)), "\" r=\"4\" fill=\"", color, "\"/>");
-  if (point.label.empty()) return out;
-  // Beside the point, on the side that has room.
-  const bool left = frame.px(point.x) > 0.7 * frame.width;
-  return out + svg::text_at(frame.px(point.x) + (left ? -8 : 8), frame.py(point.y) - 6,
-                            left ? "end" : "start", point.label, " fill=\"#333\"");
+  return out;
 }
+
+struct Box {
+  double left = 0, top = 0, right = 0, bottom = 0;
+  [[nodiscard]] bool meets(const Box& other) const {
+    return left < other.right && other.left < right && top < other.bottom && other.top < bottom;
+  }
+};
+
+// Writes labels beside their points, where they cover no other label and few points.
+class Labels {
+ public:
+  Labels(const ScatterPlot& plot, const Frame& frame) : frame_(frame) {
+    for (const ScatterSeries& series : plot.series) {
+      for (const ScatterPoint& point : series.points) {
+        const double x = frame.px(point.x);
+        const double y = frame.py(point.y);
+        circles_.push_back({x - 5, y - 5, x + 5, y + 5});
+      }
+    }
+  }
+
+  std::string write(const ScatterPoint& point) {
+    // Above and below the point's line, nearest first; the first of equals is taken.
+    constexpr std::array<double, 6> kDown = {-6, 14, -20, 28, -34, 42};
+    Place best;
+    double least = HUGE_VAL;
+    for (const double down : kDown) {
+      for (const bool left : {false, true}) {
+        const Place place = place_of(point, down, left);
+        const double cost = cost_of(place.box) + 0.05 * std::abs(down - 4);
+        if (cost < least) least = cost, best = place;
+      }
+    }
+    written_.push_back(best.box);
+    return svg::text_at(best.x, best.y, best.left ? "end" : "start", point.label,
+                        " fill=\"#333\" stroke=\"#fff\" stroke-width=\"2.5\" "
+                        "stroke-opacity=\"0.8\" paint-order=\"stroke\"");
+  }
+
+ private:
+  struct Place {
+    double x = 0, y = 0;
+    bool left = false;
+    Box box;
+  };
+
+  [[nodiscard]] Place place_of(const ScatterPoint& point, double down, bool left) const {
+    constexpr double kLetter = 5.9;
+    const double width = kLetter * static_cast<double>(point.label.size());
+    Place out{.x = frame_.px(point.x) + (left ? -8 : 8),
+              .y = frame_.py(point.y) + down,
+              .left = left,
+              .box = {}};
+    const double start = left ? out.x - width : out.x;
+    out.box = {start, out.y - 10, start + width, out.y + 3};
+    return out;
+  }
+
+  [[nodiscard]] double cost_of(const Box& box) const {
+    const auto met = [&](const std::vector<Box>& others) {
+      return static_cast<double>(
+          std::ranges::count_if(others, [&](const Box& other) { return box.meets(other); }));
+    };
+    const bool outside = box.left < kLeft || box.right > frame_.width || box.top < kTop ||
+                         box.bottom > frame_.height - kBottom;
+    return (outside ? 100 : 0) + 20 * met(written_) + met(circles_);
+  }
+
+  const Frame& frame_;
+  std::vector<Box> circles_, written_;
+};
 
 }  // namespace
 
@@ -115,14 +184,19 @@ std::string render_svg(const ScatterPlot& plot) {
   }
   double x = kLeft;
   const double y = plot.height_px - 8;
+  Labels labels(plot, frame);
+  std::string written;  // over all points
   for (const ScatterSeries& series : plot.series) {
-    for (const ScatterPoint& point : series.points) out += point_mark(point, series.color, frame);
+    for (const ScatterPoint& point : series.points) {
+      out += point_mark(point, series.color, frame);
+      if (!point.label.empty()) written += labels.write(point);
+    }
     out += str_cat("<circle cx=\"", svg::coordinate(x + 5), "\" cy=\"", svg::coordinate(y - 4),
                    "\" r=\"4\" fill=\"", series.color, "\"/>");
     out += svg::text_at(x + 14, y, "start", series.name);
     x += 30 + 6.4 * static_cast<double>(series.name.size());
   }
-  return out + "</svg>";
+  return out + written + "</svg>";
 }
 
 std::vector<std::pair<double, double>> pareto_front(
