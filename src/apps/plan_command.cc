@@ -51,13 +51,16 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
   CANDOR_TRY(const Study study, load_study(path, choice));
   PlanSizes sizes;
   Json sampling;
+  int threads = 0;
   if (study.menu.has_value()) {
     CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, options.threads));
     CANDOR_TRY(sizes, plan_sizes(pipeline));
     CANDOR_TRY(sampling, sampling_json(pipeline));
+    threads = pipeline.base.threads;
   } else {
     CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
     CANDOR_TRY(sizes, plan_sizes(pipeline));
+    threads = pipeline.threads;
   }
   const std::vector<StageCost> costs = plan_costs(study, sizes);
   Json stages = Json::array();
@@ -86,10 +89,10 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
   }
   print_table(rows);
   std::printf(
-      "\nat most about %s on two cores, when every reply runs to its limit; %s of memory, %s of "
-      "disk.\nEverything named in %s was found; nothing was trained.\n",
-      format_duration(seconds).c_str(), format_bytes(memory).c_str(), format_bytes(disk).c_str(),
-      path.c_str());
+      "\nat most about %s with %d thread%s, when every reply runs to its limit; %s of memory, "
+      "%s of disk.\nEverything named in %s was found; nothing was trained.\n",
+      format_duration(seconds).c_str(), threads, threads == 1 ? "" : "s",
+      format_bytes(memory).c_str(), format_bytes(disk).c_str(), path.c_str());
   print_sampling(sampling);
   return 0;
 }

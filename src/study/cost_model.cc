@@ -12,38 +12,42 @@ namespace {
 // Fitted to the runs in docs/results/plan/ (two cores of a Zen 5 server, avx512_bf16). After a
 // change of speed, run those studies again and fit what moved.
 //
-// Operations a second.
-constexpr double kPrefillFlops = 12.6e11;    // prompts, up to 256 tokens a product
-constexpr double kDecodeFlops = 6.2e11;      // a batch's next tokens
-constexpr double kAttentionFlops = 0.53e11;  // decoding: each row reads its own cache
-constexpr double kCompareFlops = 5.8e11;     // divergences: replies under whole vocabularies
+// Operations a second. Those of bf16 products follow the machine (Planner::speed).
+constexpr double kRecordedProductRate = 1.0e12;  // of the machine of the records (base/cpu.h)
+constexpr double kPrefillFlops = 12.6e11;        // prompts, up to 256 tokens a product
+constexpr double kDecodeFlops = 6.2e11;          // a batch's next tokens
+constexpr double kAttentionFlops = 0.53e11;      // decoding: each row reads its own cache
+constexpr double kCompareFlops = 5.8e11;         // divergences: replies under whole vocabularies
 constexpr double kComparePromptFlops = 6.6e11;
 constexpr double kCheckFlops = 1.2e11;  // self-tests: prompts in f32, one after the other
 constexpr double kTrainFlops = 5.6e11;  // RLHF: reference and update passes together
 constexpr double kTrainAttentionFlops = 2.2e11;
 constexpr double kSftFlops = 3.8e11;
-constexpr double kEncoderFlops = 1.8e11;  // f32, one length a batch
+constexpr double kEncoderFlops = 1.8e11;        // f32, one length a batch
+constexpr double kRewardDecoderFlops = 1.8e11;  // f32
 
 // Seconds.
-constexpr double kStart = 0.3;            // a worker and its libraries
-constexpr double kLoadPerWeight = 2e-9;   // reading and packing
-constexpr double kTrainPerWeight = 1e-8;  // the same for training
-constexpr double kCheckPerWeight = 1.5e-8;
-constexpr double kEncoderCall = 0.3;  // batches of few texts, as lengths fall
-constexpr double kFitPerText = 3e-4;  // a logistic head
-constexpr double kScoreText = 1e-5;   // a reward without an encoder
+constexpr double kStart = 0.3;              // a worker and its libraries
+constexpr double kLoadPerWeight = 2e-9;     // reading and packing
+constexpr double kTrainPerWeight = 1e-8;    // the same for training
+constexpr double kCheckPerWeight = 7.5e-9;  // merging an adapter and packing it in f32
+constexpr double kEncoderCall = 0.3;        // batches of few texts, as lengths fall
+constexpr double kFitPerText = 3e-4;        // a logistic head
+constexpr double kScoreText = 1e-5;         // a reward without an encoder
 
 // Bytes.
 constexpr double kWorker = 130e6;                       // libraries
 constexpr double kPackedBf16 = 2.25, kPackedF32 = 4.5;  // of a weight that decodes
-constexpr double kCheckWeight = 10;                     // packed in f32, twice
-constexpr double kTrainWeight = 11.2;                   // f32 and bf16 copies, the sampler's
-constexpr double kSftWeight = 22;                       // with gradient and two moments
-constexpr double kActivation = 0.62;    // of what a layer makes: kept for its gradient
-constexpr double kAdapterCopies = 1.5;  // f32 and packed
-constexpr double kCompareRow = 2.2;     // of a row of logits, with its probabilities
-constexpr double kEncoderWork = 110e6;  // batches of few texts
-constexpr double kEncoderFull = 270e6;  // what full ones add, which begin and end so:
+constexpr double kCheckWeight = 9.7;                    // packed in f32, twice
+constexpr double kCheckAdapterCopies = 2;
+constexpr double kTrainWeight = 11.2;     // f32 and bf16 copies, the sampler's
+constexpr double kSftWeight = 22;         // with gradient and two moments
+constexpr double kProductCaches = 170e6;  // of training, bounded (lm/kernel_caches.h)
+constexpr double kActivation = 0.62;      // of what a layer makes: kept for its gradient
+constexpr double kAdapterCopies = 1.5;    // f32 and packed
+constexpr double kCompareRow = 2.2;       // of a row of logits, with its probabilities
+constexpr double kEncoderWork = 110e6;    // batches of few texts
+constexpr double kEncoderFull = 270e6;    // what full ones add, which begin and end so:
 constexpr double kEncoderFewTokens = 40e3, kEncoderManyTokens = 107e3;
 constexpr double kFeatureToken = 450;  // of a reward model's training data
 constexpr double kReplyToken = 40;     // of a bank's line
@@ -71,6 +75,7 @@ struct MenuSize {
   double candidates = 0;
   double models = 0;
   double mixtures = 0;
+  double adapters = 0;  // of experts and further runs, all loaded at once
 };
 
 class Planner {
@@ -84,8 +89,8 @@ class Planner {
     const double most = number(choice.batch) * sizes_.sft_record.longest_tokens;
     // Over frozen weights a step has no gradient of theirs to make: 4 operations a weight, not 6.
     const bool factors = choice.lora.has_value();
-    const double step =
-        (factors ? 2 : 3) * (products(tokens, tokens) + attention(tokens, mean / 2)) / kSftFlops;
+    const double step = (factors ? 2 : 3) *
+                        (products(tokens, tokens) + attention(tokens, mean / 2)) / speed(kSftFlops);
     add("sft", number(choice.steps) * step + model_.parameters * kTrainPerWeight,
         kWorker + (factors ? kTrainWeight : kSftWeight) * model_.parameters +
             activations(std::min(most, 2 * tokens)),
@@ -112,10 +117,13 @@ class Planner {
                        menu.models * replies, reply_tokens()};
     const double checked = menu.candidates * kCheckedPrompts * sizes_.price_prompt.mean_tokens;
     add("self-tests of the menu" + suffix,
-        loading() + model_.parameters * kCheckPerWeight + products(checked, 0) / kCheckFlops,
-        kWorker + kCheckWeight * model_.parameters, 4096);
+        loading() + menu.adapters * model_.parameters * kCheckPerWeight +
+            products(checked, 0) / kCheckFlops,
+        kWorker + kCheckWeight * model_.parameters +
+            kCheckAdapterCopies * menu.adapters * adapter_bytes(),
+        4096);
     add("menu bank" + suffix, loading() + decoding(work),
-        decoder_memory(batch_of(work.replies)) + kAdapterCopies * adapter_bytes(),
+        decoder_memory(batch_of(work.replies)) + kAdapterCopies * menu.adapters * adapter_bytes(),
         menu.candidates * replies * new_tokens() * kReplyToken);
     divergence(suffix, menu);
   }
@@ -131,8 +139,8 @@ class Planner {
     double encoders = 0;
     const auto score = [&](const PlannedReward& reward) {
       step += scoring(reward, work);
-      if (reward.encoder_parameters == 0) return;
-      encoders += reward.encoder_bytes + (encoders > 0 ? 0 : kEncoderWork);
+      if (reward.model_parameters == 0) return;
+      encoders += weights_held(reward) + (encoders > 0 ? 0 : kEncoderWork);
     };
     for (size_t j = 0; j < run.weights.size(); ++j) {
       if (run.weights[j] != 0) score(sizes_.rewards[j]);
@@ -141,9 +149,9 @@ class Planner {
     const auto pass = number(choice.per_device_train_batch_size);
     const double pass_prompts = std::max(1.0, pass / number(choice.num_generations));
     add(run.name, number(run.steps) * step + model_.parameters * kTrainPerWeight,
-        kWorker + kTrainWeight * model_.parameters + encoders +
+        kWorker + kTrainWeight * model_.parameters + kProductCaches + encoders +
             activations(pass * work.reply_tokens + pass_prompts * work.prompt_tokens),
-        adapter_bytes() / static_cast<double>(study_.groups.size()));
+        adapter_bytes());
   }
 
   void scores(const std::string& name, double replies, const PlannedReward& reward) {
@@ -159,6 +167,13 @@ class Planner {
     out_.push_back({label, kStart + seconds, memory, disk});
   }
 
+  // The share of the time that a product of `recorded` operations a second spends multiplying, on
+  // the machine of the records, gets as much longer as this machine multiplies more slowly; the
+  // rest (packing, memory, what lies between products) stays.
+  [[nodiscard]] double speed(double recorded) const {
+    const double share = std::min(1.0, recorded / kRecordedProductRate);
+    return recorded / (1 - share + share * kRecordedProductRate / sizes_.product_rate);
+  }
   [[nodiscard]] double loading() const { return model_.parameters * kLoadPerWeight; }
   [[nodiscard]] double new_tokens() const { return number(study_.bank.max_new_tokens); }
   [[nodiscard]] double reply_tokens() const { return kReplyShare * new_tokens(); }
@@ -186,7 +201,7 @@ class Planner {
     const double tokens = work.replies * work.reply_tokens;
     const double prompts =
         products(work.prompts * work.prompt_tokens, work.prompts) + prompt_attention(work);
-    return prompts / kPrefillFlops + products(tokens, tokens) / kDecodeFlops +
+    return prompts / speed(kPrefillFlops) + products(tokens, tokens) / speed(kDecodeFlops) +
            reply_attention(work) / kAttentionFlops;
   }
   // The reference reads once; the policy reads forward and backward over frozen weights, which
@@ -196,7 +211,7 @@ class Planner {
     const double predicted = work.replies * work.reply_tokens;
     const double tokens = work.prompts * work.prompt_tokens + predicted;
     const double read = prompt_attention(work) + reply_attention(work);
-    return 3 * (products(tokens, predicted) / kTrainFlops + read / kTrainAttentionFlops);
+    return 3 * (products(tokens, predicted) / speed(kTrainFlops) + read / kTrainAttentionFlops);
   }
 
   // Teacher forcing of every reply under its models and the initial one, which is there already
@@ -208,27 +223,35 @@ class Planner {
     const double tokens = passes * replies * reply_tokens();
     const double prompt_tokens = passes * sizes_.prompts * sizes_.price_prompt.mean_tokens;
     add("divergence" + suffix,
-        loading() + products(prompt_tokens, 0) / kComparePromptFlops +
-            products(tokens, tokens) / kCompareFlops,
-        decoder_memory(0) + kAdapterCopies * adapter_bytes() +
+        loading() + products(prompt_tokens, 0) / speed(kComparePromptFlops) +
+            products(tokens, tokens) / speed(kCompareFlops),
+        decoder_memory(0) + kAdapterCopies * menu.adapters * adapter_bytes() +
             kCompareRow * kCompareRows * model_.vocabulary * 4,
         8 * menu.candidates * replies);
   }
 
   [[nodiscard]] static double encoding(const PlannedReward& reward, double tokens) {
-    return kEncoderCall + 2 * reward.encoder_parameters * tokens / kEncoderFlops;
+    return kEncoderCall + 2 * reward.model_parameters * tokens / kEncoderFlops;
   }
   [[nodiscard]] static double scoring(const PlannedReward& reward, const Reading& work) {
-    if (reward.encoder_parameters == 0) return work.replies * kScoreText;
+    if (reward.model_parameters == 0) return work.replies * kScoreText;
+    if (reward.is_decoder) {
+      const double text = (reward.reads_prompt ? work.prompt_tokens : 0) + work.reply_tokens;
+      return 2 * reward.model_parameters * work.replies * text / kRewardDecoderFlops;
+    }
     const double reply = work.reply_tokens + 2;  // with the marks of its ends
     const double tokens =
         reward.reads_prompt ? kSentences * work.replies * reply + work.prompts * work.prompt_tokens
                             : work.replies * reply;
     return encoding(reward, tokens);
   }
+  // A decoder's lie in its file and, in the order of the products, once more.
+  [[nodiscard]] static double weights_held(const PlannedReward& reward) {
+    return (reward.is_decoder ? 2 : 1) * reward.model_bytes;
+  }
   [[nodiscard]] static double encoder_memory(const PlannedReward& reward) {
-    if (reward.encoder_parameters == 0) return kWorker;
-    return kWorker + kEncoderWork + reward.encoder_bytes;
+    if (reward.model_parameters == 0) return kWorker;
+    return kWorker + kEncoderWork + weights_held(reward);
   }
   // Batches fill as there are more texts of every length.
   [[nodiscard]] static double training_memory(double tokens) {
@@ -242,13 +265,12 @@ class Planner {
     const double cache = positions * 2 * model_.kv_width * model_.layers * bytes_of_dtype();
     return kWorker + packed * model_.parameters + rows * (cache + model_.vocabulary * 4);
   }
-  // Of all groups' adapters, in f32.
+  // Of one adapter, in f32.
   [[nodiscard]] double adapter_bytes() const {
     if (!study_.menu.has_value() || !study_.menu->experts.has_value()) return 0;
     const LoraChoice& lora = study_.menu->experts->lora;
     const auto modules = static_cast<double>(lora.target_modules.size());
-    return static_cast<double>(study_.groups.size()) * 4 * number(lora.rank) * modules *
-           model_.layers * 2 * model_.hidden;
+    return 4 * number(lora.rank) * modules * model_.layers * 2 * model_.hidden;
   }
   // Of a forward pass that is kept for its gradient.
   [[nodiscard]] double activations(double tokens) const {
@@ -296,10 +318,12 @@ void plan_banks(const Study& study, const PlanSizes& sizes, const std::vector<Ex
     menu.mixtures += mixture ? 1 : 0;
     menu.models += mixture ? experts + 1 : 1;
   }
+  menu.adapters = experts;
   for (const ExpertRun& run : runs) {
     if (run.role == ExpertRun::Role::kExpert) continue;
     menu.candidates += 1;
     menu.models += 1;
+    menu.adapters += 1;
   }
   planner.menu_bank(suffix, menu);
   plan_scores(study, sizes, " on the menu bank" + suffix,

@@ -13,7 +13,7 @@ namespace candor {
 // every weight it meets (the head's only where it is predicted), and attention with what it reads;
 // a step of training costs that three times over a frozen base. Speeds and sizes of memory are
 // constants at the head of cost_model.cc, fitted to two cores of a Zen 5 server with avx512_bf16;
-// the test holds the plan against recorded runs. Other machines differ.
+// bf16 products follow this machine's measured rate. The test holds the plan against recorded runs.
 struct StageCost {
   std::string stage;  // the stage's label in a run; stages of one label come in the run's order
   double seconds = 0;

@@ -171,6 +171,45 @@ TEST(PlanSizes, CountsTokensOfPrompts) {
   fs::remove_all(folder);
 }
 
+// A whole decoder reads the prompt with every reply, unless its reward.json says that it reads
+// replies alone.
+TEST(PlanSizes, RewardOfAWholeDecoder) {
+  const fs::path stories = kRoot / "examples" / "data" / "stories260k";
+  const fs::path folder = fs::path(testing::TempDir()) / "candor-plan-decoder";
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  fs::copy(stories, folder / "replies_alone");
+  std::ofstream(folder / "replies_alone" / "reward.json")
+      << Json{{"candor", "reward-model/1"}, {"chat_template", false}, {"features", "completion"}};
+  std::ofstream(folder / "prompts.jsonl") << "{\"prompt\": \"Once upon a time\"}\n"
+                                             "{\"prompt\": \"Lily had a red ball\"}\n";
+  std::ofstream(folder / "study.yaml")
+      << "candor: study/1\nname: s\nlevel: sampled\nmodel: {source: " << stories.string()
+      << "}\nprompts: prompts.jsonl\ndivergence: {name: kl, lambda: 1}\n"
+         "unit_price: 1\ncurrency: EUR\ngroups:\n  - {name: a, size: 1, reward: {kind: checkpoint, "
+         "model: replies_alone}}\n  - {name: b, size: 1, reward: {kind: checkpoint, model: "
+      << stories.string() << "}}\n";
+  const Study study = *load_study((folder / "study.yaml").string());
+  const auto sizes = plan_sizes(*Pipeline::plan(study, 1));
+  ASSERT_TRUE(sizes.ok()) << sizes.error().message;
+  ASSERT_EQ(sizes->rewards.size(), 2);
+  for (const PlannedReward& reward : sizes->rewards) {
+    EXPECT_TRUE(reward.is_decoder);
+    EXPECT_EQ(reward.model_parameters, sizes->model.body());
+    EXPECT_EQ(reward.model_bytes, 4 * sizes->model.parameters);
+  }
+  EXPECT_FALSE(sizes->rewards[0].reads_prompt);
+  EXPECT_TRUE(sizes->rewards[1].reads_prompt);
+  EXPECT_EQ(sizes->rewards[1].prompt_tokens, sizes->price_prompt.mean_tokens);
+  EXPECT_GT(sizes->rewards[1].prompt_tokens, 0);
+  const std::vector<StageCost> plan = plan_costs(study, *sizes);
+  const auto seconds = [&](const std::string& label) {
+    return std::ranges::find(plan, label, &StageCost::stage)->seconds;
+  };
+  EXPECT_GT(seconds("score b on the bank"), seconds("score a on the bank"));
+  fs::remove_all(folder);
+}
+
 // "max_prompts" and a target epsilon take the first prompts of the file, and the sampling stages
 // say so in their specs; a limit that cuts nothing leaves them as they were.
 TEST(PlanSizes, FewerPrompts) {

@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "base/cpu.h"
 #include "base/json.h"
 #include "base/strings.h"
 #include "formats/gguf.h"
@@ -140,8 +141,8 @@ Result<EncoderReader> open_encoder(const fs::path& folder, PlannedReward& out) {
   for (const auto& [name, tensor] : file.tensors()) {
     double count = 1;
     for (const int64_t extent : tensor.shape) count *= static_cast<double>(extent);
-    out.encoder_bytes += 4 * count;
-    if (name.find("embeddings.") == std::string::npos) out.encoder_parameters += count;
+    out.model_bytes += 4 * count;
+    if (name.find("embeddings.") == std::string::npos) out.model_parameters += count;
   }
   return reader;
 }
@@ -246,8 +247,32 @@ Result<double> encoder_prompt_tokens(const EncoderReader& encoder, const Pipelin
   return meter.length().mean_tokens;
 }
 
+// A whole decoder. What it reads stands in the reward.json beside its weights or its adapter's;
+// without one it reads prompt and reply.
+Result<PlannedReward> planned_decoder(const RewardFiles& files, const Pipeline& pipeline) {
+  CANDOR_TRY(const PlannedModel model, planned_model(files.model));
+  PlannedReward out{.model_parameters = model.body(),
+                    .model_bytes = 4 * model.parameters,
+                    .is_decoder = true,
+                    .reads_prompt = true};
+  const fs::path reading = (files.adapter.empty() ? files.model : files.adapter) / "reward.json";
+  if (fs::exists(reading)) {
+    CANDOR_TRY(const Json json, read_json_file(reading.string()));
+    JsonReader in(json, reading.string());
+    out.reads_prompt = in.text("features") != "completion";
+    CANDOR_RETURN_IF_ERROR(in.status());
+  }
+  if (!out.reads_prompt) return out;
+  CANDOR_TRY(const PromptEncoder encoder, PromptEncoder::open(files.model));
+  CANDOR_TRY(const TextLength prompts,
+             length_of_prompts(encoder, pipeline.prompts, pipeline.prompts_path));
+  out.prompt_tokens = prompts.mean_tokens;
+  return out;
+}
+
 Result<PlannedReward> planned_reward(const RewardSource& source, const RewardFiles& files,
                                      const Pipeline& pipeline) {
+  if (source.kind == RewardSource::Kind::kCheckpoint) return planned_decoder(files, pipeline);
   PlannedReward out;
   if (files.encoder.empty()) return out;
   CANDOR_TRY(const EncoderReader encoder, open_encoder(files.encoder, out));
@@ -269,6 +294,7 @@ Result<PlannedReward> planned_reward(const RewardSource& source, const RewardFil
 
 Result<PlanSizes> plan_sizes(const Pipeline& pipeline) {
   PlanSizes out;
+  out.product_rate = product_rate(pipeline.threads);
   CANDOR_TRY(out.model, planned_model(pipeline.model_path));
   CANDOR_TRY(const PromptEncoder encoder, PromptEncoder::open(pipeline.model_path));
   out.prompts = static_cast<double>(pipeline.prompts.size());
@@ -310,8 +336,9 @@ Json plan_sizes_json(const PlanSizes& sizes) {
   const auto rewards = [](const std::vector<PlannedReward>& list) {
     Json out = Json::array();
     for (const PlannedReward& one : list) {
-      out.push_back({{"encoder_parameters", one.encoder_parameters},
-                     {"encoder_bytes", one.encoder_bytes},
+      out.push_back({{"model_parameters", one.model_parameters},
+                     {"model_bytes", one.model_bytes},
+                     {"is_decoder", one.is_decoder},
                      {"reads_prompt", one.reads_prompt},
                      {"training_texts", one.training_texts},
                      {"training_tokens", one.training_tokens},
@@ -320,7 +347,8 @@ Json plan_sizes_json(const PlanSizes& sizes) {
     }
     return out;
   };
-  return {{"model",
+  return {{"product_rate", sizes.product_rate},
+          {"model",
            {{"parameters", model.parameters},
             {"embedding", model.embedding},
             {"hidden", model.hidden},
@@ -350,8 +378,9 @@ TextLength read_length(JsonReader& in, const char* key) {
 std::vector<PlannedReward> read_rewards(JsonReader& in, const char* key) {
   std::vector<PlannedReward> out;
   for (JsonReader& reward : in.objects(key)) {
-    out.push_back({.encoder_parameters = count_of(reward, "encoder_parameters"),
-                   .encoder_bytes = count_of(reward, "encoder_bytes"),
+    out.push_back({.model_parameters = count_of(reward, "model_parameters"),
+                   .model_bytes = count_of(reward, "model_bytes"),
+                   .is_decoder = reward.boolean("is_decoder"),
                    .reads_prompt = reward.boolean("reads_prompt"),
                    .training_texts = count_of(reward, "training_texts"),
                    .training_tokens = count_of(reward, "training_tokens"),
@@ -366,6 +395,7 @@ std::vector<PlannedReward> read_rewards(JsonReader& in, const char* key) {
 
 PlanSizes read_plan_sizes(JsonReader& in) {
   PlanSizes out;
+  out.product_rate = in.number("product_rate", 1.0, 1e18);
   JsonReader model = in.object("model");
   out.model = {.parameters = count_of(model, "parameters"),
                .embedding = count_of(model, "embedding"),

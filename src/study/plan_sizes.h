@@ -9,8 +9,8 @@
 namespace candor {
 
 // What a plan reads of a study's inputs before anything runs: shapes of the models and lengths of
-// the texts, in tokens of whoever reads them. Lengths are means over at most 256 records, evenly
-// spaced.
+// the texts, in tokens of whoever reads them; and how fast the machine multiplies. Lengths are
+// means over at most 256 records, evenly spaced.
 
 struct PlannedModel {
   double parameters = 0;  // all of them
@@ -30,18 +30,21 @@ struct TextLength {
   double longest_tokens = 0;  // among the records that were read
 };
 
-// A reward's model on its encoder, where it has one.
+// What reads a reward's texts, where a model does: a head's encoder or a whole decoder. A server is
+// not planned: it takes what it takes.
 struct PlannedReward {
-  double encoder_parameters = 0;  // beside the embeddings; 0: no encoder
-  double encoder_bytes = 0;       // of all its weights in f32
+  double model_parameters = 0;  // beside the embeddings; 0: no model here
+  double model_bytes = 0;       // of all its weights in f32
+  bool is_decoder = false;      // it reads the prompt again with every reply
   bool reads_prompt = false;
   double training_texts = 0;   // embedded to train it; 0: not trained here
   double training_tokens = 0;  // of these
   double longest_tokens = 0;   // of one
-  double prompt_tokens = 0;    // of one pricing prompt, as the encoder reads it
+  double prompt_tokens = 0;    // of one pricing prompt, as the model reads it
 };
 
 struct PlanSizes {
+  double product_rate = 0;  // of this machine at the study's threads (base/cpu.h)
   PlannedModel model;
   double prompts = 0;  // that price
   TextLength price_prompt, train_prompt, sft_record;
