@@ -124,6 +124,7 @@ double product_rate(int threads) {
   std::vector<double> rates(static_cast<size_t>(threads), 0.0);
   {
     std::vector<std::jthread> team;
+    team.reserve(rates.size());
     for (double& rate : rates) team.emplace_back([&] { rate = best_rate(products); });
   }
   double sum = 0;

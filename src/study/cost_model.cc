@@ -46,11 +46,9 @@ constexpr double kProductCaches = 170e6;  // of training, bounded (lm/kernel_cac
 constexpr double kActivation = 0.62;      // of what a layer makes: kept for its gradient
 constexpr double kAdapterCopies = 1.5;    // f32 and packed
 constexpr double kCompareRow = 2.2;       // of a row of logits, with its probabilities
-constexpr double kEncoderWork = 110e6;    // batches of few texts
-constexpr double kEncoderFull = 270e6;    // what full ones add, which begin and end so:
-constexpr double kEncoderFewTokens = 40e3, kEncoderManyTokens = 107e3;
-constexpr double kFeatureToken = 450;  // of a reward model's training data
-constexpr double kReplyToken = 40;     // of a bank's line
+constexpr double kEncoderWork = 110e6;    // a batch
+constexpr double kFeatureToken = 550;     // of a reward model's training data
+constexpr double kReplyToken = 40;        // of a bank's line
 
 // Replies end before their limit: recorded studies' came to 0.84 to 0.96 of it.
 constexpr double kReplyShare = 0.92;
@@ -101,7 +99,7 @@ class Planner {
     if (reward.training_texts == 0) return;
     add("reward " + name,
         encoding(reward, reward.training_tokens) + reward.training_texts * kFitPerText,
-        encoder_memory(reward) + training_memory(reward.training_tokens), 16384);
+        encoder_memory(reward) + kFeatureToken * reward.training_tokens, 16384);
   }
 
   void bank(const std::string& label, double samples) {
@@ -252,11 +250,6 @@ class Planner {
   [[nodiscard]] static double encoder_memory(const PlannedReward& reward) {
     if (reward.model_parameters == 0) return kWorker;
     return kWorker + kEncoderWork + weights_held(reward);
-  }
-  // Batches fill as there are more texts of every length.
-  [[nodiscard]] static double training_memory(double tokens) {
-    const double full = (tokens - kEncoderFewTokens) / (kEncoderManyTokens - kEncoderFewTokens);
-    return kEncoderFull * std::clamp(full, 0.0, 1.0) + kFeatureToken * tokens;
   }
   // Weights packed for decoding, `rows` caches and rows of logits.
   [[nodiscard]] double decoder_memory(double rows) const {

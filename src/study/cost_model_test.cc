@@ -18,6 +18,7 @@ namespace fs = std::filesystem;
 
 const fs::path kRoot = CANDOR_SOURCE_DIR;
 constexpr double kSecondsTolerance = 0.25;
+constexpr double kOtherMachineTolerance = 0.3;
 constexpr double kMemoryTolerance = 0.15;
 constexpr double kShortSeconds = 1;  // a stage that is over sooner is a start of a process
 // Processor seconds of a second on two cores, below which the stage shared them with other work and
@@ -45,18 +46,21 @@ Record read_record(const std::string& name) {
   return out;
 }
 
-// How many stages of a record have seconds and peaks that were compared.
-struct Compared {
-  size_t seconds = 0;
-  size_t peaks = 0;
+struct PlannedStage {
+  StageCost plan;
+  Json taken;
+
+  [[nodiscard]] double seconds() const { return taken["seconds"].get<double>(); }
+  [[nodiscard]] bool alone() const {
+    return !taken.contains("processor_seconds") ||
+           taken["processor_seconds"].get<double>() > kOwnMachine * seconds();
+  }
 };
 
-Compared compare(const std::string& name) {
+std::vector<PlannedStage> planned_stages(const std::string& name) {
   const Record record = read_record(name);
   std::vector<StageCost> plan = plan_costs(record.study, record.sizes);
-  Compared out;
-  double planned = 0;
-  double taken = 0;
+  std::vector<PlannedStage> out;
   for (const Json& stage : record.stages) {
     const std::string label = stage["stage"];
     const auto found = std::ranges::find(plan, label, &StageCost::stage);
@@ -64,40 +68,70 @@ Compared compare(const std::string& name) {
       ADD_FAILURE() << name << ": " << label << " is not planned";
       continue;
     }
-    const auto seconds = stage["seconds"].get<double>();
-    const bool alone = !stage.contains("processor_seconds") ||
-                       stage["processor_seconds"].get<double>() > kOwnMachine * seconds;
-    if (alone && seconds >= kShortSeconds) {
-      EXPECT_NEAR(found->seconds / seconds, 1, kSecondsTolerance) << name << ": " << label;
-      ++out.seconds;
-      planned += found->seconds;
-      taken += seconds;
-    }
-    if (stage.contains("peak_memory_bytes")) {
-      const auto bytes = stage["peak_memory_bytes"].get<double>();
-      EXPECT_NEAR(found->memory_bytes / bytes, 1, kMemoryTolerance) << name << ": " << label;
-      ++out.peaks;
-    }
+    out.push_back({*found, stage});
     plan.erase(found);
+  }
+  return out;
+}
+
+// Returns how many stages of a record have a peak.
+size_t compare_peaks(const std::string& name) {
+  size_t out = 0;
+  for (const PlannedStage& stage : planned_stages(name)) {
+    if (!stage.taken.contains("peak_memory_bytes")) continue;
+    const auto bytes = stage.taken["peak_memory_bytes"].get<double>();
+    EXPECT_NEAR(stage.plan.memory_bytes / bytes, 1, kMemoryTolerance)
+        << name << ": " << stage.plan.stage;
+    ++out;
+  }
+  return out;
+}
+
+// Returns how many stages of a record had the machine to themselves long enough.
+size_t compare_seconds(const std::string& name) {
+  size_t out = 0;
+  double planned = 0;
+  double taken = 0;
+  for (const PlannedStage& stage : planned_stages(name)) {
+    if (!stage.alone() || stage.seconds() < kShortSeconds) continue;
+    EXPECT_NEAR(stage.plan.seconds / stage.seconds(), 1, kSecondsTolerance)
+        << name << ": " << stage.plan.stage;
+    planned += stage.plan.seconds;
+    taken += stage.seconds();
+    ++out;
   }
   EXPECT_NEAR(planned / taken, 1, kSecondsTolerance / 2) << name;
   return out;
 }
 
 TEST(CostModel, ShortPrompts) {
-  const Compared compared = compare("harmless_vs_humor");
-  EXPECT_GE(compared.seconds, 13);
-  EXPECT_EQ(compared.peaks, 17);
+  EXPECT_GE(compare_seconds("harmless_vs_humor"), 13);
+  EXPECT_EQ(compare_peaks("harmless_vs_humor"), 17);
 }
 
 TEST(CostModel, LongPrompts) {
-  const Compared compared = compare("faithful_vs_summary");
-  EXPECT_GE(compared.seconds, 10);
-  EXPECT_EQ(compared.peaks, 12);
+  EXPECT_GE(compare_seconds("faithful_vs_summary"), 10);
+  EXPECT_EQ(compare_peaks("faithful_vs_summary"), 12);
 }
 
 TEST(CostModel, MoreRepliesAndCandidates) {
-  EXPECT_GE(compare("harmless_vs_humor_small").seconds, 12);
+  EXPECT_GE(compare_seconds("harmless_vs_humor_small"), 12);
+}
+
+// Eleven adapters, on a machine that multiplies a sixth as fast and to which nothing was fitted:
+// training, most of a run, and the whole still come out.
+TEST(CostModel, AnotherMachine) {
+  EXPECT_GE(compare_peaks("three_groups_small"), 20);
+  double planned = 0;
+  double taken = 0;
+  for (const PlannedStage& stage : planned_stages("three_groups_small")) {
+    planned += stage.plan.seconds;
+    taken += stage.seconds();
+    const std::string& label = stage.plan.stage;
+    if (!label.starts_with("expert-") && !label.starts_with("trained-")) continue;
+    EXPECT_NEAR(stage.plan.seconds / stage.seconds(), 1, kOtherMachineTolerance) << label;
+  }
+  EXPECT_NEAR(planned / taken, 1, kOtherMachineTolerance);
 }
 
 // Stages of a run in its order, under the labels that the run gives them.
