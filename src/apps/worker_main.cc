@@ -9,6 +9,7 @@
 
 int main(int argc, char** argv) {
   candor::bound_kernel_caches();
+  candor::settle_vector_functions();
   // `candor lm` becomes this program: people should read the name they typed.
   const bool passed_on = argc > 1 && std::string_view(argv[1]) == "lm";
   CLI::App app("Candor's worker: language-model work on LibTorch.",

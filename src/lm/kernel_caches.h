@@ -8,4 +8,10 @@ namespace candor {
 // before the first product and before any thread starts.
 void bound_kernel_caches();
 
+// Calls the vector functions of ATen once from one thread. MKL chooses their code in the first
+// call. Where that came from several threads at once, one of them could take other code: on a busy
+// machine one process in ten gave other bits than the rest. Call it after bound_kernel_caches(),
+// before anything is computed. Cost: a millisecond or so.
+void settle_vector_functions();
+
 }  // namespace candor
