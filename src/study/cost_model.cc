@@ -13,11 +13,12 @@ namespace {
 // change of speed, run those studies again and fit what moved.
 //
 // Operations a second. Those of bf16 products follow the machine (Planner::speed).
-constexpr double kRecordedProductRate = 1.0e12;  // of the machine of the records (base/cpu.h)
-constexpr double kPrefillFlops = 12.6e11;        // prompts, up to 256 tokens a product
-constexpr double kDecodeFlops = 6.2e11;          // a batch's next tokens
-constexpr double kAttentionFlops = 0.53e11;      // decoding: each row reads its own cache
-constexpr double kCompareFlops = 5.8e11;         // divergences: replies under whole vocabularies
+// Of the machine of the records: its whole products (bench/decode), for want of the probe there.
+constexpr double kRecordedProductRate = 1.0e12;
+constexpr double kPrefillFlops = 12.6e11;    // prompts, up to 256 tokens a product
+constexpr double kDecodeFlops = 6.2e11;      // a batch's next tokens
+constexpr double kAttentionFlops = 0.53e11;  // decoding: each row reads its own cache
+constexpr double kCompareFlops = 5.8e11;     // divergences: replies under whole vocabularies
 constexpr double kComparePromptFlops = 6.6e11;
 constexpr double kCheckFlops = 1.2e11;  // self-tests: prompts in f32, one after the other
 constexpr double kTrainFlops = 5.6e11;  // RLHF: reference and update passes together

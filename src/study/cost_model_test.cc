@@ -118,8 +118,8 @@ TEST(CostModel, MoreRepliesAndCandidates) {
   EXPECT_GE(compare_seconds("harmless_vs_humor_small"), 12);
 }
 
-// Eleven adapters, on a machine that multiplies a sixth as fast and to which nothing was fitted:
-// training, most of a run, and the whole still come out.
+// Eleven adapters, on a machine that multiplies a sixth as fast and to which no speed of training
+// was fitted: training, most of a run, and the whole still come out.
 TEST(CostModel, AnotherMachine) {
   EXPECT_GE(compare_peaks("three_groups_small"), 20);
   double planned = 0;
