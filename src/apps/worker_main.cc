@@ -4,12 +4,12 @@
 
 #include "apps/command.h"
 #include "apps/lm_commands.h"
-#include "lm/kernel_caches.h"
+#include "lm/kernel_setup.h"
 #include "worker/stage.h"
 
 int main(int argc, char** argv) {
   candor::bound_kernel_caches();
-  candor::settle_vector_functions();
+  candor::first_call_vector_functions();
   // `candor lm` becomes this program: people should read the name they typed.
   const bool passed_on = argc > 1 && std::string_view(argv[1]) == "lm";
   CLI::App app("Candor's worker: language-model work on LibTorch.",

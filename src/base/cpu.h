@@ -11,10 +11,4 @@ namespace candor {
 // Cores this process may use, at least 1.
 [[nodiscard]] int core_count();
 
-// Operations a second, 2 for a multiply-add, that `threads` threads at once get from the
-// instruction our bf16 products use: the product of bf16 pairs where there is one, else f32's. No
-// memory is read, so it is a limit. A busy machine shows less. REQUIRES: threads >= 1. Cost: about
-// 10 ms.
-[[nodiscard]] double product_rate(int threads);
-
 }  // namespace candor

@@ -134,6 +134,24 @@ TEST(CostModel, AnotherMachine) {
   EXPECT_NEAR(planned / taken, 1, kOtherMachineTolerance);
 }
 
+// `lm reward --score-with` of 1,152 replies by a decoder of 135M weights (docs/results/plan).
+TEST(CostModel, RewardOfAWholeDecoder) {
+  constexpr double kSeconds = 43.9;
+  constexpr double kTokens = 1152 * 31.8;
+  constexpr double kPeakBytes = 1324304.0 * 1024;
+  Record record = read_record("harmless_vs_humor");
+  const PlannedModel& model = record.sizes.model;
+  record.sizes.rewards[1] = {
+      .model_parameters = model.body(), .model_bytes = 4 * model.parameters, .is_decoder = true};
+  const std::vector<StageCost> plan = plan_costs(record.study, record.sizes);
+  const auto stage =
+      std::ranges::find(plan, "score humor on the reference bank", &StageCost::stage);
+  const double tokens = record.sizes.prompts * static_cast<double>(record.study.reference_samples) *
+                        static_cast<double>(record.study.bank.max_new_tokens);
+  EXPECT_NEAR(stage->seconds / (kSeconds * tokens / kTokens), 1, kSecondsTolerance);
+  EXPECT_NEAR(stage->memory_bytes / kPeakBytes, 1, kMemoryTolerance);
+}
+
 // Stages of a run in its order, under the labels that the run gives them.
 TEST(CostModel, PlansEveryStageOfARun) {
   for (const std::string name : {"harmless_vs_humor", "faithful_vs_summary"}) {

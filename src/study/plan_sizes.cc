@@ -5,8 +5,8 @@
 #include <set>
 #include <string>
 
-#include "base/cpu.h"
 #include "base/json.h"
+#include "base/product_rate.h"
 #include "base/strings.h"
 #include "formats/gguf.h"
 #include "formats/preferences.h"

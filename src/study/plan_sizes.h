@@ -44,7 +44,7 @@ struct PlannedReward {
 };
 
 struct PlanSizes {
-  double product_rate = 0;  // of this machine at the study's threads (base/cpu.h)
+  double product_rate = 0;  // of this machine at the study's threads (base/product_rate.h)
   PlannedModel model;
   double prompts = 0;  // that price
   TextLength price_prompt, train_prompt, sft_record;

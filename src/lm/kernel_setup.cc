@@ -1,4 +1,4 @@
-#include "lm/kernel_caches.h"
+#include "lm/kernel_setup.h"
 
 #include <ATen/ATen.h>
 
@@ -12,7 +12,7 @@ void bound_kernel_caches() {
   setenv("LRU_CACHE_CAPACITY", kProducts, 0);               // ATen's
 }
 
-void settle_vector_functions() {
+void first_call_vector_functions() {
   const at::Tensor values = at::full({16}, 0.5, at::kFloat);
   (void)at::exp(values);
   (void)at::expm1(values);

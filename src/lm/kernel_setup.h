@@ -12,6 +12,6 @@ void bound_kernel_caches();
 // call. Where that came from several threads at once, one of them could take other code: on a busy
 // machine one process in ten gave other bits than the rest. Call it after bound_kernel_caches(),
 // before anything is computed. Cost: a millisecond or so.
-void settle_vector_functions();
+void first_call_vector_functions();
 
 }  // namespace candor
