@@ -50,6 +50,11 @@ constexpr double kCompareRow = 2.2;       // of a row of logits, with its probab
 constexpr double kEncoderWork = 110e6;    // a batch
 constexpr double kFeatureToken = 550;     // of a reward model's training data
 constexpr double kReplyToken = 40;        // of a bank's line
+constexpr double kReplyRead = 4e3;        // of a bank, in memory
+// An encoder's products stay cached, 64 of them. They grow with batches, and batches with the
+// number of replies of one length: half of the most at kHalfFull replies.
+constexpr double kEncoderCaches = 190e6;
+constexpr double kHalfFull = 3500;
 
 // Replies end before their limit: recorded studies' came to 0.84 to 0.96 of it.
 constexpr double kReplyShare = 0.92;
@@ -156,7 +161,8 @@ class Planner {
   void scores(const std::string& name, double replies, const PlannedReward& reward) {
     add("score " + name,
         scoring(reward, {sizes_.prompts, reward.prompt_tokens, replies, reply_tokens()}),
-        encoder_memory(reward), 8 * replies);
+        encoder_memory(reward) + encoder_caches(reward, replies) + kReplyRead * replies,
+        8 * replies);
   }
 
   [[nodiscard]] std::vector<StageCost> take() { return std::move(out_); }
@@ -251,6 +257,10 @@ class Planner {
   [[nodiscard]] static double encoder_memory(const PlannedReward& reward) {
     if (reward.model_parameters == 0) return kWorker;
     return kWorker + kEncoderWork + weights_held(reward);
+  }
+  [[nodiscard]] static double encoder_caches(const PlannedReward& reward, double texts) {
+    if (reward.model_parameters == 0 || reward.is_decoder) return 0;
+    return kEncoderCaches * texts / (texts + kHalfFull);
   }
   // Weights packed for decoding, `rows` caches and rows of logits.
   [[nodiscard]] double decoder_memory(double rows) const {
