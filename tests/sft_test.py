@@ -1,5 +1,6 @@
 """candor lm sft, killed at every crash point and resumed, ends in the bytes of a run that was left alone."""
 import filecmp
+import json
 import os
 import pathlib
 import random
@@ -134,6 +135,15 @@ def same_beside_others(work):
             process.kill()
 
 
+def default_length(work):
+    """Without --max-length records are cut to the model's context, where that is below 1024."""
+    context = json.loads((GOLDEN / "tiny_llama" / "config.json").read_text())["max_position_embeddings"]
+    left, right = work / "default", work / "given"
+    for out, run in ((left, sft(left, without="--max-length")), (right, sft(right, "--max-length", context))):
+        expect(run.returncode == 0, f"{out.name} length: {run.stderr}")
+    expect(context < 1024 and same(left, right), "the default length is not the model's context")
+
+
 def refused(run, code, part, what, left=None):
     expect(run.returncode == code and part in run.stderr, f"{what}: {run.returncode} {run.stderr}")
     expect(left is None or not left.exists(), f"{what}: leaves {left}")
@@ -188,5 +198,6 @@ with tempfile.TemporaryDirectory() as scratch:
     kill_and_resume(root, [])
     stop_and_resume(root, lora)
     same_beside_others(root)
+    default_length(root)
     errors(root)
 print("sft: fine")

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -28,6 +29,7 @@ struct SftOptions {
   bool bf16 = false;
   bool gradient_checkpointing = false;
   bool resume = false;
+  std::optional<int64_t> max_length;
   LoraSettings lora;
   SftSettings settings;
 };
@@ -115,6 +117,8 @@ CommandResult run_sft_command(SftOptions own, const CommonOptions& options) {
   const std::optional<fs::path> adapter =
       own.adapter.empty() ? std::nullopt : std::optional<fs::path>(own.adapter);
   CANDOR_TRY(const TrainableDecoder model, TrainableDecoder::load(model_path, load, adapter));
+  own.settings.max_length = own.max_length.value_or(
+      std::min<int64_t>(own.settings.max_length, model.config().context_length));
   const bool was_there = fs::exists(own.output);
   CANDOR_TRY(run.folder, output_folder(own));
   run.resume = own.resume;
@@ -152,8 +156,6 @@ void add_training_options(CLI::App* command, SftSettings& settings) {
   command->add_option("--num-train-epochs", settings.num_train_epochs)->check(CLI::PositiveNumber);
   command->add_option("--max-steps", settings.max_steps, "0: as the epochs say")
       ->check(CLI::NonNegativeNumber);
-  command->add_option("--max-length", settings.max_length, "Tokens of a bin; records are cut to it")
-      ->check(CLI::Range(2, 1 << 24));
   command->add_option("--warmup-ratio", settings.warmup_ratio)->check(CLI::Range(0.0, 1.0));
   command->add_option("--weight-decay", settings.weight_decay)->check(CLI::NonNegativeNumber);
   command->add_option("--max-grad-norm", settings.max_grad_norm, "0: no clipping")
@@ -215,6 +217,10 @@ void add_sft_command(CLI::App& lm, CommonOptions& options) {
                     "Less memory: layers are computed again in the backward pass");
   command->add_flag("--resume", own->resume, "Go on from the output folder's checkpoint");
   add_training_options(command, own->settings);
+  command
+      ->add_option("--max-length", own->max_length,
+                   "Tokens of a bin, records are cut to it: 1024, or the model's context if shorter")
+      ->check(CLI::Range(2, 1 << 24));
   add_lora_options(command, *own);
 }
 
