@@ -218,8 +218,9 @@ void add_sft_command(CLI::App& lm, CommonOptions& options) {
   command->add_flag("--resume", own->resume, "Go on from the output folder's checkpoint");
   add_training_options(command, own->settings);
   command
-      ->add_option("--max-length", own->max_length,
-                   "Tokens of a bin, records are cut to it: 1024, or the model's context if shorter")
+      ->add_option(
+          "--max-length", own->max_length,
+          "Tokens of a bin, records are cut to it: 1024, or the model's context if shorter")
       ->check(CLI::Range(2, 1 << 24));
   add_lora_options(command, *own);
 }
