@@ -145,6 +145,25 @@ void compare_other_machine(const std::string& name, bool every_training) {
 TEST(CostModel, ASixthAsFast) { compare_other_machine("three_groups_small", true); }
 TEST(CostModel, HalfAsFast) { compare_other_machine("three_groups", false); }
 
+// A reward without a model holds little but the replies it reads.
+TEST(CostModel, RepliesInMemory) {
+  const std::vector<PlannedStage> stages = planned_stages("three_groups_small");
+  const auto grown = [&](const auto& bytes) {
+    const auto of = [&](const std::string& bank) {
+      const auto found = std::ranges::find_if(stages, [&](const PlannedStage& stage) {
+        return stage.plan.stage == str_cat("score brief on the ", bank);
+      });
+      return bytes(*found);
+    };
+    return of("menu bank") - of("reference bank");
+  };
+  const double planned = grown([](const PlannedStage& stage) { return stage.plan.memory_bytes; });
+  const double taken = grown([](const PlannedStage& stage) {
+    return stage.taken["peak_memory_bytes"].template get<double>();
+  });
+  EXPECT_NEAR(planned / taken, 1, 0.5);
+}
+
 // `lm reward --score-with` of 1,152 replies by a decoder of 135M weights (docs/results/plan).
 TEST(CostModel, RewardOfAWholeDecoder) {
   constexpr double kSeconds = 43.9;
