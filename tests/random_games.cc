@@ -114,10 +114,10 @@ void check_promises(uint64_t seed, const Game& game, const Solution& solution, T
   double valuations = 0;
   for (const GroupOutcome& group : solution.groups) {
     valuations += group.valuation;
-    tally.widen(tally.largest_error, group.payment_error / scale);
+    tally.widen(tally.largest_error, group.payment_error() / scale);
     if (!(group.payment >= 0)) tally.fail(seed, str_cat("payment ", group.payment));
-    if (!(group.utility >= -group.payment_error)) {
-      tally.fail(seed, str_cat("utility ", group.utility, " error ", group.payment_error));
+    if (!(group.utility >= -group.payment_error())) {
+      tally.fail(seed, str_cat("utility ", group.utility, " error ", group.payment_error()));
     }
   }
   if (!(std::abs(valuations - solution.divergence - solution.welfare) <= 8 * kTolerance * scale)) {
@@ -126,8 +126,8 @@ void check_promises(uint64_t seed, const Game& game, const Solution& solution, T
   double mass = 0;
   for (const double value : solution.allocation) mass += value;
   if (!(std::abs(mass - 1) <= 1e-12)) tally.fail(seed, str_cat("mass ", mass));
-  tally.widen(tally.largest_gap, solution.gap / scale);
-  if (!(solution.gap <= kTolerance * scale)) ++tally.gap_missed;
+  tally.widen(tally.largest_gap, solution.gap() / scale);
+  if (!(solution.gap() <= kTolerance * scale)) ++tally.gap_missed;
 }
 
 // The payment by its definition: the game of the others solved by itself.
@@ -141,7 +141,7 @@ void check_payment(uint64_t seed, const Game& game, const Solution& solution, Ta
   if (!without.ok()) return tally.fail(seed, without.error().message);
   const GroupOutcome& outcome = solution.groups[group];
   const double expected = without->welfare - (solution.welfare - outcome.valuation);
-  const double slack = 8 * kTolerance * scale_of(game, solution) + solution.gap + without->gap;
+  const double slack = 8 * kTolerance * scale_of(game, solution) + solution.gap() + without->gap();
   if (!(std::abs(outcome.payment - expected) <= slack)) {
     tally.fail(seed, str_cat("payment ", outcome.payment, " is not ", expected));
   }
@@ -167,7 +167,7 @@ void check_lie(uint64_t seed, const Game& game, const Solution& truth, Tally& ta
                       solution->groups[group].payment - truth.groups[group].utility;
   const double scale = scale_of(game, truth) + scale_of(lied, *solution);
   tally.widen(tally.largest_gain, gain / scale);
-  if (!(gain <= truth.gap + solution->gap + 4 * kTolerance * scale)) {
+  if (!(gain <= truth.gap() + solution->gap() + 4 * kTolerance * scale)) {
     tally.fail(seed, str_cat("a lie gains ", gain, " at scale ", scale));
   }
 }
@@ -204,7 +204,7 @@ void check_invariance(uint64_t seed, const Game& game, const Solution& solution,
   const Result<Solution> again = solve(other);
   if (!again.ok()) return tally.fail(seed, again.error().message);
   const double scale = factor * scale_of(game, solution);
-  const double slack = 16 * kTolerance * scale + factor * solution.gap + again->gap;
+  const double slack = 16 * kTolerance * scale + factor * solution.gap() + again->gap();
   if (!(std::abs(again->welfare - factor * solution.welfare) <= slack)) {
     tally.fail(seed, "welfare depends on how the game is written");
   }

@@ -180,11 +180,11 @@ void bind_solution(py::module_& module) {
       .def_readonly("payment", &GroupOutcome::payment)
       .def_readonly("utility", &GroupOutcome::utility)
       .def_readonly("welfare_without", &GroupOutcome::welfare_without)
-      .def_readonly("payment_error", &GroupOutcome::payment_error);
+      .def_property_readonly("payment_error", &GroupOutcome::payment_error);
   py::class_<Solution>(module, "Solution", "The SW-Max model with payments and its duality gap.")
       .def_readonly("welfare", &Solution::welfare)
       .def_readonly("divergence", &Solution::divergence)
-      .def_readonly("gap", &Solution::gap)
+      .def_property_readonly("gap", &Solution::gap)
       .def_readonly("groups", &Solution::groups)
       .def_readonly("winner", &Solution::winner)
       .def_readonly("reads", &Solution::reads)

@@ -38,7 +38,7 @@ void print_solution(const Solution& solution) {
   std::printf("\nwelfare %s, of which divergence %s; duality gap %s\n",
               format_short(solution.welfare, 10).c_str(),
               format_short(solution.divergence == 0 ? 0 : -solution.divergence, 6).c_str(),
-              format_short(solution.gap, 3).c_str());
+              format_short(solution.gap(), 3).c_str());
   if (solution.winner.has_value()) std::printf("winner: candidate %zu\n", *solution.winner);
   std::printf("Units: reward x agents. A group's utility is its valuation minus its payment.\n");
 }

@@ -110,6 +110,7 @@ Report scaled(Report report, double factor) {
 // share x left + (1 - share) x right, with the size of `left`.
 Report mixed(const Report& left, const Report& right, double share) {
   Report out = left;
+  out.reward_rest.clear();
   for (size_t x = 0; x < out.reward.size(); ++x) {
     out.reward[x] = share * left.reward[x] + (1 - share) * right.reward[x];
   }

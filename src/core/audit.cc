@@ -104,7 +104,7 @@ Result<Audit> audit_game(const Game& game, const AuditOptions& options) {
   audit.payments = options.payments;
   double sizes = 0;
   for (const Report& report : game.groups) sizes += report.group_size;
-  audit.threshold = 1e-9 * (1 + sizes) + truth.gap;
+  audit.threshold = 1e-9 * (1 + sizes) + truth.gap();
   for (size_t group = 0; group < game.groups.size(); ++group) {
     if (options.progress) options.progress(group, game.groups.size());
     audit.groups.push_back(audit_group(game, group, options, truth));

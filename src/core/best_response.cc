@@ -95,8 +95,7 @@ BlockBest best_in_kl_block(const Block& block, size_t group, double size) {
 double mean_reward_after(const Block& block, size_t group, double size,
                          const std::vector<double>& report) {
   Block lied = block;
-  lied.rewards[group] = report;
-  lied.sizes[group] = size;
+  lied.replace(group, size, report);
   const BlockSolution solution = solve_block(lied);
   Sum mean;
   for (size_t x = 0; x < report.size(); ++x) {
@@ -111,8 +110,7 @@ double slope_sign(const Block& block, size_t group, double size, const std::vect
                   size_t outcome) {
   if (block.divergence.kind == DivergenceKind::kTv) return 0;
   Block lied = block;
-  lied.rewards[group] = report;
-  lied.sizes[group] = size;
+  lied.replace(group, size, report);
   const BlockSolution solution = solve_block(lied);
   Sum slope;
   for (size_t x = 0; x < report.size(); ++x) {

@@ -4,51 +4,83 @@
 #include <vector>
 
 #include "core/block_solver.h"
+#include "core/divergence_law.h"
+#include "core/double_double.h"
 
 namespace candor {
 
 // What the solvers of one block share; block_solver.h is the way in.
 
-// s(x) = sum_i w_i (rm_i(x) - max rm_i): the total reward up to a constant. Measured from each
-// group's top, so that a huge group that likes two outcomes equally (a deviation to w_max) leaves
-// the others' digits intact there, and a constant reward counts nothing.
+// What one SW-Max problem sees of the total reward s: how far each outcome lies below the best.
+struct Drops {
+  std::vector<double> below;  // [m], max s - s(x) >= 0,
+  std::vector<double> rest;   // [m], plus this: to drop_error()
+  DoubleDouble highest;       // max s
+  bool exact = false;         // no sum, product or difference was rounded
+  bool ties_exact = false;    // outcomes of drop 0 surely have one total: `exact`, or equal rewards
+};
+
+// s(x) = sum_i w_i rm_i(x), kept to 106 bits: where sizes are large, a model is decided by
+// differences of s far below the rounding of s itself.
 class TotalReward {
  public:
   explicit TotalReward(const Block& block);
 
-  [[nodiscard]] const std::vector<double>& everywhere() const { return totals_; }
-  // What welfare lacks where it is computed from these totals: sum_i w_i max rm_i.
-  [[nodiscard]] double constant() const;
-
-  // s_{-i}, and whether group i's own stake is so large beside everything else that its rounding
-  // would drown the payment: then p_i is better formed as ASW*_{-i} - ASW_{-i}(p*), where w_i does
-  // not occur. At most one group is dominant; only its s_{-i} is summed anew, so all n cost O(nm).
-  struct Others {
-    std::vector<double> totals;  // [m]
-    bool dominant = false;
-  };
-  [[nodiscard]] Others without(size_t group) const;
+  [[nodiscard]] Drops everyone() const;
+  [[nodiscard]] Drops without(size_t group) const;
+  // What a drop may be off by beside its own rounding.
+  [[nodiscard]] double drop_error() const { return error_; }
+  // w_i max rm_i, and w_i (max rm_i - min rm_i), rounded up.
+  [[nodiscard]] DoubleDouble highest_stake(size_t group) const;
+  [[nodiscard]] double stake_range(size_t group) const { return ranges_[group]; }
+  // w_i (max rm_i - rm_i(x)), to a few units of rounding.
+  [[nodiscard]] double stake_below(size_t group, size_t outcome) const;
 
  private:
+  [[nodiscard]] DoubleDouble stake(size_t group, size_t outcome) const;
+  void add_group(size_t group);
+  template <typename Total>
+  [[nodiscard]] Drops drops_of(size_t skip, const Total& total) const;
+  [[nodiscard]] bool same_rewards(size_t skip, size_t a, size_t b) const;
+  [[nodiscard]] DoubleDouble total_without(size_t group, size_t outcome) const;
+
   const Block& block_;
-  std::vector<double> tops_;    // [n]
-  std::vector<double> totals_;  // [m]
+  std::vector<size_t> tops_;            // [n], the outcome a group likes best
+  std::vector<double> ranges_;          // [n]
+  std::vector<DoubleDouble> totals_;    // [m]
+  double error_ = 0;
+  bool exact_ = true;
 };
 
 [[nodiscard]] double weighted_mean(std::span<const double> weights, std::span<const double> values);
 [[nodiscard]] double range_of(std::span<const double> values);
+// p0 r, rescaled to mass 1: payments compare distributions.
+[[nodiscard]] std::vector<double> model_of(std::span<const double> initial,
+                                           std::span<const LawPoint> points);
 
-struct PaymentRoute {
-  double payment;
-  double welfare_without;   // ASW*_{-i}
-  double others_valuation;  // at p*
-  double steepness;         // (max s - min s)/L: how wide the exponents or ratios of p* are spread
+// One of the n + 1 problems, solved: its optimum ASW* is highest + value.
+struct ProblemOptimum {
+  DoubleDouble highest;
+  Bounded value;
 };
 
-// Records a payment with a bound on its error: its distance from the plain subtraction
-// ASW*_{-i} - (others' valuation - divergence), and what rounding does, to first order, to that
-// subtraction and to the model.
-void add_payment(BlockSolution& out, const PaymentRoute& route);
+// The pieces from which conclude() makes a BlockSolution.
+struct BlockPieces {
+  const Block& block;
+  const TotalReward& reward;
+  const Drops& drops;                       // of the full problem
+  ProblemOptimum full;
+  std::vector<ProblemOptimum> without;      // [n]
+  // [n], each by a formula that keeps its small digits; NaN: the difference of the optima will do.
+  std::vector<double> payments;
+  double model_error = 0;  // |E_p g - E_p* g| <= range(g) times this, p the allocation
+};
+
+// Every number of a block with its enclosure, from the optima of the n + 1 problems alone:
+//   u_i = ASW* - ASW*_{-i},   p_i = w_i v_i(p*) - u_i,   D = sum_i w_i v_i(p*) - ASW*
+// and p_i >= 0, u_i >= 0 where rewards are. A payment's value is the one given, brought into its
+// enclosure.
+void conclude(const BlockPieces& pieces, BlockSolution& out);
 
 // What one outcome lacks to the optimum of a tv problem, per unit of p0: f*(t) + f(r) - t r >= 0 at
 // slope t = s - max s + L in (-inf, L], ratio r and excess r - 1. The dual variable of every tv

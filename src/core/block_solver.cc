@@ -3,53 +3,119 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/check.h"
 #include "core/block_parts.h"
+#include "core/divergence.h"
 #include "core/sum.h"
 
 namespace candor {
 
-TotalReward::TotalReward(const Block& block) : block_(block), totals_(block.outcome_count(), 0.0) {
+TotalReward::TotalReward(const Block& block) : block_(block), totals_(block.outcome_count()) {
+  double scale = 0;
   for (size_t group = 0; group < block.group_count(); ++group) {
-    tops_.push_back(std::ranges::max(block.rewards[group]));
-    for (size_t x = 0; x < totals_.size(); ++x) {
-      totals_[x] += block.sizes[group] * (block.rewards[group][x] - tops_[group]);
-    }
+    add_group(group);
+    const auto [low, high] = std::ranges::minmax(block.rewards[group]);
+    scale += block.sizes[group] * std::max(std::abs(low), std::abs(high));
   }
+  // Of n + 2 operations in double-double arithmetic, and of products that underflow.
+  static constexpr double kRelative = 0x1p-100;
+  static constexpr double kUnderflow = 0x1p-1060;
+  error_ = static_cast<double>(block.group_count() + 2) * (kRelative * scale + kUnderflow);
 }
 
-double TotalReward::constant() const {
-  Sum sum;
-  for (size_t group = 0; group < tops_.size(); ++group) sum.add(block_.sizes[group] * tops_[group]);
-  return sum.value();
-}
-
-TotalReward::Others TotalReward::without(size_t group) const {
-  static constexpr double kDominance = 1e3;
-  const std::span<const double> own = block_.rewards[group];
-  const double size = block_.sizes[group];
-  const double stake = size * range_of(own);
-  const auto outweighs = [&](const std::vector<double>& totals) {
-    return stake > kDominance * (range_of(totals) + block_.divergence.regularization);
+void TotalReward::add_group(size_t group) {
+  const std::span<const double> reward = block_.rewards[group];
+  const auto less = [&](size_t a, size_t b) {
+    return reward[a] != reward[b] ? reward[a] < reward[b] : block_.rest(group, a) < block_.rest(group, b);
   };
-  Others out{.totals = totals_, .dominant = false};
-  for (size_t x = 0; x < own.size(); ++x) out.totals[x] -= size * (own[x] - tops_[group]);
-  // Subtracting leaves the stake's rounding, which is no dominance: a tenth of it decides whether
-  // to look closer.
-  if (!(10 * stake > kDominance * (range_of(out.totals) + block_.divergence.regularization))) {
-    return out;
+  size_t top = 0;
+  size_t bottom = 0;
+  for (size_t x = 0; x < reward.size(); ++x) {
+    const DoubleDouble added = stake(group, x);
+    totals_[x] = totals_[x] + added;
+    exact_ = exact_ && added.low == 0 && totals_[x].low == 0;
+    if (less(top, x)) top = x;
+    if (less(x, bottom)) bottom = x;
   }
-  std::ranges::fill(out.totals, 0.0);
-  for (size_t other = 0; other < tops_.size(); ++other) {
-    if (other == group) continue;
-    for (size_t x = 0; x < own.size(); ++x) {
-      out.totals[x] += block_.sizes[other] * (block_.rewards[other][x] - tops_[other]);
-    }
+  tops_.push_back(top);
+  ranges_.push_back(0);
+  ranges_[group] = stake_below(group, bottom) * (1 + 8 * kUnitRoundoff);
+}
+
+DoubleDouble TotalReward::stake(size_t group, size_t outcome) const {
+  DoubleDouble product = exact_product(block_.sizes[group], block_.rewards[group][outcome]);
+  product.low += block_.sizes[group] * block_.rest(group, outcome);
+  return product;
+}
+
+double TotalReward::stake_below(size_t group, size_t outcome) const {
+  const size_t top = tops_[group];
+  const DoubleDouble apart = exact_sum(block_.rewards[group][top], -block_.rewards[group][outcome]);
+  const double more = apart.low + (block_.rest(group, top) - block_.rest(group, outcome));
+  return block_.sizes[group] * (apart.high + more);
+}
+
+// Drops below the highest of `total(x)`; group `skip` is not in it.
+template <typename Total>
+Drops TotalReward::drops_of(size_t skip, const Total& total) const {
+  const size_t count = totals_.size();
+  Drops out{.below = std::vector<double>(count),
+            .rest = std::vector<double>(count),
+            .highest = total(0),
+            .exact = exact_};
+  size_t top = 0;
+  for (size_t x = 1; x < count; ++x) {
+    const DoubleDouble value = total(x);
+    if (!(out.highest < value)) continue;
+    out.highest = value;
+    top = x;
   }
-  out.dominant = outweighs(out.totals);
+  out.ties_exact = true;
+  for (size_t x = 0; x < count; ++x) {
+    const DoubleDouble value = total(x);
+    const DoubleDouble below = out.highest - value;
+    out.exact = out.exact && below.low == 0 && value.low == 0;
+    out.below[x] = below.high;
+    out.rest[x] = below.low;
+    if (out.below[x] == 0 && !same_rewards(skip, x, top)) out.ties_exact = false;
+  }
+  out.ties_exact = out.ties_exact || out.exact;
   return out;
 }
+
+bool TotalReward::same_rewards(size_t skip, size_t a, size_t b) const {
+  for (size_t group = 0; group < block_.group_count(); ++group) {
+    if (group == skip) continue;
+    if (block_.rewards[group][a] != block_.rewards[group][b]) return false;
+    if (block_.rest(group, a) != block_.rest(group, b)) return false;
+  }
+  return true;
+}
+
+Drops TotalReward::everyone() const {
+  return drops_of(block_.group_count(), [&](size_t x) { return totals_[x]; });
+}
+
+Drops TotalReward::without(size_t group) const {
+  Drops out = drops_of(group, [&](size_t x) { return totals_[x] - stake(group, x); });
+  // Taking the stake away again may leave its rounding where outcomes tie: then add up anew.
+  const bool noise = std::ranges::any_of(
+      out.below, [&](double below) { return below > 0 && below <= drop_error(); });
+  if (noise) out = drops_of(group, [&](size_t x) { return total_without(group, x); });
+  return out;
+}
+
+DoubleDouble TotalReward::total_without(size_t group, size_t outcome) const {
+  DoubleDouble sum;
+  for (size_t other = 0; other < block_.group_count(); ++other) {
+    if (other != group) sum = sum + stake(other, outcome);
+  }
+  return sum;
+}
+
+DoubleDouble TotalReward::highest_stake(size_t group) const { return stake(group, tops_[group]); }
 
 double weighted_mean(std::span<const double> weights, std::span<const double> values) {
   Sum sum;
@@ -57,18 +123,110 @@ double weighted_mean(std::span<const double> weights, std::span<const double> va
   return sum.value();
 }
 
+std::vector<double> model_of(std::span<const double> initial, std::span<const LawPoint> points) {
+  Sum excess;
+  for (size_t x = 0; x < initial.size(); ++x) excess.add(initial[x] * points[x].excess);
+  const double mass = 1 + excess.value();
+  std::vector<double> model;
+  model.reserve(initial.size());
+  for (size_t x = 0; x < initial.size(); ++x) {
+    model.push_back(initial[x] * (points[x].ratio / mass));
+  }
+  return model;
+}
+
 double range_of(std::span<const double> values) {
   const auto [low, high] = std::ranges::minmax(values);
   return high - low;
 }
 
-void add_payment(BlockSolution& out, const PaymentRoute& route) {
-  const double direct = route.welfare_without - (route.others_valuation - out.divergence);
-  const double magnitude = std::abs(route.welfare_without) + std::abs(route.others_valuation) +
-                           out.divergence + std::abs(route.payment) * (1 + route.steepness);
-  out.payments.push_back(route.payment);
-  out.payment_errors.push_back(std::abs(route.payment - direct) +
-                               16 * std::numeric_limits<double>::epsilon() * magnitude);
+namespace {
+
+// A difference of two optima, each highest + value, with an exact summand.
+Enclosure difference(const ProblemOptimum& a, const ProblemOptimum& b, double error) {
+  const double lead = (a.highest - b.highest).value();
+  return around(lead, error) + (a.value.enclosure - b.value.enclosure);
+}
+
+// The middle for a value that is not known.
+Bounded bounded(double value, const Enclosure& enclosure) {
+  if (std::isnan(value)) value = std::midpoint(enclosure.low, enclosure.high);
+  return {enclosure.nearest(value), enclosure};
+}
+
+// How far rounding can be from a sum of non-negative terms of one sign, each a product of two
+// inputs normalised in double precision.
+constexpr double kPositiveSum = 16 * kUnitRoundoff;
+
+Bounded valuation_of(const BlockPieces& pieces, const std::vector<double>& model, size_t group) {
+  const Block& block = pieces.block;
+  const double mean = block.sizes[group] * weighted_mean(model, block.rewards[group]);
+  double magnitude = std::abs(mean);
+  if (std::ranges::min(block.rewards[group]) < 0) {
+    magnitude = block.sizes[group] * std::ranges::max(block.rewards[group]) + magnitude +
+                pieces.reward.stake_range(group);
+  }
+  return {mean, around(mean, pieces.reward.stake_range(group) * pieces.model_error +
+                                 kPositiveSum * magnitude)};
+}
+
+// p_i = (highest_{-i} - highest + w_i max rm_i) + (value_{-i} - value) - w_i (max rm_i - v_i).
+Enclosure payment_enclosure(const BlockPieces& pieces, const std::vector<double>& model,
+                            size_t group) {
+  Sum lost;
+  for (size_t x = 0; x < model.size(); ++x) {
+    lost.add(model[x] * pieces.reward.stake_below(group, x));
+  }
+  const double shortfall = lost.value();
+  const double range = pieces.reward.stake_range(group);
+  const DoubleDouble lead = (pieces.without[group].highest - pieces.full.highest) +
+                            pieces.reward.highest_stake(group);
+  const Enclosure optima =
+      pieces.without[group].value.enclosure - pieces.full.value.enclosure;
+  const Enclosure subtracted =
+      around(lead.value(), 4 * pieces.reward.drop_error()) + optima -
+      around(shortfall, range * pieces.model_error + kPositiveSum * shortfall);
+  // 0 <= p_i <= w_i (v_i(p*) - v_i(p*_{-i})): each model is the best of its own problem.
+  return both(subtracted, {0, range});
+}
+
+}  // namespace
+
+void conclude(const BlockPieces& pieces, BlockSolution& out) {
+  const Block& block = pieces.block;
+  const double drop_error = pieces.reward.drop_error();
+  const ProblemOptimum nothing;
+  const Enclosure welfare = difference(pieces.full, nothing, 2 * drop_error);
+  Sum direct;  // sum_i w_i v_i - D
+  Enclosure valuations;
+  for (size_t group = 0; group < block.group_count(); ++group) {
+    out.valuations.push_back(valuation_of(pieces, out.allocation, group));
+    direct.add(out.valuations.back().value);
+    valuations = valuations + out.valuations.back().enclosure;
+  }
+  const double divergence = block_divergence(block.divergence, out.allocation, block.initial);
+  direct.add(-divergence);
+  out.welfare = bounded(direct.value(), welfare);
+  // D = max s - ASW* - E_{p*} drop: the drops cancel less than the valuations.
+  const double drop = weighted_mean(out.allocation, pieces.drops.below);
+  const double range = *std::ranges::max_element(pieces.drops.below);
+  const Enclosure by_drops =
+      -pieces.full.value.enclosure -
+      around(drop, range * pieces.model_error + kPositiveSum * drop + 2 * drop_error);
+  out.divergence = bounded(divergence, both(by_drops, {0, std::numeric_limits<double>::infinity()}));
+  for (size_t group = 0; group < block.group_count(); ++group) {
+    const bool constant = pieces.reward.stake_range(group) == 0;
+    const Enclosure payment =
+        constant ? Enclosure{0, 0} : payment_enclosure(pieces, out.allocation, group);
+    out.payments.push_back(bounded(constant ? 0 : pieces.payments[group], payment));
+    Enclosure utility = difference(pieces.full, pieces.without[group], 4 * drop_error);
+    if (std::ranges::min(block.rewards[group]) >= 0) utility.low = std::max(0.0, utility.low);
+    out.utilities.push_back(
+        bounded(out.valuations[group].value - out.payments[group].value, utility));
+    const Enclosure without = difference(pieces.without[group], nothing, 2 * drop_error);
+    out.without.push_back(
+        bounded(pieces.without[group].highest.value() + pieces.without[group].value.value, without));
+  }
 }
 
 Block block_of(const Game& game, size_t index) {
@@ -80,6 +238,8 @@ Block block_of(const Game& game, size_t index) {
   block.initial = std::span(game.initial).subspan(begin, count);
   for (const Report& report : game.groups) {
     block.rewards.push_back(std::span(report.reward).subspan(begin, count));
+    const std::span rest(report.reward_rest);
+    block.rests.push_back(rest.empty() ? rest : rest.subspan(begin, count));
     block.sizes.push_back(report.group_size);
   }
   return block;
@@ -99,10 +259,14 @@ BlockSolution solve_block(const Block& block) {
 }
 
 Block keep_groups(const Block& block, std::span<const size_t> groups) {
-  Block chosen{
-      .divergence = block.divergence, .initial = block.initial, .rewards = {}, .sizes = {}};
+  Block chosen{.divergence = block.divergence,
+               .initial = block.initial,
+               .rewards = {},
+               .rests = {},
+               .sizes = {}};
   for (const size_t group : groups) {
     chosen.rewards.push_back(block.rewards[group]);
+    if (group < block.rests.size()) chosen.rests.push_back(block.rests[group]);
     chosen.sizes.push_back(block.sizes[group]);
   }
   return chosen;

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "core/enclosure.h"
 #include "core/game.h"
 
 namespace candor {
@@ -13,22 +14,33 @@ struct Block {
   Divergence divergence;
   std::span<const double> initial;               // [m], sum 1
   std::vector<std::span<const double>> rewards;  // [n][m]; may be negative inside a sweep
+  std::vector<std::span<const double>> rests;    // [n][m] or [n][0] or [0]: Report::reward_rest
   std::vector<double> sizes;                     // [n]
 
   [[nodiscard]] size_t outcome_count() const { return initial.size(); }
   [[nodiscard]] size_t group_count() const { return rewards.size(); }
+  [[nodiscard]] double rest(size_t group, size_t outcome) const {
+    return group < rests.size() && !rests[group].empty() ? rests[group][outcome] : 0;
+  }
+  // Another report of one group; `reward` is not copied.
+  void replace(size_t group, double size, std::span<const double> reward) {
+    rewards[group] = reward;
+    sizes[group] = size;
+    if (group < rests.size()) rests[group] = {};
+  }
 };
 
-// SW-Max and the n leave-one-out problems of one block, over all distributions.
+// SW-Max and the n leave-one-out problems of one block, over all distributions. Every number comes
+// with an enclosure of the truth: of the game of these doubles, solved exactly.
 struct BlockSolution {
-  double welfare = 0;                  // max_p ASW(p)
-  double gap = 0;                      // |dual - primal|, both computed from their own formulas
-  double divergence = 0;               // D_f(p*||p0)
-  std::vector<double> allocation;      // [m]
-  std::vector<double> valuations;      // [n], w_i v_i(p*)
-  std::vector<double> payments;        // [n], p^AFF
-  std::vector<double> payment_errors;  // [n], bounds |payment - exact|: a second route and rounding
-  int reads = 0;                       // passes over the rewards
+  Bounded welfare;                 // max_p ASW(p)
+  Bounded divergence;              // D_f(p*||p0)
+  std::vector<double> allocation;  // [m]
+  std::vector<Bounded> valuations;  // [n], w_i v_i(p*)
+  std::vector<Bounded> payments;    // [n], p^AFF
+  std::vector<Bounded> utilities;   // [n], valuation - payment
+  std::vector<Bounded> without;     // [n], ASW*_{-i}
+  int reads = 0;                    // passes over the rewards
 };
 
 // Block `block` of `game`; the game must outlive it.

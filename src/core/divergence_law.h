@@ -6,23 +6,50 @@
 #include <variant>
 
 #include "core/divergence.h"
+#include "core/double_double.h"
 
 namespace candor {
 
-// The strictly convex generators of MATH 2 in the form that solvers use: shifted by a multiple of
-// r - 1 so that f(1) = f'(1) = 0, which changes neither D_f nor any optimum. A slope t is given by
-// its depth e = top - t below `top`, which is the pole f'(inf) where there is one (1 + t/L would
-// lose its digits there) and 0 elsewhere. Every law has
-//
-//   top(), has_pole()           where depth is measured from
-//   depth(r)                    top - f'(r), r > 0
-//   zero_depth()                top - f'(0+): from here on the ratio is 0; infinity where it never
-//   is ratio(e)                    (f')^{-1}(top - e); infinity at and beyond the pole curvature(r)
-//   f''(r), r > 0 conjugate_at(r)             f*(f'(r)); of r = 0: -f(0) difference(r, u)
-//   (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0 bregman(to, from, d)        f(to) -
-//   f(from) - f'(from)(to - from), d = to - from given accurately
-//                               (also where from = 0 is clipped)
+// Where slopes are measured from. A slope t = f'(r) is given by its depth e = top - t:
+//   kOne    top = 0, the slope at r = 1: e keeps its digits where all ratios are near 1
+//   kPole   top = f'(inf), where that is finite: e keeps its digits where a ratio is large
+enum class Anchor { kOne, kPole };
 
+// One outcome's ratio at some depth, with what solving needs beside it.
+struct LawPoint {
+  double ratio = 0;   // r = (f')^{-1}(top - e); infinity at and beyond the pole
+  double excess = 0;  // r - 1, to full relative accuracy under Anchor::kOne
+  // 1/(r f''(r)), minus the derivative of log r in e; 0 where r is clipped at 0. Not of r: that can
+  // overflow where p0 r does not.
+  double reach = 0;
+};
+
+// r_to - r_from, from whichever of the two keeps its digits.
+inline double ratio_change(const LawPoint& to, const LawPoint& from) {
+  const bool near = std::abs(to.excess) < 0.5 && std::abs(from.excess) < 0.5;
+  return near ? to.excess - from.excess : to.ratio - from.ratio;
+}
+
+// The strictly convex generators of MATH 2 in the form that solvers use: shifted by a multiple of
+// r - 1 so that f(1) = f'(1) = 0, which changes neither D_f nor any optimum. Every law has
+//
+//   top(), has_pole()     where depth is measured from
+//   depth(r)              top - f'(r), r > 0
+//   zero_depth()          top - f'(0+): from here on the ratio is 0; infinity where it never is
+//   at(e), ratio(e)       the ratio at a depth, a double or, where exact_depth(), to 106 bits
+//   curvature(r)          f''(r), r > 0
+//   conjugate(at(e), e)   f*(top - e) = r f'(r) - f(r); of r = 0: -f(0)
+//   conjugate_scale()     s: rounding adds at most a few units of s |r - 1| (s max(1, r) under
+//                         kPole) and of |f*| to it
+//   steep_at_zero()       whether f*(f'(r)) is unbounded at r -> 0 like a power of r
+//   by_power()            whether r comes from a power or an exponential of a quotient
+//   moment_bound(a)       a bound of sum p0 r^2 f''(r) over a model of mass about 1, a = sum p0 |f*|
+//   difference(p, u)      (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0
+//   bregman(to, from, d)  f(to) - f(from) - f'(from)(to - from), d = to - from given accurately
+//                         (also where from = 0 is clipped)
+//   bregman_at_zero(to, e)  the same where `from` is clipped or has underflowed, at its depth e
+//   safe_step(p)          slopes that differ by less leave r within a factor of two and short of
+//                         the pole
 namespace law_detail {
 
 inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -37,27 +64,22 @@ inline double inverse_box_cox(double y, double b) {
   return std::log1p(b * y) / b;
 }
 
+// e^x and e^x - 1 by one call.
+struct ExpPair {
+  double value, excess;
+};
+inline ExpPair exp_pair(double x) {
+  if (std::abs(x) < 0.3) {
+    const double excess = std::expm1(x);
+    return {1 + excess, excess};
+  }
+  const double value = std::exp(x);
+  return {value, value - 1};
+}
+
 // The Bregman divergence of order a between q and 1 at unit strength, q > 0, d = q - 1:
 //   (q^a - 1 - a d) / (a (a-1)),   q log q - d at a = 1,   d - log q at a = 0.
-inline double unit_bregman(double q, double d, double order) {
-  if (std::abs(d) * std::max(2.0, std::abs(order - 2)) < 0.1) {
-    // sum_k binomial(a-2, k) d^{k+2} / ((k+1)(k+2)): no cancellation.
-    double power = d * d;
-    double sum = 0;
-    for (int k = 0; k < 40; ++k) {
-      const double term = power / ((k + 1.0) * (k + 2.0));
-      sum += term;
-      if (std::abs(term) <= 1e-18 * std::abs(sum)) break;
-      power *= d * (order - 2 - k) / (k + 1.0);
-    }
-    return sum;
-  }
-  const double x = d < -0.5 ? std::log(q) : std::log1p(d);
-  if (std::abs(order - 1) <= std::abs(order)) {
-    return (q * box_cox(x, order - 1) - d) / order;
-  }
-  return (box_cox(x, order) - d) / (order - 1);
-}
+[[nodiscard]] double unit_bregman(double q, double d, double order);
 
 // Wright's omega on the real line: w + log w = z.
 [[nodiscard]] double wright_omega(double z);
@@ -66,83 +88,160 @@ inline double unit_bregman(double q, double d, double order) {
 
 // f = L (r^a - a r - (1-a)) / (a (a-1)) with its limits at a = 1 and 0:
 // kl (a = 1), chi2 (a = 2, twice the strength), reverse_kl (a = 0), hellinger (a = 1/2, half the
-// strength) and alpha. f' = L box_cox(log r, a-1).
+// strength) and alpha. f' = L box_cox(log r, a-1). With w = r^{a-1} = 1 - (a-1)e/L (kOne) or e/top
+// (kPole) nothing but r itself needs a power.
 class PowerLaw {
  public:
-  PowerLaw(double order, double strength) : order_(order), strength_(strength) {}
+  PowerLaw(double order, double strength, Anchor anchor)
+      : order_(order),
+        strength_(strength),
+        top_(anchor == Anchor::kPole ? strength / (1 - order) : 0),
+        pole_(anchor == Anchor::kPole) {}
 
-  // Close to a = 1 the pole L/(1-a) is so far away that measuring from it would cost digits.
-  [[nodiscard]] bool has_pole() const { return order_ < 0.9; }
-  [[nodiscard]] double top() const { return has_pole() ? strength_ / (1 - order_) : 0; }
+  [[nodiscard]] bool has_pole() const { return pole_; }
+  [[nodiscard]] double top() const { return top_; }
   [[nodiscard]] double depth(double ratio) const {
-    if (has_pole()) return top() * std::pow(ratio, order_ - 1);
+    if (pole_) return top_ * std::pow(ratio, order_ - 1);
     return -strength_ * law_detail::box_cox(std::log(ratio), order_ - 1);
   }
   [[nodiscard]] double zero_depth() const {
     return order_ > 1 ? strength_ / (order_ - 1) : law_detail::kInfinity;
   }
-  [[nodiscard]] double ratio(double depth) const {
-    if (order_ == 2) return std::max(0.0, 1 - depth / strength_);
-    if (!has_pole()) {
-      return std::exp(law_detail::inverse_box_cox(-depth / strength_, order_ - 1));
-    }
-    if (!(depth > 0)) return law_detail::kInfinity;
-    const double relative = top() / depth;  // r^{1-a}
-    if (order_ == 0) return relative;
-    if (order_ == 0.5) return relative * relative;
-    return std::pow(relative, 1 / (1 - order_));
+  [[nodiscard]] LawPoint at(double depth) const { return pole_ ? at_pole(depth) : at_one(depth); }
+  // For a > 2 small ratios depend on 1 - (a-1)e/L far below its rounding.
+  [[nodiscard]] bool exact_depth() const { return order_ > 2; }
+  [[nodiscard]] LawPoint at(const DoubleDouble& depth) const {
+    return exact_depth() ? at_edge(depth) : at(depth.high);
   }
+  [[nodiscard]] double ratio(double depth) const { return at(depth).ratio; }
   [[nodiscard]] double curvature(double ratio) const {
     if (order_ == 2) return strength_;
     return strength_ * std::pow(ratio, order_ - 2);
   }
-  [[nodiscard]] double conjugate_at(double ratio) const {
-    if (ratio == 0) return order_ > 0 ? -strength_ / order_ : -law_detail::kInfinity;
-    return strength_ * law_detail::box_cox(std::log(ratio), order_);
-  }
-  [[nodiscard]] double difference(double ratio, double u) const {
-    const double scaled = u / (strength_ * std::pow(ratio, order_ - 1));
-    return ratio * std::expm1(law_detail::inverse_box_cox(scaled, order_ - 1));
-  }
-  [[nodiscard]] double bregman(double to, double from, double d) const {
-    if (from == 0) return strength_ * std::pow(to, order_) / (order_ * (order_ - 1));  // a > 1
-    if (to == 0) {
-      return order_ > 0 ? strength_ * std::pow(from, order_) / order_ : law_detail::kInfinity;
+  [[nodiscard]] double conjugate(const LawPoint& point, double depth) const {
+    if (order_ == 1) return strength_ * point.excess;
+    if (order_ == 2) return strength_ / 2 * point.excess * (point.ratio + 1);
+    if (point.ratio == 0 && order_ > 0) return -strength_ / order_;
+    if (std::abs(order_) < kNearZero) {
+      const double log = depth == 0 ? std::log(point.ratio) : log_of(depth);
+      return strength_ * law_detail::box_cox(log, order_);
     }
-    return strength_ * std::pow(from, order_) *
-           law_detail::unit_bregman(to / from, d / from, order_);
+    if (pole_) return strength_ / order_ * (point.ratio * (depth / top_) - 1);
+    const double lift = (1 - order_) * depth / strength_;  // r^{a-1} - 1
+    return strength_ / order_ * (point.excess + lift * point.ratio);
+  }
+  [[nodiscard]] double conjugate_scale() const {
+    return strength_ / std::max(std::abs(order_), kNearZero);
+  }
+  [[nodiscard]] bool steep_at_zero() const { return order_ < 0; }
+  [[nodiscard]] bool by_power() const {
+    return order_ != 0 && order_ != 0.5 && order_ != 1 && order_ != 2;
+  }
+  // r^2 f'' = L r^a = L + a f*.
+  [[nodiscard]] double moment_bound(double conjugates) const {
+    return strength_ + std::abs(order_) * conjugates;
+  }
+  [[nodiscard]] double difference(const LawPoint& point, double u) const {
+    if (order_ == 1) return point.ratio * std::expm1(u / strength_);
+    if (order_ == 2) return std::max(-point.ratio, u / strength_);
+    const double log_change = law_detail::inverse_box_cox(u * point.reach, order_ - 1);
+    return point.ratio * std::expm1(log_change);
+  }
+  [[nodiscard]] double bregman(double to, double from, double d) const;
+  [[nodiscard]] double bregman_at_zero(double to, double depth) const;
+  [[nodiscard]] double safe_step(const LawPoint& point) const {
+    if (point.ratio == 0) return 0;
+    return 0.25 / (point.reach * (1 + std::abs(order_)));
   }
 
  private:
+  static constexpr double kNearZero = 0.1;  // closer to a = 0 a power of r cancels against 1
+
+  // log r.
+  [[nodiscard]] double log_of(double depth) const {
+    if (pole_) return std::log(top_ / depth) / (1 - order_);
+    return law_detail::inverse_box_cox(-depth / strength_, order_ - 1);
+  }
+  [[nodiscard]] LawPoint at_one(double depth) const {
+    const double slope = -depth / strength_;
+    if (order_ == 1) {
+      const auto [value, excess] = law_detail::exp_pair(slope);
+      return {value, excess, 1 / strength_};
+    }
+    if (order_ == 2) {
+      if (!(slope > -1)) return beyond();
+      return {1 + slope, slope, 1 / ((1 + slope) * strength_)};
+    }
+    const double lift = (order_ - 1) * slope;  // r^{a-1} - 1
+    const double power = 1 + lift;
+    if (power <= 0) return beyond();
+    if (order_ == 0) return {1 / power, -lift / power, 1 / (power * strength_)};
+    if (order_ == 0.5) {
+      const double square = power * power;
+      return {1 / square, -lift * (2 + lift) / square, 1 / (power * strength_)};
+    }
+    const auto [value, excess] = law_detail::exp_pair(std::log1p(lift) / (order_ - 1));
+    return {value, excess, 1 / (strength_ * power)};
+  }
+  [[nodiscard]] LawPoint at_edge(const DoubleDouble& depth) const;
+  [[nodiscard]] LawPoint at_pole(double depth) const {
+    if (!(depth > 0)) return beyond();
+    const double inverse = top_ / depth;  // r^{1-a}
+    const double ratio = order_ == 0     ? inverse
+                         : order_ == 0.5 ? inverse * inverse
+                                         : std::pow(inverse, 1 / (1 - order_));
+    return {ratio, ratio - 1, inverse / strength_};
+  }
+  // Clipped at 0 (a > 1), or at the pole and beyond (a < 1).
+  [[nodiscard]] LawPoint beyond() const {
+    if (order_ > 1) return {0, -1, 0};
+    return {law_detail::kInfinity, law_detail::kInfinity, law_detail::kInfinity};
+  }
+
   double order_;
   double strength_;
+  double top_;
+  bool pole_;
 };
 
 // f = (L/2)[r log r - (r+1) log((r+1)/2)], f' = (L/2) log(2r/(r+1)): pole (L/2) log 2.
 class JensenShannonLaw {
  public:
-  explicit JensenShannonLaw(double strength) : half_(strength / 2) {}
+  JensenShannonLaw(double strength, Anchor anchor)
+      : half_(strength / 2),
+        top_(anchor == Anchor::kPole ? half_ * std::log(2.0) : 0),
+        pole_(anchor == Anchor::kPole) {}
 
-  [[nodiscard]] bool has_pole() const { return true; }
-  [[nodiscard]] double top() const { return half_ * std::log(2.0); }
-  [[nodiscard]] double depth(double ratio) const { return half_ * std::log1p(1 / ratio); }
+  [[nodiscard]] bool has_pole() const { return pole_; }
+  [[nodiscard]] double top() const { return top_; }
+  [[nodiscard]] double depth(double ratio) const {
+    if (pole_) return half_ * std::log1p(1 / ratio);
+    return half_ * std::log1p((1 - ratio) / (2 * ratio));
+  }
   [[nodiscard]] double zero_depth() const { return law_detail::kInfinity; }
-  [[nodiscard]] double ratio(double depth) const {
-    return depth > 0 ? 1 / std::expm1(depth / half_) : law_detail::kInfinity;
-  }
+  [[nodiscard]] LawPoint at(double depth) const;
+  [[nodiscard]] bool exact_depth() const { return false; }
+  [[nodiscard]] LawPoint at(const DoubleDouble& depth) const { return at(depth.high); }
+  [[nodiscard]] double ratio(double depth) const { return at(depth).ratio; }
   [[nodiscard]] double curvature(double ratio) const { return half_ / (ratio * (1 + ratio)); }
-  [[nodiscard]] double conjugate_at(double ratio) const {
-    return half_ * std::log1p((ratio - 1) / 2);
+  [[nodiscard]] double conjugate(const LawPoint& point, double /*depth*/) const {
+    return half_ * std::log1p(point.excess / 2);
   }
-  [[nodiscard]] double difference(double ratio, double u) const {
-    const double lift = std::expm1(u / half_);
-    const double rest = 1 - ratio * lift;
-    return rest > 0 ? ratio * (1 + ratio) * lift / rest : law_detail::kInfinity;
-  }
+  [[nodiscard]] double conjugate_scale() const { return half_; }
+  [[nodiscard]] bool steep_at_zero() const { return false; }
+  [[nodiscard]] bool by_power() const { return false; }
+  [[nodiscard]] double moment_bound(double /*conjugates*/) const { return half_; }
+  [[nodiscard]] double difference(const LawPoint& point, double u) const;
   [[nodiscard]] double bregman(double to, double from, double d) const;
+  [[nodiscard]] double bregman_at_zero(double to, double depth) const;
+  [[nodiscard]] double safe_step(const LawPoint& point) const {
+    return 0.25 / point.reach;
+  }
 
  private:
   double half_;
+  double top_;
+  bool pole_;
 };
 
 // f = L (r-1) log r, f' = L (log r + 1 - 1/r). No pole: the inverse slope is 1/omega(1 - t/L).
@@ -156,45 +255,39 @@ class JeffreysLaw {
     return -strength_ * (std::log(ratio) + 1 - 1 / ratio);
   }
   [[nodiscard]] double zero_depth() const { return law_detail::kInfinity; }
-  [[nodiscard]] double ratio(double depth) const {
-    return 1 / law_detail::wright_omega(1 + depth / strength_);
-  }
+  [[nodiscard]] LawPoint at(double depth) const;
+  [[nodiscard]] bool exact_depth() const { return false; }
+  [[nodiscard]] LawPoint at(const DoubleDouble& depth) const { return at(depth.high); }
+  [[nodiscard]] double ratio(double depth) const { return at(depth).ratio; }
   [[nodiscard]] double curvature(double ratio) const {
     return strength_ * (1 / ratio + 1 / (ratio * ratio));
   }
-  [[nodiscard]] double conjugate_at(double ratio) const {
-    return strength_ * (ratio - 1 + std::log(ratio));
-  }
-  [[nodiscard]] double difference(double ratio, double u) const;
-  [[nodiscard]] double bregman(double to, double from, double d) const {
-    if (to == 0 || from == 0) return law_detail::kInfinity;
-    return strength_ * (from * law_detail::unit_bregman(to / from, d / from, 1) +
-                        law_detail::unit_bregman(to / from, d / from, 0));
+  [[nodiscard]] double conjugate(const LawPoint& point, double depth) const;
+  [[nodiscard]] double conjugate_scale() const { return 2 * strength_; }
+  [[nodiscard]] bool steep_at_zero() const { return false; }
+  [[nodiscard]] bool by_power() const { return false; }
+  [[nodiscard]] double moment_bound(double /*conjugates*/) const { return 3 * strength_; }
+  [[nodiscard]] double difference(const LawPoint& point, double u) const;
+  [[nodiscard]] double bregman(double to, double from, double d) const;
+  [[nodiscard]] double bregman_at_zero(double to, double depth) const;
+  [[nodiscard]] double safe_step(const LawPoint& point) const {
+    return 0.25 / point.reach;
   }
 
  private:
   double strength_;
 };
 
-// Ratios below this have lost digits, or all of them; their slopes have not.
-inline constexpr double kRatioUnderflow = 1e-280;
-
-// f(to) - f(from) - t (to - from), where t = top - depth_from is the slope that `from` solves: it
-// lies below f'(0) where `from` is clipped, and tells more than `from` where that underflows.
-// `d` = to - from, given accurately. >= 0.
-template <typename Law>
-double bregman_at_depth(const Law& law, double to, double from, double d, double depth_from) {
-  if (from > kRatioUnderflow) return law.bregman(to, from, d);
-  if (to == 0) return 0;
-  if (std::isfinite(law.zero_depth())) {
-    return law.bregman(to, 0, to) + std::max(0.0, depth_from - law.zero_depth()) * to;
-  }
-  return law.bregman(to, 1, to - 1) - law.bregman(0, 1, -1) + (depth_from - law.top()) * to;
-}
-
 using DivergenceLaw = std::variant<PowerLaw, JensenShannonLaw, JeffreysLaw>;
 
-// REQUIRES: not tv, which has no strictly convex generator.
+// REQUIRES: not tv, which has no strictly convex generator. kPole means kOne for a law without one.
+// Without an anchor: the pole where there is one close by, for all ratios alike.
+[[nodiscard]] DivergenceLaw law_of(const Divergence& divergence, Anchor anchor);
 [[nodiscard]] DivergenceLaw law_of(const Divergence& divergence);
+
+// The anchor that keeps the digits of a problem in which no slope exceeds `largest_slope` >= 0 and
+// no ratio `largest_ratio`.
+[[nodiscard]] Anchor anchor_for(const Divergence& divergence, double largest_slope,
+                                double largest_ratio);
 
 }  // namespace candor

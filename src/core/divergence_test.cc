@@ -77,12 +77,12 @@ void check_law(const Divergence& divergence) {
               EXPECT_NEAR(law.bregman(to, from, d), expected, 2e-5 * expected) << from << " " << d;
               const double u = law.depth(from) - law.depth(to);
               if (step < 0.01) continue;
-              EXPECT_NEAR(law.difference(from, u), d, 1e-10 * std::abs(d));
+              EXPECT_NEAR(law.difference(law.at(law.depth(from)), u), d, 1e-10 * std::abs(d));
             }
           }
           // First order exactly where both are tiny.
           const double u = 1e-12;
-          EXPECT_NEAR(law.difference(from, u * law.curvature(from)) / from, u / from,
+          EXPECT_NEAR(law.difference(law.at(law.depth(from)), u * law.curvature(from)) / from, u / from,
                       1e-9 * u / from);
         }
       },

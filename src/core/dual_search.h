@@ -16,13 +16,13 @@ namespace candor {
 // Source   MATH 3; [ours].
 class DualSearch {
  public:
-  // REQUIRES: low <= root <= high; `start` between them; strength > 0 sets where rounding begins.
+  // REQUIRES: low <= root <= high; `start` between them. `unit` sets where rounding begins.
   struct Options {
     double low = 0;
     double high = 0;
     double start = 0;
     bool has_pole = false;
-    double strength = 1;
+    double unit = 1;
     // Below this |log mass| the Newton step is taken and not evaluated: it squares the residual,
     // and a caller who prices at that depth sees the mass there anyway. 0: evaluate until rounding.
     double trusted_residual = 0;
@@ -33,15 +33,25 @@ class DualSearch {
   [[nodiscard]] double depth() const { return depth_; }  // evaluate here next
   [[nodiscard]] bool done() const { return done_; }
   [[nodiscard]] double best_depth() const { return best_depth_; }
+  // Goes on from best_depth(), where the mass was found not to be 1 after all; tell() comes next.
+  void resume() {
+    options_.trusted_residual = 0;
+    depth_ = best_depth_;
+    done_ = false;
+  }
+  // The root lies between.
+  [[nodiscard]] double bracket_low() const { return options_.low; }
+  [[nodiscard]] double bracket_high() const { return options_.high; }
   // |log mass| at best_depth().
   [[nodiscard]] double residual() const { return residual_; }
   // Two depths a rounding apart between which the mass jumps over 1, or best_depth() twice.
   [[nodiscard]] double low() const { return jumps() ? options_.low : best_depth_; }
   [[nodiscard]] double high() const { return jumps() ? options_.high : best_depth_; }
 
-  // `steepness` is minus the derivative of the mass, sum p0 / f''.
-  void tell(double mass, double steepness) {
-    const double log_mass = std::log(mass);
+  // `excess` is the mass less 1, `steepness` minus its derivative, sum p0 / f''.
+  void tell(double excess, double steepness) {
+    const double mass = 1 + excess;
+    const double log_mass = std::log1p(excess);
     if (std::abs(log_mass) < residual_) {
       residual_ = std::abs(log_mass);
       best_depth_ = depth_;
@@ -63,7 +73,7 @@ class DualSearch {
       return;
     }
     const bool inside = next > options_.low && next < options_.high;
-    if (!inside || std::abs(next - depth_) <= least) next = middle();
+    if (!inside || std::abs(next - depth_) <= least || stalls()) next = middle();
     done_ = next == depth_;
     depth_ = next;
   }
@@ -73,15 +83,33 @@ class DualSearch {
   static constexpr int kMostEvaluations = 200;
 
   [[nodiscard]] double scale(double depth) const {
-    return options_.has_pole ? std::abs(depth) : std::max(std::abs(depth), options_.strength);
+    return options_.has_pole ? std::abs(depth) : std::max(std::abs(depth), options_.unit);
+  }
+  // Whether three evaluations have not halved the residual: Newton can go to and fro between the two
+  // sides of an outcome's clipped end.
+  bool stalls() {
+    if (residual_ <= 0.5 * last_residual_) {
+      last_residual_ = residual_;
+      since_halved_ = 0;
+      return false;
+    }
+    return ++since_halved_ >= 3;
   }
   [[nodiscard]] double middle() const {
     const bool by_ratio = options_.has_pole && options_.low > 0 && options_.high > 2 * options_.low;
-    return by_ratio ? std::sqrt(options_.low) * std::sqrt(options_.high)
-                    : std::midpoint(options_.low, options_.high);
+    if (by_ratio) return std::sqrt(options_.low) * std::sqrt(options_.high);
+    // Where the bracket spans many orders of magnitude, halves of those orders.
+    static constexpr double kWide = 1e3;
+    if (!(options_.high - options_.low > kWide * options_.unit) || !(options_.unit > 0)) {
+      return std::midpoint(options_.low, options_.high);
+    }
+    const double low = std::asinh(options_.low / options_.unit);
+    const double high = std::asinh(options_.high / options_.unit);
+    return std::clamp(options_.unit * std::sinh(std::midpoint(low, high)), options_.low,
+                      options_.high);
   }
   [[nodiscard]] bool jumps() const {
-    const double width = std::max(std::abs(best_depth_), options_.strength);
+    const double width = std::max(std::abs(best_depth_), options_.unit);
     return residual_ > std::max(kSmall, options_.trusted_residual) &&
            options_.high - options_.low < 1e-9 * width;
   }
@@ -91,8 +119,13 @@ class DualSearch {
   double best_depth_;
   double residual_ = std::numeric_limits<double>::infinity();
   int evaluations_ = 0;
+  double last_residual_ = std::numeric_limits<double>::infinity();
+  int since_halved_ = 0;
   bool done_ = false;
 };
+
+// The least share of the pole's distance that a search looks at.
+inline constexpr double kNextToPole = 1e-290;
 
 // The bracket of MATH 3: mu in [max(s_max - f'(1/p0_top), s_min), s_max - f'(1)], f'(1) = 0.
 // `range` is max s - min s, `top_mass` a lower bound of p0 of the best outcomes.
@@ -102,9 +135,11 @@ DualSearch::Options dual_bracket(const Law& law, double range, double top_mass, 
                               .high = law.top(),
                               .start = 0,
                               .has_pole = law.has_pole(),
-                              .strength = strength};
+                              .unit = std::min(strength, range)};
   const double by_top = law.depth(1 / top_mass);
   if (std::isfinite(by_top)) options.low = std::max(options.low, by_top);
+  // Closer to the pole a search would leave the range of doubles.
+  if (options.has_pole) options.low = std::max(options.low, kNextToPole * options.high);
   options.low = std::min(options.low, options.high);
   options.start = law.has_pole() ? options.low : std::midpoint(options.low, options.high);
   return options;

@@ -26,7 +26,11 @@ BlockSolution solve_subset(const Block& block, const std::vector<size_t>& outcom
   for (double& p : initial) p /= total;
   std::vector<std::vector<double>> rewards(block.group_count());
   Block part{
-      .divergence = block.divergence, .initial = initial, .rewards = {}, .sizes = block.sizes};
+      .divergence = block.divergence,
+      .initial = initial,
+      .rewards = {},
+      .rests = {},
+      .sizes = block.sizes};
   for (size_t group = 0; group < block.group_count(); ++group) {
     for (const size_t x : outcomes) rewards[group].push_back(block.rewards[group][x]);
     part.rewards.emplace_back(rewards[group]);
@@ -52,7 +56,7 @@ void add_half_bank(const Block& block, size_t index, uint64_t seed, PerBlock& ro
   const BlockSolution first = solve_subset(block, {order.begin(), middle});
   const BlockSolution second = solve_subset(block, {middle, order.end()});
   for (size_t group = 0; group < block.group_count(); ++group) {
-    rows.half_bank[group].push_back((first.payments[group] + second.payments[group]) / 2);
+    rows.half_bank[group].push_back((first.payments[group].value + second.payments[group].value) / 2);
   }
 }
 
@@ -68,12 +72,12 @@ void add_jackknife(const Block& block, const BlockSolution& full, PerBlock& rows
     }
     const BlockSolution solution = solve_subset(block, rest);
     for (size_t group = 0; group < block.group_count(); ++group) {
-      sums[group] += solution.payments[group];
+      sums[group] += solution.payments[group].value;
     }
   }
   const auto n = static_cast<double>(count);
   for (size_t group = 0; group < block.group_count(); ++group) {
-    rows.jackknife[group].push_back((n - 1) * (sums[group] / n - full.payments[group]));
+    rows.jackknife[group].push_back((n - 1) * (sums[group] / n - full.payments[group].value));
   }
 }
 
@@ -85,13 +89,13 @@ PerBlock solve_blocks(const Game& game, uint64_t seed) {
   for (size_t index = 0; index < game.block_count(); ++index) {
     const Block block = block_of(game, index);
     const BlockSolution solution = solve_block(block);
-    rows.welfare.push_back(solution.welfare);
+    rows.welfare.push_back(solution.welfare.value);
     double squares = 0;
     for (const double p : solution.allocation) squares += p * p;
     rows.sample_size.push_back(1 / squares);
     for (size_t group = 0; group < game.groups.size(); ++group) {
-      rows.valuations[group].push_back(solution.valuations[group]);
-      rows.payments[group].push_back(solution.payments[group]);
+      rows.valuations[group].push_back(solution.valuations[group].value);
+      rows.payments[group].push_back(solution.payments[group].value);
     }
     add_half_bank(block, index, seed, rows);
     add_jackknife(block, solution, rows);

@@ -48,7 +48,7 @@ TEST(ExactGames, WelfareAndPaymentsToTwelveDigits) {
       const double expected = std::max(0.0, line["payments"][i].get<double>());
       const double error = std::abs(solution.groups[i].payment - expected);
       ASSERT_LE(error, 1e-12 * scale);
-      ASSERT_LE(error, solution.groups[i].payment_error);
+      ASSERT_LE(error, solution.groups[i].payment_error());
       if (expected > 1e-12 * scale) {
         worst = std::max(worst, error / expected);
         ++payments;

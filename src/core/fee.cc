@@ -40,7 +40,7 @@ FeeRoom room_of_vertex(const Game& game, size_t group, Report type) {
   const Result<Solution> solution = solve(with_report(game, group, 1.0, room.type.reward));
   if (!solution.ok()) return room;
   room.largest = solution->groups[group].utility;
-  room.error = solution->gap + solution->groups[group].payment_error;
+  room.error = solution->gap() + solution->groups[group].payment_error();
   return room;
 }
 
@@ -146,7 +146,7 @@ FeeRoom certified(const Game& game, size_t group, Report type) {
   double mean = 0;
   for (size_t x = 0; x < reward.size(); ++x) mean += solution->allocation[x] * reward[x];
   const double least = *std::ranges::min_element(solution->allocation);
-  room.error = solution->gap + solution->groups[group].payment_error +
+  room.error = solution->gap() + solution->groups[group].payment_error() +
                std::max(0.0, mean - least) / static_cast<double>(game.block_count());
   return room;
 }

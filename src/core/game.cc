@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "core/double_double.h"
 #include "core/sum.h"
 
 namespace candor {
@@ -66,8 +67,29 @@ Status rescale(const std::vector<size_t>& block_begin, bool zero_allowed, const 
   return {};
 }
 
-Status normalize(Normalization normalization, const std::string& what,
-                 std::vector<double>& reward) {
+// The sum of all values to 106 bits.
+DoubleDouble exact_total(const std::vector<double>& values) {
+  DoubleDouble total;
+  for (const double value : values) total = total + DoubleDouble{value, 0};
+  return total;
+}
+
+// Divides by `scale` and keeps in `rests` what rounding took, where it took anything.
+void divide(std::vector<double>& values, const DoubleDouble& scale, std::vector<double>& rests) {
+  rests.clear();
+  for (size_t x = 0; x < values.size(); ++x) {
+    const double value = values[x];
+    const double quotient = value / scale.high;
+    const double rest =
+        (std::fma(-quotient, scale.high, value) - quotient * scale.low) / scale.high;
+    if (rest != 0 && rests.empty()) rests.resize(values.size());
+    if (rest != 0) rests[x] = rest;
+    values[x] = quotient;
+  }
+}
+
+Status normalize(Normalization normalization, const std::string& what, Report& report) {
+  std::vector<double>& reward = report.reward;
   Sum total;
   double largest = 0;
   for (size_t x = 0; x < reward.size(); ++x) {
@@ -85,7 +107,8 @@ Status normalize(Normalization normalization, const std::string& what,
                                     ".reward: ", scale == 0 ? "is zero everywhere" : "overflows",
                                     "; it cannot be normalised"));
   }
-  for (double& value : reward) value /= scale;
+  divide(reward, normalization == Normalization::kMax ? DoubleDouble{largest, 0} : exact_total(reward),
+         report.reward_rest);
   return {};
 }
 
@@ -111,7 +134,7 @@ Result<Game> make_game(Game game) {
       return invalid_argument(str_cat(what, ".reward: has ", report.reward.size(),
                                       " entries; initial has ", game.outcome_count()));
     }
-    CANDOR_RETURN_IF_ERROR(normalize(game.normalization, what, report.reward));
+    CANDOR_RETURN_IF_ERROR(normalize(game.normalization, what, report));
   }
   for (size_t k = 0; k < game.candidates.size(); ++k) {
     CANDOR_RETURN_IF_ERROR(
@@ -135,6 +158,7 @@ Game with_report(const Game& game, size_t group, double group_size, std::vector<
   Game changed = game;
   changed.groups[group].group_size = group_size;
   changed.groups[group].reward = std::move(reward);
+  changed.groups[group].reward_rest.clear();
   return changed;
 }
 

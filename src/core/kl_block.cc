@@ -10,33 +10,44 @@ namespace candor {
 
 namespace {
 
-// L log sum_x p0(x) exp(s(x)/L), by the largest term; also the shift and the sum that make it up.
+// ASW* = max s + L log Z, Z = sum p0 e^{-drop/L}, and the model p0 e^{-drop/L} / Z (MATH 3).
 struct LogPartition {
-  double largest = 0;    // max s
-  double partition = 0;  // sum p0 exp((s - largest)/L)
-  double value = 0;      // largest + L log partition
+  std::vector<double> weights;  // [m], e^{-drop/L}
+  double partition = 0;         // Z
+  double log = 0;               // log Z
+  double mean_drop = 0;         // E_p drop / L
+  Bounded value;                // L log Z
 };
 
-LogPartition log_partition(const Block& block, std::span<const double> totals) {
+// Errors, in units u = 2^-53, to first order: a drop is off by two of itself and by `drop_error`,
+// so a weight by u (4 drop/L + 2) + drop_error/L of itself and p0 by four; a weight's distance to 1
+// by the same share of drop/L weight and by u (1 - weight).
+LogPartition log_partition(const Block& block, const Drops& drops, double drop_error) {
   const double strength = block.divergence.regularization;
+  const size_t m = block.outcome_count();
   LogPartition out;
-  out.largest = std::ranges::max(totals);
-  Sum excess;  // sum p0 (e^y - 1): exact near 0, where a plain sum of p0 e^y would lose everything
-  for (size_t x = 0; x < block.outcome_count(); ++x) {
-    excess.add(block.initial[x] * std::expm1((totals[x] - out.largest) / strength));
+  out.weights.resize(m);
+  Sum excess;  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose everything
+  Sum partition;
+  Sum drop;
+  for (size_t x = 0; x < m; ++x) {
+    const double y = drops.below[x] / strength;
+    const double less = std::expm1(-y);
+    // Where the outcome on top is rare 1 + excess cancels, and the positive terms are summed.
+    const double weight = less < -0.5 ? std::exp(-y) : 1 + less;
+    out.weights[x] = weight;
+    excess.add(block.initial[x] * less);
+    partition.add(block.initial[x] * weight);
+    if (weight > 0) drop.add(block.initial[x] * weight * y);
   }
-  out.partition = 1 + excess.value();
-  // Where the outcome on top is rare, 1 + excess cancels: sum the positive terms instead.
-  if (out.partition < 0.5) {
-    Sum sum;
-    for (size_t x = 0; x < block.outcome_count(); ++x) {
-      sum.add(block.initial[x] * std::exp((totals[x] - out.largest) / strength));
-    }
-    out.partition = sum.value();
-    out.value = out.largest + strength * std::log(out.partition);
-  } else {
-    out.value = out.largest + strength * std::log1p(excess.value());
-  }
+  const bool near = excess.value() > -0.5;
+  out.partition = near ? 1 + excess.value() : partition.value();
+  out.log = near ? std::log1p(excess.value()) : std::log(out.partition);
+  out.mean_drop = drop.value() / out.partition;
+  const double lost = near ? -excess.value() / out.partition : 1;
+  const double error = kUnitRoundoff * (8 * out.mean_drop + 16 * lost + 4 * std::abs(out.log));
+  out.value.value = strength * out.log;
+  out.value.enclosure = around(out.value.value, strength * error + 2 * drop_error);
   return out;
 }
 
@@ -59,36 +70,18 @@ double centring_residual(double b) {
   return -b * b * (0.5 + b * (1.0 / 3 + b * (0.125 + b / 30)));
 }
 
-// p*, and its logarithm where it underflows.
-struct KlModel {
-  std::vector<double> log;    // [m]
-  std::vector<double> value;  // [m]
-};
-
 // p_i = L log E_{p*}[exp(-w_i (rm_i - v_i)/L)]  (MATH 3), with the centre c the computed v_i, so
-// that b = E y is only that computation's rounding. Exponents over 600 go through log-sum-exp.
-double kl_payment(const Block& block, size_t group, const KlModel& model, double centre) {
+// that b = E y is only that computation's rounding. REQUIRES: stakes of few hundred L.
+double kl_payment(const Block& block, size_t group, const std::vector<double>& model) {
   const double strength = block.divergence.regularization;
   const double scale = block.sizes[group] / strength;
+  const double centre = weighted_mean(model, block.rewards[group]);
   Sum mean;
   Sum second;
-  double largest = -std::numeric_limits<double>::infinity();
   for (size_t x = 0; x < block.outcome_count(); ++x) {
     const double y = scale * (block.rewards[group][x] - centre);
-    largest = std::max(largest, model.log[x] - y);
-    mean.add(model.value[x] * y);
-    // p* may underflow where e^{-y} overflows; their product is what counts.
-    second.add(std::abs(y) < 100 ? model.value[x] * phi(y)
-                                 : std::exp(model.log[x] - y) - model.value[x] * (1 - y));
-  }
-  static constexpr double kLargestExponent = 600;
-  if (largest > kLargestExponent) {
-    Sum sum;
-    for (size_t x = 0; x < block.outcome_count(); ++x) {
-      const double y = scale * (block.rewards[group][x] - centre);
-      sum.add(std::exp(model.log[x] - y - largest));
-    }
-    return strength * (largest + std::log(sum.value()) + mean.value());
+    mean.add(model[x] * y);
+    second.add(model[x] * phi(y));
   }
   const double b = mean.value();
   return std::max(0.0, strength * std::log1p(second.value() * std::exp(b) + centring_residual(b)));
@@ -97,41 +90,37 @@ double kl_payment(const Block& block, size_t group, const KlModel& model, double
 }  // namespace
 
 BlockSolution solve_kl(const Block& block) {
+  // Beyond it e^{-y} may overflow against p*, and a payment is no small difference of the optima.
+  static constexpr double kWideStake = 300;
   const double strength = block.divergence.regularization;
   const size_t m = block.outcome_count();
   const TotalReward reward(block);
-  const std::vector<double>& totals = reward.everywhere();
-  const double steepness = range_of(totals) / strength;
-  const LogPartition full = log_partition(block, totals);
-
+  const Drops drops = reward.everyone();
+  const LogPartition full = log_partition(block, drops, reward.drop_error());
   BlockSolution out;
-  out.welfare = reward.constant() + full.value;
-  KlModel model{.log = std::vector<double>(m), .value = std::vector<double>(m)};
-  const double log_partition_value = std::log(full.partition);
-  for (size_t x = 0; x < m; ++x) {
-    const double exponent = (totals[x] - full.largest) / strength;
-    model.log[x] = std::log(block.initial[x]) + exponent - log_partition_value;
-    model.value[x] = block.initial[x] * std::exp(exponent) / full.partition;
-  }
-  out.divergence = block_divergence(block.divergence, model.value, block.initial);
-  out.gap = std::abs(full.value - (weighted_mean(model.value, totals) - out.divergence));
-  for (size_t group = 0; group < block.group_count(); ++group) {
-    const double centre = weighted_mean(model.value, block.rewards[group]);
-    const double valuation = block.sizes[group] * centre;
-    const TotalReward::Others others = reward.without(group);
-    const LogPartition without = log_partition(block, others.totals);
-    const double others_valuation = weighted_mean(model.value, others.totals);
-    double payment = 0;  // of a constant reward
-    if (others.dominant) {
-      payment = without.value - (others_valuation - out.divergence);
-    } else if (range_of(block.rewards[group]) > 0) {
-      payment = kl_payment(block, group, model, centre);
-    }
-    out.valuations.push_back(valuation);
-    add_payment(out, {payment, without.value, others_valuation, steepness});
-  }
-  out.allocation = std::move(model.value);
   out.reads = 4;
+  for (size_t x = 0; x < m; ++x) {
+    out.allocation.push_back(block.initial[x] * (full.weights[x] / full.partition));
+  }
+  BlockPieces pieces{.block = block,
+                     .reward = reward,
+                     .drops = drops,
+                     .full = {drops.highest, full.value},
+                     .without = {},
+                     .payments = {},
+                     .model_error = 2 * (kUnitRoundoff * (8 * full.mean_drop + 16) +
+                                         2 * reward.drop_error() / strength)};
+  for (size_t group = 0; group < block.group_count(); ++group) {
+    const Drops others = reward.without(group);
+    const LogPartition without = log_partition(block, others, reward.drop_error());
+    pieces.without.push_back({others.highest, without.value});
+    const double stake = reward.stake_range(group);
+    // Otherwise conclude() takes the difference of the optima.
+    pieces.payments.push_back(stake <= kWideStake * strength
+                                  ? kl_payment(block, group, out.allocation)
+                                  : std::numeric_limits<double>::quiet_NaN());
+  }
+  conclude(pieces, out);
   return out;
 }
 

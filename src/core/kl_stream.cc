@@ -12,10 +12,6 @@ namespace candor {
 
 namespace {
 
-double stake_range(const StreamGroup& group) {
-  return group.group_size * group.scale * (group.top - group.low);
-}
-
 constexpr double kLog2 = 0.6931471805599453;
 
 // 2^n for whole n <= 0; 0 where that is no normal number.
@@ -216,6 +212,96 @@ bool needs_second_read(const KlSums& sums, const stream::KlRates& rates) {
 
 }  // namespace
 
+namespace {
+
+// Error bounds of a KL pass, in units u = 2^-53 and to first order. A weight e^{s/L} is off by
+// u (n + 6) z of itself, z = sum_i w_i (max rm_i - rm_i)/L the exponent added up, and by a few units
+// of exp2; under p* the mean of z follows from the valuations. Sums of chunks add kChunkRounding,
+// scales what they are off by.
+class KlErrors {
+ public:
+  KlErrors(const StreamGame& game, const KlSums& sums)
+      : terms_(static_cast<double>(game.groups.size() + 6)),
+        strength_(game.divergence.regularization),
+        scale_error_(game.reward_scale_error) {
+    const StreamTotals totals(game);
+    range_ = totals.range();
+    double below = 0;  // sum_i w_i (max rm_i - v_i)
+    for (size_t i = 0; i < game.groups.size(); ++i) {
+      const StreamGroup& group = game.groups[i];
+      const double worth = group.group_size * group.scale;
+      below += worth * (group.top - sums.payments[i].mean);
+      tops_ += worth * group.top;
+    }
+    mass_ = 3 * kChunkRounding + 4 * game.initial_scale_error + exponent(below) +
+            0x1p-1000 / std::max(game.initial_low, 0x1p-1000);
+  }
+
+  // Of the mass, relative; so |E_p g - E_p* g| <= 2 range(g) times this.
+  [[nodiscard]] double mass() const { return mass_; }
+  [[nodiscard]] double welfare(double log_mass) const {
+    return strength_ * (mass_ + 4 * kUnitRoundoff * std::abs(log_mass)) +
+           (8 * kUnitRoundoff + scale_error_) * tops_;
+  }
+  [[nodiscard]] double valuation(double worth, const StreamGroup& group, double mean) const {
+    return worth * ((group.top - group.low) * (2 * mass_ + 2 * kChunkRounding) +
+                    (16 * kUnitRoundoff + 2 * scale_error_) * mean);
+  }
+  // Of L log1p(excess): terms of `condition` times its size, each with an exponent up to the range;
+  // and that the mean around which it is taken is itself off, which enters squared.
+  [[nodiscard]] double payment(double condition, double worth, const StreamGroup& group,
+                               double mean) const {
+    const double off =
+        worth / strength_ *
+        (4 * kChunkRounding * (group.top - group.low) + 8 * kUnitRoundoff * std::abs(mean));
+    return strength_ * (condition * (8 * kChunkRounding + 4 * exponent(range_)) + off * off);
+  }
+  // Of L log of a leave-one-out mass.
+  [[nodiscard]] double others() const {
+    return strength_ * (3 * kChunkRounding + exponent(range_)) + 8 * kUnitRoundoff * range_;
+  }
+
+ private:
+  [[nodiscard]] double exponent(double total) const {
+    return (kUnitRoundoff * terms_ + 2 * scale_error_) * total / strength_;
+  }
+
+  double terms_;
+  double strength_;
+  double scale_error_;
+  double range_ = 0;
+  double tops_ = 0;
+  double mass_ = 0;
+};
+
+void set_group(const StreamGame& game, const KlSums& sums, const KlErrors& errors, bool wide,
+               double log_mass, size_t i, GroupOutcome& out) {
+  const StreamGroup& group = game.groups[i];
+  const double strength = game.divergence.regularization;
+  const double worth = group.group_size * group.scale;
+  const KlPayment& found = sums.payments[i];
+  out.valuation = worth * found.mean;
+  const double valuation_error = errors.valuation(worth, group, found.mean);
+  out.valuation_enclosure = around(out.valuation, valuation_error);
+  if (!(group.top > group.low)) return;  // a constant reward pays nothing
+  out.payment = found.payment;
+  out.payment_enclosure = around(out.payment, errors.payment(found.condition, worth, group, found.mean));
+  if (!wide) return;
+  ScaledSum others;
+  for (const KlSegment& segment : sums.segments) {
+    others.add(segment.others[i].value(), segment.others[i].exponent);
+  }
+  // ASW*_{-i} - ASW_{-i}(p*), both measured from the other groups' tops.
+  const double without =
+      others.exponent * kLog2 + std::log(others.value()) + std::log(game.initial_scale);
+  const double payment = strength * (without - log_mass) + worth * (found.mean - group.top);
+  out.payment = std::max(0.0, payment);
+  out.payment_enclosure =
+      around(payment, errors.others() + errors.welfare(log_mass) + valuation_error);
+}
+
+}  // namespace
+
 std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& passes) {
   const double strength = game.divergence.regularization;
   const stream::KlRates rates = kl_rates(game);
@@ -228,47 +314,26 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
     sums = kl_pass(game, rates, "kl centred", means, passes);
     if (!sums.has_value()) return std::nullopt;
   }
-  const std::vector<KlSegment>& segments = sums->segments;
   const ScaledSum& total = sums->total;
   Solution out = outcomes_of(game);
   const double log_mass =
       total.exponent * kLog2 + std::log(total.value()) + std::log(game.initial_scale);
+  const KlErrors errors(game, *sums);
   Sum tops;
-  for (const StreamGroup& group : game.groups) {
-    tops.add(group.group_size * group.scale * group.top);
-  }
-  out.welfare = tops.value() + strength * log_mass;
-  static constexpr double kRounding = 32 * std::numeric_limits<double>::epsilon();
-  double spread = 0;
-  for (const StreamGroup& group : game.groups) spread += stake_range(group);
   Sum valuations;
+  Enclosure valued;
   for (size_t i = 0; i < game.groups.size(); ++i) {
     const StreamGroup& group = game.groups[i];
-    const double worth = group.group_size * group.scale;
-    const KlPayment& found = sums->payments[i];
-    GroupOutcome& outcome = out.groups[i];
-    outcome.valuation = worth * found.mean;
-    valuations.add(outcome.valuation);
-    outcome.payment = group.top > group.low ? found.payment : 0;
-    outcome.payment_error =
-        kRounding * (strength * found.condition + outcome.payment * (1 + spread / strength));
-    if (rates.wide[i]) {
-      ScaledSum others;
-      for (const KlSegment& segment : segments) {
-        others.add(segment.others[i].value(), segment.others[i].exponent);
-      }
-      // ASW*_{-i} - ASW_{-i}(p*), both measured from the other groups' tops.
-      const double without =
-          others.exponent * kLog2 + std::log(others.value()) + std::log(game.initial_scale);
-      outcome.payment =
-          std::max(0.0, strength * (without - log_mass) + worth * (found.mean - group.top));
-      outcome.payment_error = kRounding * (strength + spread);
-    }
-    outcome.utility = outcome.valuation - outcome.payment;
-    outcome.welfare_without = out.welfare - outcome.valuation + outcome.payment;
+    tops.add(group.group_size * group.scale * group.top);
+    set_group(game, *sums, errors, rates.wide[i], log_mass, i, out.groups[i]);
+    valuations.add(out.groups[i].valuation);
+    valued = valued + out.groups[i].valuation_enclosure;
   }
-  out.divergence = std::max(0.0, valuations.value() - out.welfare);
-  out.gap = kRounding * (spread + strength);
+  out.welfare = tops.value() + strength * log_mass;
+  out.welfare_enclosure = around(out.welfare, errors.welfare(log_mass));
+  out.divergence = valuations.value() - out.welfare;
+  out.divergence_enclosure = valued - out.welfare_enclosure;
+  finish_outcomes(out);
   out.reads = again ? 2 : 1;
   return out;
 }

@@ -20,7 +20,7 @@ LieSearch::LieSearch(const Game& game, size_t group, const AuditOptions& options
 double LieSearch::certificate() const {
   if (!game_.candidates.empty()) return best_of_candidates() - result_.utility_truth;
   if (options_.payments == PaymentRule::kAffine) {
-    return honest_.gap + honest_.groups[group_].payment_error;
+    return honest_.gap() + honest_.groups[group_].payment_error();
   }
   // Payments are >= 0 and v_i is at most the mean over prompts of the best reward.
   double best = 0;

@@ -4,8 +4,10 @@
 #include <vector>
 
 #include "base/strings.h"
+#include "core/certificate.h"
 #include "core/divergence_law.h"
 #include "core/dual_search.h"
+#include "core/law_payment.h"
 #include "core/stream_parts.h"
 #include "core/sum.h"
 
@@ -16,67 +18,40 @@ namespace {
 // One outcome as all n+1 problems see it: problem 0 is the full one, i + 1 leaves group i out.
 struct Outcome {
   double initial = 0;          // p0, scaled
-  double total = 0;            // s around the centres
   std::vector<double> stakes;  // [n], w_i (rm_i - centre_i)
   std::vector<double> drops;   // [n + 1], max s_j - s_j
 };
 
-// All n+1 problems of a game under one law, advanced together.
-template <typename Law>
-class LockStep {
+// The problems of a game as its outcomes see them: how far each lies below the best. Where ratios
+// may grow towards a pole, or lambda is small beside the stakes, differences of totals far below
+// their rounding decide, and they are taken to 106 bits; elsewhere plain arithmetic does.
+class StreamProblems {
  public:
-  LockStep(const StreamGame& game, const GameMoments& moments, const Law& law,
-           SegmentPasses& passes)
-      : game_(game), moments_(moments), law_(law), passes_(passes) {
-    highest_.push_back(moments.sums.high);
-    highest_.insert(highest_.end(), moments.sums.others_high.begin(),
-                    moments.sums.others_high.end());
-  }
-
-  std::optional<Solution> run() {
-    start_from_sample();
-    int reads = 2;  // the moments, and the pricing
-    while (std::ranges::any_of(searches_, [](const DualSearch& s) { return !s.done(); })) {
-      if (!advance(str_cat("newton ", reads - 1))) return std::nullopt;
-      ++reads;
+  StreamProblems(const StreamGame& game, const GameMoments& moments)
+      : game_(game), moments_(moments), totals_(game) {
+    const double strength = game.divergence.regularization;
+    // No ratio exceeds 1/p0; the least p0 is known up to rounding.
+    anchor_ = anchor_for(game.divergence, totals_.range(), 1 / game.initial_low);
+    static constexpr double kPlain = 1e-11;
+    precise_ = anchor_ == Anchor::kPole || totals_.plain_error() > kPlain * strength;
+    double origin = 0;
+    for (size_t i = 0; i < group_count(); ++i) origins_.push_back(own_origin(i));
+    for (const double own : origins_) origin += own;
+    for (size_t j = 0; j < moments.tops.size(); ++j) {
+      const DoubleDouble centre{origin - (j == 0 ? 0 : origins_[j - 1]), 0};
+      centred_tops_.push_back((moments.tops[j] - centre).value());
     }
-    std::optional<Solution> out = price();
-    if (out.has_value()) out->reads = reads;
-    return out;
-  }
-
- private:
-  struct MassSums {
-    std::vector<Sum> mass, steepness;  // [n + 1]
-    explicit MassSums(size_t problems) : mass(problems), steepness(problems) {}
-
-    [[nodiscard]] std::vector<Sum*> all() { return pointers({}, {&mass, &steepness}); }
-  };
-  struct PriceSums {
-    Sum mass, divergence, drop, dual;
-    std::vector<Sum> stake, payment, dual_without, others;  // [n]
-    explicit PriceSums(size_t n) : stake(n), payment(n), dual_without(n), others(n) {}
-
-    [[nodiscard]] std::vector<Sum*> all() {
-      return pointers({&mass, &divergence, &drop, &dual},
-                      {&stake, &payment, &dual_without, &others});
-    }
-  };
-
-  // Every sum of a pass in one order, in which a part lists their values.
-  static std::vector<Sum*> pointers(std::vector<Sum*> out,
-                                    const std::vector<std::vector<Sum>*>& lists) {
-    for (std::vector<Sum>* list : lists) {
-      for (Sum& sum : *list) out.push_back(&sum);
-    }
-    return out;
   }
 
   [[nodiscard]] size_t group_count() const { return game_.groups.size(); }
-
+  [[nodiscard]] Anchor anchor() const { return anchor_; }
+  [[nodiscard]] const StreamTotals& totals() const { return totals_; }
+  [[nodiscard]] DropError error() const {
+    return {.absolute = 2 * (precise_ ? totals_.error() : totals_.plain_error()),
+            .initial = game_.initial_scale_error};
+  }
   [[nodiscard]] Outcome blank() const {
     return {.initial = 0,
-            .total = 0,
             .stakes = std::vector<double>(group_count()),
             .drops = std::vector<double>(group_count() + 1)};
   }
@@ -85,59 +60,121 @@ class LockStep {
   template <typename Reward>
   void fill(double initial, const Reward& reward, Outcome& out) const {
     out.initial = initial * game_.initial_scale;
-    out.total = 0;
+    double total = 0;
     for (size_t i = 0; i < group_count(); ++i) {
       out.stakes[i] = moments_.rates.rate[i] * (reward(i) - moments_.rates.centre[i]);
-      out.total += out.stakes[i];
+      total += out.stakes[i];
     }
-    out.drops[0] = highest_[0] - out.total;
+    if (precise_) return fill_precisely(reward, out);
+    out.drops[0] = std::max(0.0, centred_tops_[0] - total);
     for (size_t i = 0; i < group_count(); ++i) {
-      // Rounding must not lift an outcome above the highest.
-      out.drops[i + 1] = std::max(0.0, highest_[i + 1] - (out.total - out.stakes[i]));
+      out.drops[i + 1] = std::max(0.0, centred_tops_[i + 1] - (total - out.stakes[i]));
     }
   }
 
-  // One pass: the sums of every segment added up in order; nothing where it is not known.
-  // add(outcome, sums); `empty` is what a segment starts from.
-  template <typename Sums, typename Add>
-  std::optional<Sums> sum_segments(const std::string& name, const Sums& empty, const Add& add) {
-    const auto parts = passes_.run(name, [&](size_t index) {
+  // mu_p - mu_q less v_p - v_q for the problem without group i, in the frame of the stakes.
+  [[nodiscard]] double lead(size_t i) const {
+    const DoubleDouble origin = totals_.stake(i, moments_.rates.centre[i]);
+    return ((moments_.tops[0] - moments_.tops[i + 1]) - origin).value();
+  }
+
+ private:
+  [[nodiscard]] double own_origin(size_t i) const {
+    return moments_.rates.rate[i] * moments_.rates.centre[i];
+  }
+  template <typename Reward>
+  void fill_precisely(const Reward& reward, Outcome& out) const {
+    const DoubleDouble total = totals_.total(reward);
+    out.drops[0] = std::max(0.0, (moments_.tops[0] - total).value());
+    for (size_t i = 0; i < group_count(); ++i) {
+      const DoubleDouble others = total - totals_.stake(i, reward(i));
+      out.drops[i + 1] = std::max(0.0, (moments_.tops[i + 1] - others).value());
+    }
+  }
+
+  const StreamGame& game_;
+  const GameMoments& moments_;
+  StreamTotals totals_;
+  Anchor anchor_ = Anchor::kOne;
+  bool precise_ = false;
+  std::vector<double> origins_;       // [n], rate_i centre_i
+  std::vector<double> centred_tops_;  // [n + 1]
+};
+
+// What one pass adds up for Newton's steps.
+struct MassSums {
+  std::vector<Sum> excess, spread;  // [n + 1]
+};
+
+// What the pricing pass adds up.
+struct PriceSums {
+  std::vector<Certificate> problems;         // [n + 1]
+  Sum divergence, drop;
+  std::vector<Sum> valuation, below, payment;  // [n]: rm_i, max rm_i - rm_i under p
+};
+
+// All n+1 problems of a game under one law, advanced together.
+template <typename Law>
+class LockStep {
+ public:
+  LockStep(const StreamGame& game, const GameMoments& moments, const StreamProblems& problems,
+           const Law& law, SegmentPasses& passes)
+      : game_(game), moments_(moments), problems_(problems), law_(law), passes_(passes) {}
+
+  // Newton, then a pass that prices and proves. Where that finds a mass that is not 1 after all,
+  // Newton goes on from there.
+  std::optional<Solution> run() {
+    start_from_sample();
+    static constexpr int kMostRounds = 4;
+    for (int round = 1;; ++round) {
+      while (std::ranges::any_of(searches_, [](const DualSearch& s) { return !s.done(); })) {
+        if (!advance(str_cat("newton ", reads_ - 1))) return std::nullopt;
+        ++reads_;
+      }
+      const auto sums = price(round == 1 ? "price" : str_cat("price ", round));
+      if (!sums.has_value()) return std::nullopt;
+      ++reads_;
+      if (round == kMostRounds || !reopen(*sums)) return conclude(*sums);
+    }
+  }
+
+ private:
+  [[nodiscard]] size_t group_count() const { return game_.groups.size(); }
+
+  // One pass: the parts of every segment in order, nothing where it is not known.
+  // add(outcome, sums), write(sums, part); `empty` is what a segment starts from.
+  template <typename Sums, typename Add, typename Write>
+  std::optional<std::vector<SegmentPart>> run_pass(const std::string& name, const Sums& empty,
+                                                   const Add& add, const Write& write) {
+    return passes_.run(name, [&](size_t index) {
       Sums sums = empty;
-      Outcome outcome = blank();
+      Outcome outcome = problems_.blank();
       visit_segment(game_, index, [&](size_t, double initial, const auto& reward) {
-        fill(initial, reward, outcome);
-        add(outcome, sums);
+        problems_.fill(initial, reward, outcome);
+        add(outcome, reward, sums);
       });
       SegmentPart part;
-      for (const Sum* sum : sums.all()) part.push_back(sum->value());
+      write(sums, part);
       return part;
     });
-    if (!parts.has_value()) return std::nullopt;
-    Sums total = empty;
-    const std::vector<Sum*> sums = total.all();
-    for (const SegmentPart& part : *parts) {
-      for (size_t k = 0; k < sums.size(); ++k) sums[k]->add(part[k]);
-    }
-    return total;
   }
 
   [[nodiscard]] DualSearch::Options bracket(size_t problem) const {
-    const stream::Moments& sums = moments_.sums;
-    const double range = problem == 0
-                             ? sums.high - sums.low
-                             : sums.others_high[problem - 1] - sums.others_low[problem - 1];
-    return dual_bracket(law_, range, game_.initial_low, game_.divergence.regularization);
+    const double own = problem == 0 ? 0 : problems_.totals().range(problem - 1);
+    const double range = problems_.totals().range() - own;
+    return dual_bracket(law_, range * (1 + 1e-12) + problems_.error().absolute,
+                        game_.initial_low * (1 - 1e-12), game_.divergence.regularization);
   }
 
   // Each problem solved on a sample of outcomes, evenly spread: Newton then starts close by.
   void start_from_sample() {
     const size_t width = group_count() + 1;
     const size_t count = moments_.sample.size() / width;
-    std::vector<Outcome> sample(count, blank());
+    std::vector<Outcome> sample(count, problems_.blank());
     Sum mass;
     for (size_t k = 0; k < count; ++k) {
       const double* row = moments_.sample.data() + k * width;
-      fill(
+      problems_.fill(
           row[0], [&](size_t i) { return row[i + 1]; }, sample[k]);
       mass.add(sample[k].initial);
     }
@@ -145,16 +182,14 @@ class LockStep {
       DualSearch::Options options = bracket(problem);
       DualSearch trial(options);
       while (!trial.done()) {
-        Sum value;
-        Sum steepness;
+        Sum excess;
+        Sum spread;
         for (const Outcome& outcome : sample) {
-          const double ratio = law_.ratio(trial.depth() + outcome.drops[problem]);
-          value.add(outcome.initial / mass.value() * ratio);
-          if (ratio > 0) {
-            steepness.add(outcome.initial / mass.value() / law_.curvature(ratio));
-          }
+          const LawPoint point = law_.at(trial.depth() + outcome.drops[problem]);
+          excess.add(outcome.initial / mass.value() * point.excess);
+          spread.add(outcome.initial / mass.value() * point.ratio * point.reach);
         }
-        trial.tell(value.value(), steepness.value());
+        trial.tell(excess.value(), spread.value());
       }
       options.trusted_residual = 1e-7;
       options.start = std::clamp(trial.best_depth(), options.low, options.high);
@@ -165,106 +200,200 @@ class LockStep {
   // One Newton step of every problem; false where the pass is not known.
   bool advance(const std::string& name) {
     const size_t problems = searches_.size();
-    const auto sums =
-        sum_segments(name, MassSums(problems), [&](const Outcome& outcome, MassSums& into) {
+    const MassSums empty{std::vector<Sum>(problems), std::vector<Sum>(problems)};
+    const auto parts = run_pass(
+        name, empty,
+        [&](const Outcome& outcome, const auto&, MassSums& into) {
           for (size_t j = 0; j < problems; ++j) {
             if (searches_[j].done()) continue;
-            const double ratio = law_.ratio(searches_[j].depth() + outcome.drops[j]);
-            if (!(ratio > 0)) continue;
-            into.mass[j].add(outcome.initial * ratio);
-            into.steepness[j].add(outcome.initial / law_.curvature(ratio));
+            const LawPoint point = law_.at(searches_[j].depth() + outcome.drops[j]);
+            into.excess[j].add(outcome.initial * point.excess);
+            into.spread[j].add(outcome.initial * point.ratio * point.reach);
           }
+        },
+        [&](const MassSums& sums, SegmentPart& part) {
+          for (const Sum& sum : sums.excess) part.push_back(sum.value());
+          for (const Sum& sum : sums.spread) part.push_back(sum.value());
         });
-    if (!sums.has_value()) return false;
+    if (!parts.has_value()) return false;
+    MassSums total = empty;
+    for (const SegmentPart& part : *parts) {
+      for (size_t j = 0; j < problems; ++j) {
+        total.excess[j].add(part[j]);
+        total.spread[j].add(part[problems + j]);
+      }
+    }
     for (size_t j = 0; j < problems; ++j) {
-      if (searches_[j].done()) continue;
-      searches_[j].tell(sums->mass[j].value(), sums->steepness[j].value());
+      if (!searches_[j].done()) searches_[j].tell(total.excess[j].value(), total.spread[j].value());
     }
     return true;
   }
 
-  // What one outcome adds to welfare and to every payment.
-  void add_prices(const Outcome& outcome, PriceSums& sums) const {
+  [[nodiscard]] PriceSums empty_prices() const {
+    PriceSums sums;
+    for (auto* list : {&sums.valuation, &sums.below, &sums.payment}) list->resize(group_count());
+    for (const DualSearch& search : searches_) {
+      // Drops and depths are rounded to doubles here; from a pole nothing cancels.
+      DropError error = problems_.error();
+      if (!law_.has_pole()) error.absolute += 2 * kUnitRoundoff * std::abs(search.best_depth());
+      sums.problems.emplace_back(law_, DoubleDouble{search.best_depth(), 0}, error);
+    }
+    return sums;
+  }
+
+  // Every sum of the pricing pass besides the certificates, in the order in which a part lists them.
+  static std::vector<Sum*> plain_sums(PriceSums& sums) {
+    std::vector<Sum*> out = {&sums.divergence, &sums.drop};
+    for (auto* list : {&sums.valuation, &sums.below, &sums.payment}) {
+      for (Sum& sum : *list) out.push_back(&sum);
+    }
+    return out;
+  }
+
+  std::optional<PriceSums> price(const std::string& name) {
+    const auto parts = run_pass(
+        name, empty_prices(),
+        [&](const Outcome& outcome, const auto& reward, PriceSums& into) {
+          add_prices(outcome, reward, into);
+        },
+        [](PriceSums& sums, SegmentPart& part) {
+          for (const Certificate& one : sums.problems) one.append_to(part);
+          for (const Sum* sum : plain_sums(sums)) part.push_back(sum->value());
+        });
+    if (!parts.has_value()) return std::nullopt;
+    PriceSums total = empty_prices();
+    const std::vector<Sum*> sums = plain_sums(total);
+    for (const SegmentPart& part : *parts) {
+      const double* at = part.data();
+      for (Certificate& one : total.problems) {
+        one.add_part(at);
+        at += Certificate::kNumbers;
+      }
+      for (Sum* sum : sums) sum->add(*at++);
+    }
+    return total;
+  }
+
+  // What one outcome adds to every certificate and to every payment.
+  template <typename Reward>
+  void add_prices(const Outcome& outcome, const Reward& reward, PriceSums& sums) const {
     const double weight = outcome.initial;
     const double depth = searches_[0].best_depth() + outcome.drops[0];
-    const double ratio = law_.ratio(depth);
-    sums.mass.add(weight * ratio);
-    sums.divergence.add(weight * law_.bregman(ratio, 1, ratio - 1));
-    sums.drop.add(weight * ratio * outcome.drops[0]);
-    sums.dual.add(weight * law_.conjugate_at(ratio));
+    const LawPoint chosen = law_.at(depth);
+    sums.problems[0].add(law_, weight, outcome.drops[0], {depth, 0}, chosen);
+    sums.divergence.add(weight * law_.bregman(chosen.ratio, 1, chosen.excess));
+    sums.drop.add(weight * chosen.ratio * outcome.drops[0]);
     for (size_t i = 0; i < group_count(); ++i) {
       const double depth_without = searches_[i + 1].best_depth() + outcome.drops[i + 1];
-      double without = law_.ratio(depth_without);
-      double change = ratio - without;
+      LawPoint without = law_.at(depth_without);
+      sums.problems[i + 1].add(law_, weight, outcome.drops[i + 1], {depth_without, 0}, without);
+      double change = ratio_change(chosen, without);
       // Close ratios are not subtracted: f'(r_p) - f'(r_q) = stake - (mu_p - mu_q). An error of
       // the difference of the mu enters a payment squared, because q maximises.
-      const bool precise = !law_.has_pole() || std::abs(outcome.stakes[i]) < 1e3 * depth_without;
-      if (precise && without < 2 * ratio && ratio < 2 * without) {
-        change = law_.difference(without, outcome.stakes[i] - shift(i));
-      }
-      sums.stake[i].add(weight * ratio * outcome.stakes[i]);
-      sums.payment[i].add(weight * bregman_at_depth(law_, ratio, without, change, depth_without));
-      sums.dual_without[i].add(weight * law_.conjugate_at(without));
-      sums.others[i].add(weight * ratio * (outcome.total - outcome.stakes[i]));
+      const double step = outcome.stakes[i] - shift(i);
+      if (std::abs(step) <= law_.safe_step(without)) change = law_.difference(without, step);
+      sums.payment[i].add(weight * bregman_at_depth(law_, chosen.ratio, without.ratio, change,
+                                                    depth_without));
+      const double value = reward(i);
+      sums.valuation[i].add(weight * chosen.ratio * value);
+      sums.below[i].add(weight * chosen.ratio * (game_.groups[i].top - value));
     }
   }
 
   // mu_p - mu_q of group i, around the centres.
   [[nodiscard]] double shift(size_t i) const {
-    return (highest_[0] - highest_[i + 1]) +
-           (searches_[0].best_depth() - searches_[i + 1].best_depth());
+    return problems_.lead(i) + (searches_[0].best_depth() - searches_[i + 1].best_depth());
   }
 
-  [[nodiscard]] std::optional<Solution> price() {
-    const auto found =
-        sum_segments("price", PriceSums(group_count()),
-                     [&](const Outcome& outcome, PriceSums& into) { add_prices(outcome, into); });
-    if (!found.has_value()) return std::nullopt;
-    const PriceSums& sums = *found;
-    const double mass = sums.mass.value();
-    Solution out = outcomes_of(game_);
-    out.divergence = sums.divergence.value();
-    Sum constant;
-    for (size_t i = 0; i < group_count(); ++i) {
-      constant.add(moments_.rates.rate[i] * moments_.rates.centre[i]);
+  // Whether some mass is further from 1 than rounding explains; those searches go on.
+  bool reopen(const PriceSums& sums) {
+    bool any = false;
+    for (size_t j = 0; j < searches_.size(); ++j) {
+      const Certificate& found = sums.problems[j];
+      if (std::abs(found.excess()) <= 2 * found.mass_error()) continue;
+      searches_[j].resume();
+      searches_[j].tell(found.excess(), found.spread());
+      any = any || !searches_[j].done();
     }
-    const double value = -sums.drop.value() / mass - out.divergence;
-    const double dual = (searches_[0].best_depth() - law_.top()) + sums.dual.value();
-    out.welfare = constant.value() + (highest_[0] + value);
-    out.gap = std::abs(dual - value);
-    const double range = moments_.sums.high - moments_.sums.low;
+    return any;
+  }
+
+  [[nodiscard]] Solution conclude(const PriceSums& sums) const {
+    const double mass = 1 + sums.problems[0].excess();
+    const double model_error = sums.problems[0].model_error();
+    const StreamTotals& totals = problems_.totals();
+    const auto optimum = [&](size_t problem) {
+      const double top = moments_.tops[problem].value();
+      const Bounded value = sums.problems[problem].value(law_);
+      const double scale = totals.plain_error();  // of the scales that make up the highest total
+      return Bounded{top + value.value, around(top, scale) + value.enclosure};
+    };
+    Solution out = outcomes_of(game_);
+    out.reads = reads_;
+    const Bounded welfare = optimum(0);
+    out.welfare_enclosure = welfare.enclosure;
+    Sum direct;
     for (size_t i = 0; i < group_count(); ++i) {
-      GroupOutcome& outcome = out.groups[i];
-      outcome.valuation =
-          moments_.rates.rate[i] * moments_.rates.centre[i] + sums.stake[i].value() / mass;
-      const bool constant_reward = !(game_.groups[i].top > game_.groups[i].low);
-      outcome.payment = constant_reward ? 0 : sums.payment[i].value();
-      outcome.utility = outcome.valuation - outcome.payment;
-      outcome.welfare_without = out.welfare - outcome.valuation + outcome.payment;
-      const double without = highest_[i + 1] + (searches_[i + 1].best_depth() - law_.top()) +
-                             sums.dual_without[i].value();
-      const double direct = without - (sums.others[i].value() / mass - out.divergence);
-      outcome.payment_error =
-          std::abs(outcome.payment - direct) +
-          16 * std::numeric_limits<double>::epsilon() * (range + out.divergence);
+      set_group(sums, mass, model_error, i, out.groups[i]);
+      direct.add(out.groups[i].valuation);
+    }
+    direct.add(-sums.divergence.value());
+    out.welfare = welfare.enclosure.nearest(direct.value());
+    const double drop = sums.drop.value() / mass;
+    out.divergence = sums.divergence.value();
+    out.divergence_enclosure =
+        -sums.problems[0].value(law_).enclosure -
+        around(drop, totals.range() * model_error + 16 * kUnitRoundoff * drop +
+                         2 * totals.plain_error());
+    finish_outcomes(out);
+    for (size_t i = 0; i < group_count(); ++i) {
+      const Bounded without = optimum(i + 1);
+      out.groups[i].welfare_without_enclosure = without.enclosure;
+      out.groups[i].welfare_without = without.value;
     }
     return out;
   }
 
+  void set_group(const PriceSums& sums, double mass, double model_error, size_t i,
+                 GroupOutcome& out) const {
+    const StreamTotals& totals = problems_.totals();
+    const double rate = totals.rate(i).value();
+    const double range = totals.range(i);
+    const double rounding = 16 * kUnitRoundoff + 2 * game_.reward_scale_error;
+    out.valuation = rate * (sums.valuation[i].value() / mass);
+    out.valuation_enclosure =
+        around(out.valuation, range * model_error + rounding * out.valuation);
+    if (range == 0) return;  // a constant reward pays nothing
+    out.payment = sums.payment[i].value();
+    // (highest_{-i} - highest + w_i max rm_i) + (value_{-i} - value) - w_i (max rm_i - v_i)
+    const DoubleDouble lead = (moments_.tops[i + 1] - moments_.tops[0]) +
+                              totals.stake(i, game_.groups[i].top);
+    const double shortfall = rate * (sums.below[i].value() / mass);
+    const Enclosure optima = sums.problems[i + 1].value(law_).enclosure -
+                             sums.problems[0].value(law_).enclosure;
+    out.payment_enclosure =
+        both(around(lead.value(), 4 * totals.error()) + optima -
+                 around(shortfall, range * model_error + rounding * shortfall),
+             {0, range});
+  }
+
   const StreamGame& game_;
   const GameMoments& moments_;
-  Law law_;
+  const StreamProblems& problems_;
+  const Law& law_;
   SegmentPasses& passes_;
-  std::vector<double> highest_;  // [n + 1], max s_j around the centres
   std::vector<DualSearch> searches_;
+  int reads_ = 1;  // the moments
 };
 
 }  // namespace
 
 std::optional<Solution> solve_lock_step(const StreamGame& game, const GameMoments& moments,
                                         SegmentPasses& passes) {
-  return std::visit([&](const auto& law) { return LockStep(game, moments, law, passes).run(); },
-                    law_of(game.divergence));
+  const StreamProblems problems(game, moments);
+  return std::visit(
+      [&](const auto& law) { return LockStep(game, moments, problems, law, passes).run(); },
+      law_of(game.divergence, problems.anchor()));
 }
 
 }  // namespace candor

@@ -81,6 +81,7 @@ class NoisyGame {
         report.reward = lie->reward;
       }
       report.reward = noisy(report.reward, group, draw, options_, epsilon_);
+      report.reward_rest.clear();
     }
     return out;
   }

@@ -70,9 +70,9 @@ void check(const NamedGame& named, const Divergence& divergence) {
     mass += value;
   }
   EXPECT_NEAR(mass, 1, 1e-12);
-  EXPECT_LE(solution->gap, 1e-12 * scale + 1e-300);
+  EXPECT_LE(solution->gap(), 1e-12 * scale + 1e-300);
   // Weak duality: no corner and not the initial model beats welfare + gap.
-  const double best = solution->welfare + solution->gap + 1e-12 * scale;
+  const double best = solution->welfare + solution->gap() + 1e-12 * scale;
   EXPECT_LE(affine_social_welfare(*game, game->initial), best);
   for (size_t x = 0; x < game->outcome_count(); ++x) {
     std::vector<double> corner(game->outcome_count(), 0.0);
@@ -82,10 +82,10 @@ void check(const NamedGame& named, const Divergence& divergence) {
   for (size_t i = 0; i < game->groups.size(); ++i) {
     const GroupOutcome& outcome = solution->groups[i];
     EXPECT_GE(outcome.payment, 0);
-    EXPECT_GE(outcome.utility, -outcome.payment_error);
+    EXPECT_GE(outcome.utility, -outcome.payment_error());
     // In a steep game, stakes far above lambda, rounding costs more, and the bound says so.
     const double steepness = scale / divergence.regularization;
-    EXPECT_LE(outcome.payment_error, 1e-11 * scale + 1e-14 * steepness * outcome.payment + 1e-300);
+    EXPECT_LE(outcome.payment_error(), 1e-11 * scale + 1e-14 * steepness * outcome.payment + 1e-300);
     if (std::ranges::min(game->groups[i].reward) == std::ranges::max(game->groups[i].reward)) {
       EXPECT_EQ(outcome.payment, 0);  // a constant reward pays nothing (MATH 1)
     }

@@ -199,6 +199,7 @@ std::vector<double> weighted_optimum(const Game& game, const std::vector<double>
     const Block block{.divergence = game.divergence,
                       .initial = std::span(game.initial).subspan(begin, count),
                       .rewards = {std::span<const double>(total).subspan(begin, count)},
+                      .rests = {},
                       .sizes = {1.0}};
     const BlockSolution solution = solve_block(block);
     model.insert(model.end(), solution.allocation.begin(), solution.allocation.end());

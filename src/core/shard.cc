@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "base/strings.h"
+#include "core/certificate.h"
 #include "core/stream_parts.h"
 
 namespace candor {
@@ -57,11 +58,11 @@ class RecordedPasses : public SegmentPasses {
 
 // Solves as far as the passes go.
 Result<std::optional<Solution>> replay(const StreamGame& raw, Normalization normalization,
-                                       RecordedPasses& passes) {
+                                       RecordedPasses& passes, const SolveOptions& options) {
   CANDOR_TRY(const std::optional<StreamGame> game, measure_game(raw, normalization, passes));
   std::optional<Solution> solution;
   if (game.has_value()) {
-    CANDOR_TRY(solution, solve_passes(*game, passes));
+    CANDOR_TRY(solution, solve_passes(*game, passes, options));
   }
   CANDOR_RETURN_IF_ERROR(passes.check());
   return solution;
@@ -77,10 +78,12 @@ Status check_parts(const StreamGame& raw, const PassRecord& record) {
   const auto fits = [&](size_t size) {
     if (record.name == "measure") return size == 5 * (n + 1);
     if (record.name.starts_with("kl")) return size == 2 + 5 * n;
-    if (record.name == "moments") return size >= 5 + 5 * n && (size - 5 - 5 * n) % (n + 1) == 0;
-    if (record.name == "price") return size == 4 + 4 * n;
-    if (record.name == "top") return size == 3 + 2 * n;
-    if (record.name == "tv") return size == 3 + 5 * n;
+    if (record.name == "moments") return size >= 7 + 7 * n && (size - 7 - 7 * n) % (n + 1) == 0;
+    if (record.name.starts_with("price")) {
+      return size == Certificate::kNumbers * (n + 1) + 2 + 3 * n;
+    }
+    if (record.name == "top") return size == 4 + 3 * n;
+    if (record.name == "tv") return size == 4 + 5 * n;
     return record.name.starts_with("newton ") && size == 2 * (n + 1);
   };
   for (size_t segment = 0; segment < record.parts.size(); ++segment) {
@@ -94,8 +97,8 @@ Status check_parts(const StreamGame& raw, const PassRecord& record) {
       return invalid_argument(str_cat("pass ", quote(record.name), ", segment ", segment,
                                       ": holds a number that is not finite"));
     }
-    if (record.name == "top" && !is_outcome(part[2], raw.outcome_count())) {
-      return invalid_argument(str_cat("pass \"top\", segment ", segment, ": found ", part[2],
+    if (record.name == "top" && !is_outcome(part[3], raw.outcome_count())) {
+      return invalid_argument(str_cat("pass \"top\", segment ", segment, ": found ", part[3],
                                       "; expected one of ", raw.outcome_count(), " outcomes"));
     }
   }
@@ -164,20 +167,21 @@ Result<Accumulator> map_shard(const StreamGame& raw, Normalization normalization
     }
   }
   RecordedPasses passes(history, range, threads);
-  CANDOR_TRY(const std::optional<Solution> solution, replay(raw, normalization, passes));
+  CANDOR_TRY(const std::optional<Solution> solution, replay(raw, normalization, passes, {}));
   if (solution.has_value()) return invalid_argument("the state solves the game: nothing is left");
   return std::move(passes.next());
 }
 
 Result<Reduced> reduce_shards(const StreamGame& raw, Normalization normalization,
-                              PassHistory history, const std::vector<Accumulator>& accumulators) {
+                              PassHistory history, const std::vector<Accumulator>& accumulators,
+                              const SolveOptions& options) {
   CANDOR_CHECK(!accumulators.empty());
   const size_t segments = stream_segments(raw.outcome_count());
   CANDOR_TRY(PassRecord record, assemble(segments, accumulators));
   history.push_back(std::move(record));
   CANDOR_RETURN_IF_ERROR(check_history(raw, history));
   RecordedPasses passes(history, {}, 1);
-  CANDOR_TRY(std::optional<Solution> solution, replay(raw, normalization, passes));
+  CANDOR_TRY(std::optional<Solution> solution, replay(raw, normalization, passes, options));
   return Reduced{.history = std::move(history), .solution = std::move(solution)};
 }
 

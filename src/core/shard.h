@@ -59,6 +59,7 @@ struct Reduced {
   std::optional<Solution> solution;
 };
 Result<Reduced> reduce_shards(const StreamGame& raw, Normalization normalization,
-                              PassHistory history, const std::vector<Accumulator>& accumulators);
+                              PassHistory history, const std::vector<Accumulator>& accumulators,
+                              const SolveOptions& options = {});
 
 }  // namespace candor

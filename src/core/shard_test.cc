@@ -90,7 +90,7 @@ TEST(Shard, EveryNumberOfShardsGivesTheBitsOfOneMachine) {
       const Sharded found = solve_in_shards(data.game, shards);
       EXPECT_EQ(found.solution.welfare, whole.welfare);
       EXPECT_EQ(found.solution.divergence, whole.divergence);
-      EXPECT_EQ(found.solution.gap, whole.gap);
+      EXPECT_EQ(found.solution.gap(), whole.gap());
       EXPECT_EQ(found.solution.reads, whole.reads);
       for (size_t i = 0; i < 3; ++i) {
         EXPECT_EQ(found.solution.groups[i].payment, whole.groups[i].payment);
@@ -136,7 +136,7 @@ TEST(Shard, WhatDoesNotBelongTogetherIsRefused) {
     if (part.pass == "top") {
       for (const double index : {-1.0, 0.5, 600000.0, 1e300}) {
         Accumulator wrong = part;
-        wrong.parts[1][2] = index;
+        wrong.parts[1][3] = index;
         const auto out = reduce_shards(bare(tv.game), Normalization::kMax, history, {wrong});
         ASSERT_FALSE(out.ok()) << index;
         EXPECT_NE(out.error().message.find("expected one of 600000 outcomes"), std::string::npos);

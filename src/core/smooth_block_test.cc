@@ -19,13 +19,14 @@ TEST(SmoothBlock, AgreesWithTheClosedForms) {
     const Block block = block_of(game, 0);
     const BlockSolution closed = solve_block(block);
     const BlockSolution general = solve_smooth(block);
-    ASSERT_NEAR(general.welfare, closed.welfare, 1e-12 * (1 + std::abs(closed.welfare)));
+    ASSERT_NEAR(general.welfare.value, closed.welfare.value,
+                1e-12 * (1 + std::abs(closed.welfare.value)));
     for (size_t x = 0; x < block.outcome_count(); ++x) {
       ASSERT_NEAR(general.allocation[x], closed.allocation[x], 1e-12);
     }
     for (size_t group = 0; group < block.group_count(); ++group) {
-      ASSERT_NEAR(general.payments[group], closed.payments[group],
-                  1e-11 * closed.payments[group] + 1e-15);
+      ASSERT_NEAR(general.payments[group].value, closed.payments[group].value,
+                  1e-11 * closed.payments[group].value + 1e-15);
     }
   }
 }
@@ -33,15 +34,15 @@ TEST(SmoothBlock, AgreesWithTheClosedForms) {
 void check_game(const Game& game) {
   const Result<Solution> solved = solve(game);
   ASSERT_TRUE(solved.ok());
-  ASSERT_GE(solved->gap, 0);
-  ASSERT_LE(solved->gap, 1e-12 * (1 + std::abs(solved->welfare) + solved->divergence));
+  ASSERT_GE(solved->gap(), 0);
+  ASSERT_LE(solved->gap(), 1e-12 * (1 + std::abs(solved->welfare) + solved->divergence));
   ASSERT_NEAR(affine_social_welfare(game, solved->allocation), solved->welfare,
               1e-12 * (1 + std::abs(solved->welfare) + solved->divergence));
   for (size_t group = 0; group < game.groups.size(); ++group) {
     const GroupOutcome& outcome = solved->groups[group];
     ASSERT_GE(outcome.payment, 0);
     ASSERT_GE(outcome.utility, 0);
-    ASSERT_LE(outcome.payment_error, 1e-11 * (1 + std::abs(solved->welfare)));
+    ASSERT_LE(outcome.payment_error(), 1e-11 * (1 + std::abs(solved->welfare)));
     // Second route: solve the game without the group.
     if (game.groups.size() == 1) continue;
     Game without = game;

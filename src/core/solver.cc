@@ -22,45 +22,115 @@ std::vector<GroupOutcome> empty_outcomes(const Game& game) {
   return outcomes;
 }
 
+// The mean over blocks of numbers that add up.
+class MeanOverBlocks {
+ public:
+  void add(const Bounded& one) {
+    value_.add(one.value);
+    low_.add(one.enclosure.low);
+    high_.add(one.enclosure.high);
+    magnitude_ += std::abs(one.enclosure.low) + std::abs(one.enclosure.high);
+    ++count_;
+  }
+  void store(double& value, Enclosure& enclosure) const {
+    const double rounding = count_ > 1 ? 8 * kUnitRoundoff * magnitude_ / count_ : 0;
+    enclosure = {low_.value() / count_ - rounding, high_.value() / count_ + rounding};
+    value = enclosure.nearest(value_.value() / count_);
+  }
+
+ private:
+  Sum value_, low_, high_;
+  double magnitude_ = 0;
+  double count_ = 0;
+};
+
+// Payments are never negative, and neither are utilities where rewards are not.
+void raise_to_zero(double& value, Enclosure& enclosure) {
+  enclosure.low = std::max(0.0, enclosure.low);
+  value = std::max(0.0, value);
+}
+
+struct GroupMeans {
+  MeanOverBlocks valuation, payment, utility, without;
+};
+
 Solution solve_all_distributions(const Game& game) {
   Solution out;
   out.groups = empty_outcomes(game);
   out.allocation.reserve(game.outcome_count());
-  const auto blocks = static_cast<double>(game.block_count());
-  Sum welfare;
-  Sum divergence;
-  Sum gap;
-  std::vector<Sum> valuations(game.groups.size());
-  std::vector<Sum> payments(game.groups.size());
-  std::vector<Sum> errors(game.groups.size());
+  MeanOverBlocks welfare;
+  MeanOverBlocks divergence;
+  std::vector<GroupMeans> means(game.groups.size());
   for (size_t index = 0; index < game.block_count(); ++index) {
     const BlockSolution block = solve_block(block_of(game, index));
     welfare.add(block.welfare);
     divergence.add(block.divergence);
-    gap.add(block.gap);
     out.reads = std::max(out.reads, block.reads);
     out.allocation.insert(out.allocation.end(), block.allocation.begin(), block.allocation.end());
-    for (size_t group = 0; group < game.groups.size(); ++group) {
-      valuations[group].add(block.valuations[group]);
-      payments[group].add(block.payments[group]);
-      errors[group].add(block.payment_errors[group]);
+    for (size_t group = 0; group < means.size(); ++group) {
+      means[group].valuation.add(block.valuations[group]);
+      means[group].payment.add(block.payments[group]);
+      means[group].utility.add(block.utilities[group]);
+      means[group].without.add(block.without[group]);
     }
   }
-  out.welfare = welfare.value() / blocks;
-  out.divergence = divergence.value() / blocks;
-  out.gap = gap.value() / blocks;
-  for (size_t group = 0; group < game.groups.size(); ++group) {
+  welfare.store(out.welfare, out.welfare_enclosure);
+  divergence.store(out.divergence, out.divergence_enclosure);
+  raise_to_zero(out.divergence, out.divergence_enclosure);
+  for (size_t group = 0; group < means.size(); ++group) {
     GroupOutcome& outcome = out.groups[group];
-    outcome.valuation = valuations[group].value() / blocks;
-    outcome.payment = payments[group].value() / blocks;
-    outcome.utility = outcome.valuation - outcome.payment;
-    outcome.welfare_without = out.welfare - outcome.valuation + outcome.payment;
-    outcome.payment_error = errors[group].value() / blocks;
+    means[group].valuation.store(outcome.valuation, outcome.valuation_enclosure);
+    means[group].payment.store(outcome.payment, outcome.payment_enclosure);
+    means[group].utility.store(outcome.utility, outcome.utility_enclosure);
+    means[group].without.store(outcome.welfare_without, outcome.welfare_without_enclosure);
+    raise_to_zero(outcome.payment, outcome.payment_enclosure);
+    if (std::ranges::min(game.groups[group].reward) >= 0) {
+      raise_to_zero(outcome.utility, outcome.utility_enclosure);
+    }
   }
   return out;
 }
 
 }  // namespace
+
+double default_tolerance(double sum_of_sizes) { return 1e-9 * (1 + sum_of_sizes); }
+
+double Solution::error() const {
+  double error = std::max(welfare_enclosure.distance(welfare),
+                          divergence_enclosure.distance(divergence));
+  for (const GroupOutcome& group : groups) {
+    error = std::max({error, group.valuation_enclosure.distance(group.valuation),
+                      group.payment_enclosure.distance(group.payment),
+                      group.utility_enclosure.distance(group.utility),
+                      group.welfare_without_enclosure.distance(group.welfare_without)});
+  }
+  return error;
+}
+
+namespace {
+
+bool all_finite(const Solution& solution) {
+  bool finite = std::isfinite(solution.welfare) && std::isfinite(solution.error());
+  for (const GroupOutcome& group : solution.groups) {
+    finite = finite && std::isfinite(group.payment) && std::isfinite(group.valuation);
+  }
+  return finite;
+}
+
+}  // namespace
+
+Status judge(const SolveOptions& options, Solution& solution) {
+  if (!all_finite(solution)) {
+    return invalid_argument(
+        "the game leaves the range of double precision: some number of its solution is not "
+        "finite; scale lambda, sizes and rewards to the size of 1");
+  }
+  double sizes = 0;
+  for (const GroupOutcome& group : solution.groups) sizes += group.group_size;
+  solution.tolerance = options.tolerance.value_or(default_tolerance(sizes));
+  solution.converged = solution.error() <= solution.tolerance;
+  return {};
+}
 
 // The menu of candidates as a table of doubles (MATH 4).
 CandidateTable tabulate(const Game& game) {
@@ -111,6 +181,77 @@ size_t CandidateTable::winner(const std::vector<double>& sizes) const {
 
 namespace {
 
+// Every number of a menu of candidates with its enclosure. A valuation is a sum of non-negative
+// terms; a term p0 f(r) of the divergence is off by what the rounding of r = p/p0 does to f.
+class CandidateBounds {
+ public:
+  CandidateBounds(const Game& game, const CandidateTable& table) : table_(table) {
+    for (size_t k = 0; k < game.candidates.size(); ++k) {
+      divergences_.push_back(
+          around(table.divergences[k], divergence_rounding(game, game.candidates[k])));
+    }
+  }
+  [[nodiscard]] Enclosure divergence(size_t k) const { return divergences_[k]; }
+  [[nodiscard]] Enclosure valuation(size_t group, size_t k) const {
+    const double value = table_.valuations[group][k];
+    return around(value, kRounding * std::abs(value));
+  }
+  [[nodiscard]] Enclosure welfare(size_t k, size_t skip = kNobody) const {
+    Enclosure total = -divergences_[k];
+    for (size_t group = 0; group < table_.valuations.size(); ++group) {
+      if (group != skip) total = total + valuation(group, k);
+    }
+    return total;
+  }
+  [[nodiscard]] Enclosure best_welfare(size_t skip = kNobody) const {
+    Enclosure best = welfare(0, skip);
+    for (size_t k = 1; k < divergences_.size(); ++k) {
+      const Enclosure one = welfare(k, skip);
+      best = {std::max(best.low, one.low), std::max(best.high, one.high)};
+    }
+    return best;
+  }
+  // The candidates that may be the best, as far as rounding lets see.
+  [[nodiscard]] std::vector<size_t> winners() const {
+    const double least = best_welfare().low;
+    std::vector<size_t> out;
+    for (size_t k = 0; k < divergences_.size(); ++k) {
+      if (welfare(k).high >= least) out.push_back(k);
+    }
+    return out;
+  }
+
+ private:
+  static constexpr double kRounding = 16 * kUnitRoundoff;
+
+  static double divergence_rounding(const Game& game, const std::vector<double>& model) {
+    double sum = 0;
+    for (size_t x = 0; x < model.size(); ++x) {
+      const double ratio = model[x] / game.initial[x];
+      const double slope = ratio > 0 ? std::abs(centred_slope(game.divergence, ratio)) : 0;
+      const double change = ratio > 0 ? slope * (ratio + 1) : generator(game.divergence, 0);
+      sum += game.initial[x] * change;
+    }
+    return kRounding * sum / static_cast<double>(game.block_count());
+  }
+  static double centred_slope(const Divergence& divergence, double ratio) {
+    if (divergence.kind == DivergenceKind::kTv) return divergence.regularization;
+    return generator_slope(divergence, ratio) - generator_slope(divergence, 1);
+  }
+
+  const CandidateTable& table_;
+  std::vector<Enclosure> divergences_;
+};
+
+// Where rounding leaves the winner open, what every possible winner would mean.
+template <typename Of>
+void store_hull(const std::vector<size_t>& winners, const Of& of, double value,
+                double& value_out, Enclosure& out) {
+  out = of(winners.front());
+  for (const size_t k : winners) out = hull(out, of(k));
+  value_out = out.nearest(value);
+}
+
 Result<Solution> solve_candidates(const Game& game) {
   const CandidateTable table = tabulate(game);
   if (std::ranges::all_of(table.divergences, [](double d) { return std::isinf(d); })) {
@@ -119,38 +260,62 @@ Result<Solution> solve_candidates(const Game& game) {
   std::vector<double> sizes;
   for (const Report& report : game.groups) sizes.push_back(report.group_size);
   const size_t winner = table.winner(sizes);
+  const CandidateBounds bounds(game, table);
+  const std::vector<size_t> winners = bounds.winners();
   Solution out;
   out.winner = winner;
-  out.welfare = table.welfare(winner);
-  out.divergence = table.divergences[winner];
+  store_hull(winners, [&](size_t k) { return bounds.welfare(k); }, table.welfare(winner),
+             out.welfare, out.welfare_enclosure);
+  store_hull(winners, [&](size_t k) { return bounds.divergence(k); }, table.divergences[winner],
+             out.divergence, out.divergence_enclosure);
   out.allocation = game.candidates[winner];
   out.groups = empty_outcomes(game);
   out.reads = 1;
   for (size_t group = 0; group < game.groups.size(); ++group) {
     GroupOutcome& outcome = out.groups[group];
-    outcome.valuation = table.valuations[group][winner];
-    outcome.welfare_without = table.best_welfare(group);
-    outcome.payment = outcome.welfare_without - table.welfare(winner, group);
-    outcome.utility = outcome.valuation - outcome.payment;
+    const Enclosure without = bounds.best_welfare(group);
+    outcome.welfare_without_enclosure = without;
+    outcome.welfare_without = without.nearest(table.best_welfare(group));
+    store_hull(winners, [&](size_t k) { return bounds.valuation(group, k); },
+               table.valuations[group][winner], outcome.valuation, outcome.valuation_enclosure);
+    store_hull(
+        winners, [&](size_t k) { return without - bounds.welfare(k, group); },
+        outcome.welfare_without - table.welfare(winner, group), outcome.payment,
+        outcome.payment_enclosure);
+    raise_to_zero(outcome.payment, outcome.payment_enclosure);
+    store_hull(winners, [&](size_t k) { return bounds.welfare(k) - without; },
+               outcome.valuation - outcome.payment, outcome.utility, outcome.utility_enclosure);
+    raise_to_zero(outcome.utility, outcome.utility_enclosure);
   }
   return out;
 }
 
+// Sums of sizes times rewards have to stay where products are exact.
+Status check_stakes(const Game& game) {
+  for (size_t group = 0; group < game.groups.size(); ++group) {
+    const Report& report = game.groups[group];
+    double largest = 0;
+    for (const double value : report.reward) largest = std::max(largest, std::abs(value));
+    if (report.group_size * largest < kLargestStake) continue;
+    return invalid_argument(str_cat("groups[", group, "]: its size times its largest reward is ",
+                                    report.group_size * largest, "; expected less than ",
+                                    kLargestStake));
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<Solution> solve(const Game& game) {
+Result<Solution> solve(const Game& game, const SolveOptions& options) {
   CANDOR_RETURN_IF_ERROR(check_interrupted());
-  if (!game.candidates.empty()) return solve_candidates(game);
-  Solution solution = solve_all_distributions(game);
-  bool finite = std::isfinite(solution.welfare) && std::isfinite(solution.gap);
-  for (const GroupOutcome& group : solution.groups) {
-    finite = finite && std::isfinite(group.payment) && std::isfinite(group.valuation);
+  CANDOR_RETURN_IF_ERROR(check_stakes(game));
+  Solution solution;
+  if (game.candidates.empty()) {
+    solution = solve_all_distributions(game);
+  } else {
+    CANDOR_TRY(solution, solve_candidates(game));
   }
-  if (!finite) {
-    return invalid_argument(
-        "the game cannot be solved in double precision: sizes times rewards over lambda are too "
-        "large; scale lambda, sizes or rewards");
-  }
+  CANDOR_RETURN_IF_ERROR(judge(options, solution));
   return solution;
 }
 

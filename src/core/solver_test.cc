@@ -71,7 +71,7 @@ TEST(Solver, AgreesWithBisectionAndIsIndividuallyRational) {
     const Solution solution = *solve(game);
     const double scale = 1 + std::abs(solution.welfare);
     ASSERT_NEAR(solution.welfare, bisected_welfare(game, kNobody), 1e-11 * scale);
-    ASSERT_LE(solution.gap, 1e-12 * scale);
+    ASSERT_LE(solution.gap(), 1e-12 * scale);
     ASSERT_NEAR(affine_social_welfare(game, solution.allocation), solution.welfare, 1e-11 * scale);
     active += std::ranges::count(solution.allocation, 0.0) > 0 ? 1 : 0;
     for (size_t i = 0; i < game.groups.size(); ++i) {
@@ -84,7 +84,7 @@ TEST(Solver, AgreesWithBisectionAndIsIndividuallyRational) {
                   1e-12 * scale);
       ASSERT_GE(group.payment, 0);               // NeurIPS Prop 4.4
       ASSERT_GE(group.utility, -1e-12 * scale);  // IR, Thm 3.3
-      ASSERT_LE(group.payment_error, 1e-11 * scale);
+      ASSERT_LE(group.payment_error(), 1e-11 * scale);
     }
   }
   EXPECT_GT(active, 250) << "too few chi2 games with an active boundary";

@@ -55,6 +55,23 @@ void ChunkReader::pad() {
   }
 }
 
+void finish_outcomes(Solution& out) {
+  out.divergence_enclosure.low = std::max(0.0, out.divergence_enclosure.low);
+  out.divergence = out.divergence_enclosure.nearest(out.divergence);
+  for (GroupOutcome& group : out.groups) {
+    Enclosure& payment = group.payment_enclosure;
+    payment.low = std::max(0.0, payment.low);
+    group.payment = payment.nearest(group.payment);
+    Enclosure utility = group.valuation_enclosure - payment;
+    utility.low = std::max(0.0, utility.low);  // rewards are not negative here
+    group.utility_enclosure = utility;
+    group.utility = utility.nearest(group.valuation - group.payment);
+    group.welfare_without_enclosure = out.welfare_enclosure - utility;
+    group.welfare_without =
+        group.welfare_without_enclosure.nearest(out.welfare - group.valuation + group.payment);
+  }
+}
+
 Solution outcomes_of(const StreamGame& game) {
   Solution out;
   for (const StreamGroup& group : game.groups) {
@@ -172,7 +189,70 @@ void append_sample(const StreamGame& game, size_t segment, SegmentPart& part) {
   }
 }
 
+// The largest totals of the n + 1 problems in one segment, to 106 bits: only chunks whose plain
+// totals reach up to the largest so far are looked at again.
+class TopScan {
+ public:
+  TopScan(const StreamTotals& totals, const stream::MomentRates& rates)
+      : totals_(totals), tops_(totals.problems(), {kNone, 0}), origins_(totals.problems()) {
+    for (size_t i = 0; i < rates.centre.size(); ++i) {
+      const double origin = totals.stake(i, rates.centre[i]).value();
+      origins_[0] += origin;
+      own_.push_back(origin);
+    }
+    for (size_t i = 0; i < own_.size(); ++i) origins_[i + 1] = origins_[0] - own_[i];
+  }
+
+  void add(const ChunkReader& reader, const stream::Moments& chunk) {
+    if (!reaches(0, chunk.high) && !any_reaches(chunk.others_high)) return;
+    for (size_t x = 0; x < reader.count(); ++x) {
+      const auto reward = [&](size_t i) { return reader.reward(i, x); };
+      const DoubleDouble total = totals_.total(reward);
+      raise(0, total);
+      for (size_t i = 0; i < own_.size(); ++i) raise(i + 1, total - totals_.stake(i, reward(i)));
+    }
+  }
+  [[nodiscard]] const std::vector<DoubleDouble>& tops() const { return tops_; }
+
+ private:
+  static constexpr double kNone = -std::numeric_limits<double>::infinity();
+
+  [[nodiscard]] bool reaches(size_t problem, double high) const {
+    return high + origins_[problem] + 2 * totals_.plain_error() >= tops_[problem].high;
+  }
+  [[nodiscard]] bool any_reaches(const std::vector<double>& highs) const {
+    for (size_t i = 0; i < highs.size(); ++i) {
+      if (reaches(i + 1, highs[i])) return true;
+    }
+    return false;
+  }
+  void raise(size_t problem, const DoubleDouble& total) {
+    if (tops_[problem] < total) tops_[problem] = total;
+  }
+
+  const StreamTotals& totals_;
+  std::vector<DoubleDouble> tops_;  // [n + 1]
+  std::vector<double> origins_;     // [n + 1], what the centres add up to
+  std::vector<double> own_;         // [n]
+};
+
 }  // namespace
+
+StreamTotals::StreamTotals(const StreamGame& game) {
+  double largest = 0;
+  for (const StreamGroup& group : game.groups) {
+    DoubleDouble rate = exact_product(group.group_size, group.scale);
+    rate.low += group.group_size * group.scale_rest;
+    rates_.push_back(rate);
+    exact_ = exact_ && rate.low == 0 && game.reward_scale_error == 0;
+    ranges_.push_back(rate.high * (group.top - group.low) * (1 + 4 * kUnitRoundoff));
+    range_ += ranges_.back();
+    largest += rate.high * group.top;
+  }
+  const auto count = static_cast<double>(game.groups.size() + 4);
+  error_ = count * (0x1p-100 * largest + 0x1p-1060) + game.reward_scale_error * range_;
+  plain_error_ = error_ + 4 * count * kUnitRoundoff * largest;
+}
 
 std::optional<std::vector<SegmentPart>> AllSegments::run(
     const std::string& /*name*/, const std::function<SegmentPart(size_t)>& work) {
@@ -183,24 +263,34 @@ std::optional<std::vector<SegmentPart>> AllSegments::run(
 
 std::optional<GameMoments> moments_of(const StreamGame& game, SegmentPasses& passes) {
   const size_t n = game.groups.size();
-  GameMoments out{.rates = moment_rates(game), .sums = {}, .sample = {}};
+  GameMoments out{.rates = moment_rates(game), .sums = {}, .tops = {}, .sample = {}};
+  const StreamTotals totals(game);
   const auto parts = passes.run("moments", [&](size_t index) {
     MomentSums sums(n);
     stream::Moments chunk = MomentSums::empty_moments(n);
+    TopScan scan(totals, out.rates);
     ChunkReader reader(game, index);
     while (reader.next()) {
       stream::moments_chunk(reader.view(), out.rates, chunk);
       sums.add(chunk);
+      scan.add(reader, chunk);
     }
     SegmentPart part = to_part(sums.value());
+    for (const DoubleDouble& top : scan.tops()) part.insert(part.end(), {top.high, top.low});
     append_sample(game, index, part);
     return part;
   });
   if (!parts.has_value()) return std::nullopt;
   MomentSums sums(n);
+  const size_t tops_at = 5 + 5 * n;
   for (const SegmentPart& part : *parts) {
     sums.add(from_part(part, n));
-    out.sample.insert(out.sample.end(), part.begin() + static_cast<ptrdiff_t>(5 + 5 * n),
+    for (size_t j = 0; j <= n; ++j) {
+      const DoubleDouble top{part[tops_at + 2 * j], part[tops_at + 2 * j + 1]};
+      if (out.tops.size() <= j) out.tops.push_back(top);
+      if (out.tops[j] < top) out.tops[j] = top;
+    }
+    out.sample.insert(out.sample.end(), part.begin() + static_cast<ptrdiff_t>(tops_at + 2 * n + 2),
                       part.end());
   }
   out.sums = sums.value();
@@ -222,10 +312,14 @@ bool chi2_inactive(const StreamGame& game, const GameMoments& moments) {
   return inactive;
 }
 
-// Closed form in moments: ASW* = E s + Var s / (4L), p_i = w_i^2 Var(rm_i) / (4L).
+// Closed form in moments: ASW* = E s + Var s / (4L), p_i = w_i^2 Var(rm_i) / (4L). Every sum is off
+// by kChunkRounding of the magnitudes at most, which the ranges of the stakes bound.
 Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments) {
+  static constexpr double kRounding = 16 * kChunkRounding;
   const double strength = game.divergence.regularization;
   const stream::Moments& sums = moments.sums;
+  const StreamTotals totals(game);
+  const double rounding = kRounding + 4 * (game.initial_scale_error + game.reward_scale_error);
   const double mean = sums.mean / sums.mass;
   const auto covariance = [&](double square, double a, double b) {
     return square / sums.mass - a / sums.mass * (b / sums.mass);
@@ -233,27 +327,30 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
   const double variance = covariance(sums.square, sums.mean, sums.mean);
   Solution out = outcomes_of(game);
   Sum constant;
-  static constexpr double kRounding = 32 * std::numeric_limits<double>::epsilon();
+  double constants = 0;
   for (size_t i = 0; i < game.groups.size(); ++i) {
     const double rate = moments.rates.rate[i];
     GroupOutcome& outcome = out.groups[i];
-    constant.add(rate * moments.rates.centre[i]);
+    const double origin = rate * moments.rates.centre[i];
+    constant.add(origin);
+    constants += origin;
     const double tilt = covariance(sums.cross[i], sums.mean, sums.own_mean[i]) / (2 * strength);
     outcome.valuation = rate * (moments.rates.centre[i] + sums.own_mean[i] / sums.mass + tilt);
     const double own = covariance(sums.own_square[i], sums.own_mean[i], sums.own_mean[i]);
-    outcome.payment = game.groups[i].top > game.groups[i].low
-                          ? std::max(0.0, rate * rate * own / (4 * strength))
-                          : 0.0;
-    outcome.payment_error =
-        kRounding * rate * rate * sums.own_square[i] / sums.mass / (4 * strength);
-    outcome.utility = outcome.valuation - outcome.payment;
+    const double range = totals.range(i);
+    outcome.payment = range > 0 ? std::max(0.0, rate * rate * own / (4 * strength)) : 0.0;
+    outcome.payment_enclosure =
+        around(outcome.payment, rounding * range * range / (4 * strength));
+    outcome.valuation_enclosure =
+        around(outcome.valuation,
+               rounding * (origin + range * (1 + totals.range() / (2 * strength))));
   }
   out.divergence = std::max(0.0, variance / (4 * strength));
   out.welfare = constant.value() + mean + out.divergence;
-  for (GroupOutcome& outcome : out.groups) {
-    outcome.welfare_without = out.welfare - outcome.valuation + outcome.payment;
-  }
-  out.gap = kRounding * (std::abs(mean) + sums.square / sums.mass / (4 * strength));
+  const double square = totals.range() * totals.range() / (4 * strength);
+  out.divergence_enclosure = around(out.divergence, rounding * square);
+  out.welfare_enclosure = around(out.welfare, rounding * (constants + totals.range() + square));
+  finish_outcomes(out);
   out.reads = 1;
   return out;
 }
@@ -334,6 +431,7 @@ Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization nor
     return invalid_argument(str_cat(name, ": is 0 everywhere and cannot be normalised"));
   }
   group.scale = 1 / divisor;
+  group.scale_rest = std::fma(-group.scale, divisor, 1.0) / divisor;
   return {};
 }
 
@@ -385,6 +483,9 @@ Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization nor
   if (!parts.has_value()) return std::optional<StreamGame>();
   const ColumnCheck initial = merge_checks(*parts, 0);
   CANDOR_RETURN_IF_ERROR(check_column(raw.initial, initial, "initial", true));
+  // Sums of columns: a chunk's lanes, then compensated.
+  raw.initial_scale_error = 2 * kChunkRounding;
+  raw.reward_scale_error = normalization == Normalization::kSum ? 2 * kChunkRounding : 0;
   raw.initial_scale = 1 / initial.sum;
   raw.initial_low = initial.low * raw.initial_scale;
   for (size_t i = 0; i < raw.groups.size(); ++i) {
@@ -401,7 +502,25 @@ Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization,
   return std::move(made).value();
 }
 
-Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes) {
+namespace {
+
+// Sums of sizes times rewards have to stay where products are exact.
+Status check_stakes(const StreamGame& game) {
+  for (size_t i = 0; i < game.groups.size(); ++i) {
+    const StreamGroup& group = game.groups[i];
+    const double stake = group.group_size * group.scale * group.top;
+    if (stake < kLargestStake) continue;
+    return invalid_argument(str_cat("groups[", i, "]: its size times its largest reward is ",
+                                    stake, "; expected less than ", kLargestStake));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes,
+                                             const SolveOptions& options) {
+  CANDOR_RETURN_IF_ERROR(check_stakes(game));
   std::optional<Solution> out;
   if (game.divergence.kind == DivergenceKind::kKl) {
     out = solve_kl_stream(game, passes);
@@ -415,19 +534,13 @@ Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPass
     out = closed ? solve_chi2_inactive(game, *moments) : solve_lock_step(game, *moments, passes);
   }
   if (!out.has_value()) return std::optional<Solution>();
-  bool finite = std::isfinite(out->welfare) && std::isfinite(out->gap);
-  for (const GroupOutcome& group : out->groups) {
-    finite = finite && std::isfinite(group.payment) && std::isfinite(group.valuation);
-  }
-  if (finite) return out;
-  return invalid_argument(
-      "the game cannot be solved in double precision: sizes times rewards over lambda are too "
-      "large; scale lambda, sizes or rewards");
+  CANDOR_RETURN_IF_ERROR(judge(options, *out));
+  return out;
 }
 
-Result<Solution> solve_stream(const StreamGame& game, int threads) {
+Result<Solution> solve_stream(const StreamGame& game, int threads, const SolveOptions& options) {
   AllSegments passes(segment_count(game), threads);
-  CANDOR_TRY(std::optional<Solution> solution, solve_passes(game, passes));
+  CANDOR_TRY(std::optional<Solution> solution, solve_passes(game, passes, options));
   CANDOR_CHECK(solution.has_value());  // every pass was run
   return std::move(solution).value();
 }

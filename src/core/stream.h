@@ -25,7 +25,8 @@ struct StreamGroup {
   std::string name;
   double group_size = 1;
   Column reward;     // [m], as reported
-  double scale = 1;  // times this it is normalised
+  double scale = 1;       // times this it is normalised,
+  double scale_rest = 0;  // plus this
   double low = 0;    // least and greatest reported reward
   double top = 1;
   double first_mean = 0;  // the plain mean of the first outcomes: a cheap centre
@@ -38,6 +39,9 @@ struct StreamGame {
   Column initial;            // [m], > 0
   double initial_scale = 1;  // times this it sums to 1
   double initial_low = 0;    // the least of it, scaled
+  // How far, relative to themselves, the scales are from the exact ones: sums round.
+  double initial_scale_error = 0;
+  double reward_scale_error = 0;
   std::vector<StreamGroup> groups;
 
   [[nodiscard]] size_t outcome_count() const { return initial.size; }
@@ -57,8 +61,10 @@ Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization,
 //          mass in any of the n+1 problems; tv two. Otherwise one read to measure the game, one a
 //          Newton step of all n+1 problems together (they start from a sample's solution), one to
 //          price.
-// Errors   kInvalidArgument where double precision does not suffice.
+// Errors   kInvalidArgument where the game leaves the range of double precision. A number that is
+//          not within the tolerance is no error: see Solution::converged.
 // Threads  as make_stream_game. Equal bits for any number of threads on one instruction set.
-Result<Solution> solve_stream(const StreamGame& game, int threads = 0);
+Result<Solution> solve_stream(const StreamGame& game, int threads = 0,
+                              const SolveOptions& options = {});
 
 }  // namespace candor

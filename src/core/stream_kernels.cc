@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/sum.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/stream_kernels.cc"
 #include <hwy/foreach_target.h>
@@ -245,30 +247,35 @@ ColumnStatistics statistics_kernel(const ChunkColumn& column, size_t count) {
   out.low = std::numeric_limits<double>::infinity();
   out.high = -out.low;
   with_type(column, [&](const auto* values) {
-    V sum = hn::Zero(d);
     V low = hn::Set(d, out.low);
     V high = hn::Set(d, out.high);
     V poison = hn::Zero(d);  // NaN once a value is not finite
+    Sum total;
     size_t x = 0;
-    for (; x + lanes <= count; x += lanes) {
-      const V value = load(d, values + x);
-      sum = hn::Add(sum, value);
-      low = hn::Min(low, value);
-      high = hn::Max(high, value);
-      poison = hn::MulAdd(value, hn::Zero(d), poison);
+    while (x + lanes <= count) {
+      // Lanes of a chunk at a time, so that rounding does not grow with the column.
+      const size_t end = std::min(count, x + kChunk);
+      V sum = hn::Zero(d);
+      for (; x + lanes <= end; x += lanes) {
+        const V value = load(d, values + x);
+        sum = hn::Add(sum, value);
+        low = hn::Min(low, value);
+        high = hn::Max(high, value);
+        poison = hn::MulAdd(value, hn::Zero(d), poison);
+      }
+      total.add(hn::GetLane(hn::SumOfLanes(d, sum)));
     }
-    double rest = 0;
     double rest_poison = hn::GetLane(hn::SumOfLanes(d, poison));
     out.low = hn::GetLane(hn::MinOfLanes(d, low));
     out.high = hn::GetLane(hn::MaxOfLanes(d, high));
     for (; x < count; ++x) {
       const auto value = static_cast<double>(values[x]);
-      rest += value;
+      total.add(value);
       rest_poison += value * 0.0;
       out.low = std::min(out.low, value);
       out.high = std::max(out.high, value);
     }
-    out.sum = hn::GetLane(hn::SumOfLanes(d, sum)) + rest;
+    out.sum = total.value();
     out.finite = rest_poison == 0;
   });
   return out;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/double_double.h"
 #include "core/stream.h"
 #include "core/stream_kernels.h"
 
@@ -56,7 +57,8 @@ class AllSegments : public SegmentPasses {
 // make_stream_game and solve_stream, stopping where a pass is not known.
 Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization normalization,
                                                SegmentPasses& passes);
-Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes);
+Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes,
+                                             const SolveOptions& options);
 
 // An error that names the first value of segment `segment` that no game may have.
 Status check_segment(const StreamGame& game, size_t segment);
@@ -67,6 +69,10 @@ class ChunkReader {
   ChunkReader(const StreamGame& game, size_t segment);
   [[nodiscard]] const stream::ChunkView& view() const { return view_; }
   [[nodiscard]] size_t count() const { return count_; }  // outcomes that are not padding
+  [[nodiscard]] double reward(size_t group, size_t x) const {
+    const stream::ChunkColumn& column = view_.rewards[group];
+    return column.f64 != nullptr ? column.f64[x] : static_cast<double>(column.f32[x]);
+  }
   bool next();
 
  private:
@@ -98,6 +104,52 @@ void visit_segment(const StreamGame& game, size_t segment, const Visit& visit) {
   }
 }
 
+// Sums over a chunk of outcomes run in lanes of a vector, without compensation: no sum of 256 terms
+// is off by more than this of the sum of their magnitudes.
+inline constexpr double kChunkRounding = 140 * kUnitRoundoff;
+
+// Total rewards to 106 bits, from the rewards as reported.
+class StreamTotals {
+ public:
+  explicit StreamTotals(const StreamGame& game);
+
+  [[nodiscard]] size_t problems() const { return rates_.size() + 1; }
+  [[nodiscard]] const DoubleDouble& rate(size_t group) const { return rates_[group]; }
+  [[nodiscard]] DoubleDouble stake(size_t group, double reward) const {
+    const DoubleDouble& rate = rates_[group];
+    DoubleDouble product = exact_product(rate.high, reward);
+    product.low += rate.low * reward;
+    return product;
+  }
+  template <typename Reward>
+  [[nodiscard]] DoubleDouble total(const Reward& reward) const {
+    DoubleDouble sum;
+    for (size_t i = 0; i < rates_.size(); ++i) sum = sum + stake(i, reward(i));
+    return sum;
+  }
+  // What a difference of two totals may be off by: of double-double arithmetic and of the scales.
+  [[nodiscard]] double error() const { return error_; }
+  // Whether rates are the exact ones.
+  [[nodiscard]] bool exact() const { return exact_; }
+  // What plain double arithmetic makes of it.
+  [[nodiscard]] double plain_error() const { return plain_error_; }
+  // sum_i w_i (max rm_i - min rm_i), and of one group.
+  [[nodiscard]] double range() const { return range_; }
+  [[nodiscard]] double range(size_t group) const { return ranges_[group]; }
+
+ private:
+  std::vector<DoubleDouble> rates_;  // [n], size times scale
+  std::vector<double> ranges_;       // [n]
+  double range_ = 0;
+  double error_ = 0;
+  double plain_error_ = 0;
+  bool exact_ = true;
+};
+
+// Completes a solution from welfare, divergence, valuations and payments with their enclosures: what
+// is never negative, utilities, and the welfare without each group.
+void finish_outcomes(Solution& out);
+
 // A solution with names and sizes.
 [[nodiscard]] Solution outcomes_of(const StreamGame& game);
 
@@ -106,7 +158,8 @@ void visit_segment(const StreamGame& game, size_t segment, const Visit& visit) {
 struct GameMoments {
   stream::MomentRates rates;
   stream::Moments sums;        // of p0 as it lies in the column
-  std::vector<double> sample;  // [samples][n + 1]: initial and the rewards, as reported
+  std::vector<DoubleDouble> tops;  // [n + 1], max s of each problem
+  std::vector<double> sample;      // [samples][n + 1]: initial and the rewards, as reported
 };
 [[nodiscard]] std::optional<GameMoments> moments_of(const StreamGame& game, SegmentPasses& passes);
 

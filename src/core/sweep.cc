@@ -26,6 +26,7 @@ std::vector<double> others_mean_reward(const Game& game, size_t group) {
 Report mixed_report(const Report& truth, const std::vector<double>& others, double preference_mix,
                     bool clip, size_t* clipped) {
   Report report = truth;
+  report.reward_rest.clear();
   for (size_t x = 0; x < report.reward.size(); ++x) {
     const double mixed = preference_mix * truth.reward[x] + (1 - preference_mix) * others[x];
     const double value = clip ? std::clamp(mixed, 0.0, 1.0) : mixed;

@@ -11,36 +11,69 @@ namespace {
 
 // Whether the groups, asked in order, would rather have outcome a than b: the tie order of MATH 1.
 bool precedes(const Block& block, size_t a, size_t b) {
-  for (const auto& reward : block.rewards) {
+  for (size_t group = 0; group < block.group_count(); ++group) {
+    const std::span<const double> reward = block.rewards[group];
     if (reward[a] != reward[b]) return reward[a] > reward[b];
   }
   return a < b;
 }
 
-size_t best_outcome(const Block& block, std::span<const double> totals) {
+// A tv optimum: every outcome that lies more than 2L below the best gives it all its mass, since
+// moving a unit of mass from x gains the drop and costs 2L.
+struct TvOptimum {
   size_t best = 0;
-  for (size_t x = 1; x < totals.size(); ++x) {
-    if (totals[x] > totals[best] || (totals[x] == totals[best] && precedes(block, x, best))) {
-      best = x;
-    }
+  std::vector<double> model;  // [m]
+  double moved = 0;           // mass
+  double value = 0;           // less max s: -sum p drop - D
+  // What rounding leaves open: mass whose place is not decided, and whether the best outcome is.
+  double undecided = 0;
+  bool best_decided = true;
+};
+
+bool same_rewards(const Block& block, size_t a, size_t b) {
+  for (size_t group = 0; group < block.group_count(); ++group) {
+    if (block.rewards[group][a] != block.rewards[group][b]) return false;
+    if (block.rest(group, a) != block.rest(group, b)) return false;
   }
-  return best;
+  return true;
 }
 
-// Every outcome that lies more than 2L below the best gives it all its mass: moving a unit of mass
-// from x gains s(best) - s(x) and costs 2L.
-std::vector<double> optimum(const Block& block, std::span<const double> totals) {
-  const size_t best = best_outcome(block, totals);
-  std::vector<double> model(block.initial.begin(), block.initial.end());
-  Sum moved;
-  for (size_t x = 0; x < model.size(); ++x) {
-    const double surplus = totals[best] - totals[x] - 2 * block.divergence.regularization;
-    if (x == best || surplus < 0 || (surplus == 0 && precedes(block, x, best))) continue;
-    moved.add(model[x]);
-    model[x] = 0;
+TvOptimum optimum(const Block& block, const Drops& drops, double drop_error) {
+  const std::vector<double>& below = drops.below;
+  const double error = drops.exact ? 0 : drop_error;
+  const double reach = 2 * block.divergence.regularization;
+  TvOptimum out{.model = std::vector<double>(block.initial.begin(), block.initial.end())};
+  out.best = static_cast<size_t>(std::ranges::min_element(below) - below.begin());
+  for (size_t x = 0; x < below.size(); ++x) {
+    if (below[x] > error) continue;
+    if (below[x] == 0 && precedes(block, x, out.best)) out.best = x;
   }
-  model[best] += moved.value();
-  return model;
+  Sum moved;
+  Sum lost;
+  for (size_t x = 0; x < below.size(); ++x) {
+    if (x == out.best) continue;
+    if (below[x] <= error && !same_rewards(block, x, out.best)) out.best_decided = false;
+    const double surplus = below[x] - reach;
+    if (!drops.exact && std::abs(surplus) <= error + 4 * kUnitRoundoff * reach) {
+      out.undecided += block.initial[x];
+    }
+    if (surplus > 0 || (surplus == 0 && precedes(block, out.best, x))) {
+      moved.add(block.initial[x]);
+      out.model[x] = 0;
+    } else {
+      lost.add(block.initial[x] * below[x]);
+    }
+  }
+  out.moved = moved.value();
+  out.model[out.best] += out.moved;
+  out.value = -lost.value() - reach * out.moved;
+  return out;
+}
+
+// ASW* - max s with its enclosure: sums of terms of one sign.
+ProblemOptimum bounded_optimum(const Drops& drops, const TvOptimum& found, double drop_error) {
+  const double error = 16 * kUnitRoundoff * std::abs(found.value) + 4 * drop_error;
+  return {drops.highest, {found.value, around(found.value, error)}};
 }
 
 }  // namespace
@@ -56,37 +89,33 @@ double tv_lack(double slope, double ratio, double excess, double strength) {
 BlockSolution solve_tv(const Block& block) {
   const double strength = block.divergence.regularization;
   const TotalReward reward(block);
-  const std::vector<double>& totals = reward.everywhere();
-  const double highest = std::ranges::max(totals);
-  const auto lack = [&](std::span<const double> of, const std::vector<double>& model) {
-    const double top = std::ranges::max(of);
-    Sum sum;
-    for (size_t x = 0; x < model.size(); ++x) {
-      const double excess = (model[x] - block.initial[x]) / block.initial[x];
-      sum.add(block.initial[x] *
-              tv_lack(of[x] - top + strength, model[x] / block.initial[x], excess, strength));
-    }
-    return sum.value();
-  };
+  const double drop_error = reward.drop_error();
+  const Drops drops = reward.everyone();
+  TvOptimum full = optimum(block, drops, drop_error);
+  const double open = full.best_decided ? full.undecided : full.undecided + full.moved;
   BlockSolution out;
-  out.allocation = optimum(block, totals);
-  out.divergence = block_divergence(block.divergence, out.allocation, block.initial);
-  Sum value;  // less max s
-  for (size_t x = 0; x < totals.size(); ++x) value.add(out.allocation[x] * (totals[x] - highest));
-  out.welfare = reward.constant() + (highest + (value.value() - out.divergence));
-  out.gap = lack(totals, out.allocation);
   out.reads = 2;
-  const double steepness = range_of(totals) / strength;
+  out.allocation = std::move(full.model);
+  BlockPieces pieces{.block = block,
+                     .reward = reward,
+                     .drops = drops,
+                     .full = bounded_optimum(drops, full, drop_error),
+                     .without = {},
+                     .payments = {},
+                     .model_error = open + 16 * kUnitRoundoff};
   for (size_t group = 0; group < block.group_count(); ++group) {
-    const TotalReward::Others others = reward.without(group);
-    const std::vector<double> chosen = optimum(block, others.totals);
-    const double welfare_without = weighted_mean(chosen, others.totals) -
-                                   block_divergence(block.divergence, chosen, block.initial);
-    out.valuations.push_back(block.sizes[group] *
-                             weighted_mean(out.allocation, block.rewards[group]));
-    add_payment(out, {lack(others.totals, out.allocation), welfare_without,
-                      weighted_mean(out.allocation, others.totals), steepness});
+    const Drops others = reward.without(group);
+    pieces.without.push_back(
+        bounded_optimum(others, optimum(block, others, drop_error), drop_error));
+    Sum lack;
+    for (size_t x = 0; x < block.outcome_count(); ++x) {
+      const double excess = (out.allocation[x] - block.initial[x]) / block.initial[x];
+      lack.add(block.initial[x] * tv_lack(strength - others.below[x],
+                                          out.allocation[x] / block.initial[x], excess, strength));
+    }
+    pieces.payments.push_back(lack.value());
   }
+  conclude(pieces, out);
   return out;
 }
 

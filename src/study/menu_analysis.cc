@@ -255,7 +255,7 @@ Result<Json> predicted_and_realised(const MenuPipeline& pipeline, const MenuTabl
   return Json{{"sizes", settled.sizes},
               {"predicted_welfare", solution.welfare},
               {"realised_welfare", units(settled.settlement.welfare)},
-              {"predicted_gap", solution.gap},
+              {"predicted_gap", solution.gap()},
               {"groups", std::move(groups)}};
 }
 

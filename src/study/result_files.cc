@@ -59,7 +59,7 @@ Json solution_json(const Solution& solution, bool with_allocation) {
                       {"utility", group.utility},
                       {"welfare_without", group.welfare_without}});
   }
-  Json out = {{"candor", "solution/1"}, {"welfare", solution.welfare}, {"gap", solution.gap},
+  Json out = {{"candor", "solution/1"}, {"welfare", solution.welfare}, {"gap", solution.gap()},
               {"allocation", nullptr},  {"groups", std::move(groups)}, {"reads", solution.reads}};
   if (with_allocation) out["allocation"] = solution.allocation;
   if (solution.winner.has_value()) out["winner"] = *solution.winner;
