@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kLongestPrintedAllocation = 100000;
 
-struct SolveOptions {
+struct SolveArguments {
   std::string game;
   bool allocation = false;
   std::string shard;  // i/N
@@ -51,7 +51,7 @@ Result<Solution> in_file(const std::string& file, Result<Solution> solution) {
 }
 
 // Large games in files are streamed; everything else is loaded.
-Result<Solution> solve_file(const SolveOptions& solve_options, int threads) {
+Result<Solution> solve_file(const SolveArguments& solve_options, int threads) {
   if (!solve_options.allocation) {
     CANDOR_TRY(const std::optional<MappedGame> mapped, map_game(solve_options.game, threads));
     if (mapped.has_value()) return in_file(solve_options.game, solve_stream(mapped->game, threads));
@@ -81,7 +81,7 @@ Result<ShardNumber> parse_shard(const std::string& text) {
 }
 
 // The map step of a sharded solve: one shard's accumulator for the next pass.
-CommandResult run_shard(const SolveOptions& own, const CommonOptions& options) {
+CommandResult run_shard(const SolveArguments& own, const CommonOptions& options) {
   CANDOR_TRY(const ShardNumber number, parse_shard(own.shard));
   CANDOR_TRY(const std::optional<MappedColumns> columns, map_columns(own.game));
   if (!columns.has_value()) {
@@ -115,7 +115,7 @@ CommandResult run_shard(const SolveOptions& own, const CommonOptions& options) {
   return 0;
 }
 
-CommandResult run_solve(const SolveOptions& solve_options, const CommonOptions& options) {
+CommandResult run_solve(const SolveArguments& solve_options, const CommonOptions& options) {
   if (!solve_options.shard.empty()) return run_shard(solve_options, options);
   CANDOR_TRY(const Solution solution, solve_file(solve_options, options.threads));
   if (options.json()) {
@@ -132,7 +132,7 @@ CommandResult run_solve(const SolveOptions& solve_options, const CommonOptions& 
 }  // namespace
 
 void add_solve_command(CLI::App& app, CommonOptions& options) {
-  auto own = std::make_shared<SolveOptions>();
+  auto own = std::make_shared<SolveArguments>();
   CLI::App* command = add_command(
       app,
       {"solve",
