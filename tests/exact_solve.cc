@@ -5,28 +5,35 @@
 // Prints one JSON object like solution/1; "settled" is false where two precisions do not agree on
 // the 60 digits asked for. Exit 1 then, 2 without a file, 3 for one that cannot be read.
 #include <cstdio>
-#include <exception>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/json.h"
 #include "exact_game.h"
 #include "formats/npy.h"
-#include "study/game_file.h"
 
 namespace candor {
 namespace {
 
-std::vector<double> array_of(const Json& json, const std::filesystem::path& folder) {
-  if (json.is_array()) return json.get<std::vector<double>>();
-  const NpyFile file = NpyFile::open(folder / json.at("file").get<std::string>()).value();
-  return file.doubles(json.value("row", int64_t{0})).value();
+template <typename Value>
+Value checked(Result<Value> result) {
+  if (!result.ok()) throw std::runtime_error(result.error().message);
+  return std::move(result).value();
 }
 
-// The file as it stands: load_game checks it, but rounds as it normalises.
+std::vector<double> array_of(const Json& json, const std::filesystem::path& folder) {
+  if (json.is_array()) return json.get<std::vector<double>>();
+  const NpyFile file = checked(NpyFile::open(folder / json.at("file").get<std::string>()));
+  return checked(file.doubles(json.value("row", int64_t{0})));
+}
+
+// The file as it stands, of a game that `candor solve` accepts: load_game would round as it
+// normalises.
 ExactGame read_exact_game(const std::string& path) {
-  const Json json = read_json_file(path).value();
+  const Json json = checked(read_json_file(path));
   const std::filesystem::path folder = std::filesystem::path(path).parent_path();
   ExactGame game;
   const Json& divergence = json.at("divergence");
@@ -79,11 +86,6 @@ Json json_of(const ExactGame& game, const ExactSolution& solution) {
 }
 
 int run(const std::string& path) {
-  const Result<Game> checked = load_game(path);
-  if (!checked.ok()) {
-    std::fprintf(stderr, "exact_solve: %s\n", checked.error().message.c_str());
-    return 3;
-  }
   const ExactGame game = read_exact_game(path);
   const ExactSolution solution = solve_exactly(game);
   std::fputs(to_text(json_of(game, solution)).c_str(), stdout);
