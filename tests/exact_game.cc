@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
-#include <functional>
 #include <numeric>
 #include <stdexcept>
 
@@ -29,24 +29,29 @@ Law law_named(const std::string& name, double alpha) {
   throw std::invalid_argument("no law is named " + name);
 }
 
-// Wright's omega: w + log w = z, by Newton.
+// Wright's omega, w + log w = z: Newton in doubles, then at full precision. The doubles solve for
+// y = log w, e^y + y = z, which is convex, from a point above the root.
 Real wright_omega(const Real& z) {
-  Real w = z > Real(1) ? z - log(z) + log(z) / z : exp(z - Real(z > Real(-1) ? 0.5 : 0.0));
-  const Real close = power_of_ten(-20);
-  for (int step = 0; step < 200; ++step) {
-    const Real next = w * (Real(1) + z - log(w)) / (Real(1) + w);
-    const Real moved = abs(next - w) / next;
-    w = next > Real(0) ? next : w / Real(2);
-    if (!(next > Real(0)) || moved > close) continue;
-    // Quadratic: two more steps from 20 digits, more where the precision is higher.
-    Real reached = moved * moved;
-    Real unit = Real(1);
-    mpfr_set_ui_2exp(unit.raw(), 1, -mpfr_get_prec(unit.raw()), MPFR_RNDN);
-    while (reached > unit) {
-      w = w * (Real(1) + z - log(w)) / (Real(1) + w);
-      reached = reached * reached;
+  const double rough = z.to_double();
+  Real w = z;  // beyond 1e15 its logarithm is the first correction
+  if (rough < 1e15) {
+    double y = rough > 1 ? std::log(rough) : rough;
+    for (int step = 0; rough > -40 && step < 60; ++step) {
+      const double power = std::exp(y);
+      const double move = (power + y - rough) / (power + 1);
+      y -= move;
+      if (std::abs(move) < 1e-14 * (1 + std::abs(y))) break;
     }
-    return w;
+    w = rough > -40 ? exp(Real(y)) : exp(z);
+  }
+  Real error(1e-9);
+  Real unit;
+  mpfr_set_ui_2exp(unit.raw(), 1, -mpfr_get_prec(unit.raw()) / 2, MPFR_RNDN);
+  for (int step = 0; step < 60; ++step) {
+    const Real next = w * (Real(1) + z - log(w)) / (Real(1) + w);
+    error = abs(next - w) / next;
+    w = next;
+    if (error < unit) return w;  // quadratic: the step made left its square
   }
   throw std::runtime_error("omega does not converge");
 }
@@ -290,7 +295,7 @@ class BlockProblem {
       const Real move = -log(found.mass) * found.mass / found.slope;
       const Real size = abs(move);
       if (!move.is_finite() || size > Real(1e6)) return false;
-      start.log_offset += move;
+      start.log_offset = start.log_offset + move;  // at this precision, not the start's
       const Real scale = Real(1) + abs(start.log_offset);
       const bool stalls = step > 2 && size > previous / Real(4) && size < half * scale;
       if ((size <= half * scale || size <= wanted * scale || stalls) && proves(start, size)) {
@@ -318,6 +323,7 @@ class BlockProblem {
     if (!bracket(start, low, high)) return false;
     const bool falls = generator_.has_pole();
     Real x = (low + high) / Real(2);
+    Real last = high - low;
     for (int step = 0; step < 20000; ++step) {
       const Mass found = mass_at(exp(x), start.edge);
       const bool too_far_right = falls ? found.mass < Real(1) : found.mass > Real(1);
@@ -331,8 +337,9 @@ class BlockProblem {
         start.log_offset = inside ? next : x;
         return true;
       }
-      // Every third step halves: Newton may creep.
-      x = inside && step % 3 != 2 ? next : (low + high) / Real(2);
+      const bool shrinks = abs(move) < Real(0.75) * last;
+      x = inside && (shrinks || step == 0) ? next : (low + high) / Real(2);
+      last = inside ? abs(move) : high - low;
     }
     return false;
   }
