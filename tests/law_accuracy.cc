@@ -192,27 +192,30 @@ void measure_omega(int draws) {
   print("jeffreys", "wright_omega(z)", cell);
 }
 
-// One outcome of mass 1 and padding: what the kernel sums is one term.
+// One outcome of mass 1 beside padding of the highest reward: what the kernel sums is one term.
+// Rewards are multiples of 2^-20, so that nothing rounds before the exponentials.
 void measure_kernels(int draws) {
   RandomStream random({.seed = 6, .stream = 0x6c617761});
+  static constexpr double kTop = 1024;
   std::vector<double> initial(stream::kChunk, 0.0);
-  std::vector<double> reward(stream::kChunk, 0.0);
+  std::vector<double> reward(stream::kChunk, kTop);
   initial[0] = 1;
   Cell power;
   Cell curve;
   const Real log2 = log(Real(2));
   for (int i = 0; i < draws; ++i) {
-    const double x = random.uniform() * (i % 2 == 0 ? 1 : 1000);
-    const double centre = random.uniform() * draw_power(random, -8, 0);
-    reward[0] = x;
+    const double below = std::floor(0x1p20 * random.uniform() * (i % 2 == 0 ? 3 : 1000)) * 0x1p-20;
+    reward[0] = kTop - below;
+    const double lift = (random.below(2) == 0 ? -1 : 1) * draw_power(random, -6, 1.5);
+    const double centre = reward[0] - std::round(lift * 0x1p30) * 0x1p-30;
     const stream::ChunkView view{.initial = {.f64 = initial.data()},
                                  .rewards = {{.f64 = reward.data()}}};
-    stream::KlRates rates{.rate = {1.0}, .top = {1000.0}, .centre = {x - centre}, .wide = {false}};
-    stream::KlSums sums;
+    const stream::KlRates rates{.rate = {1.0}, .top = {kTop}, .centre = {centre}, .wide = {false}};
+    stream::KlSums sums{.lean = {0}, .curve = {0}, .other_exponent = {0}, .others = {0}};
     stream::kl_chunk(view, rates, sums);
-    const Real z = Real(x) - Real(1000.0) - Real(sums.exponent);
-    power.see(sums.mass, exp(z * log2), str_cat("x = ", x));
-    const Real y = (Real(x) - Real(x - centre)) * log2;
+    power.see(sums.mass, exp(-Real(below) * log2), str_cat("2^-", below));
+    const Real y = (Real(reward[0]) - Real(centre)) * log2;
+    if (below > 900) continue;  // curve itself may be subnormal
     curve.see(sums.curve[0] / sums.mass, exp(-y) - Real(1) + y, str_cat("y = ", y.to_double()));
   }
   print("kl kernel", "2^x (kl_chunk mass)", power);
