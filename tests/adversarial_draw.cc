@@ -218,6 +218,12 @@ AdversarialGame draw_adversarial(uint64_t seed) {
   game.normalization = normalization == 1 ? "none" : normalization == 2 ? "sum" : "max";
   draw_groups(random, game, static_cast<size_t>(log_uniform(random, 1, 7)));
   if (!large) draw_blocks(random, game);
+  out.single = random.below(6) == 0;
+  for (ExactGame::Group& group : game.groups) {
+    if (!out.single) break;
+    for (double& value : group.reward) value = static_cast<float>(value);
+    if (std::ranges::max(group.reward) <= 0) group.reward[0] = 1;
+  }
   const bool clips = game.divergence == "chi2" || (alpha && game.alpha > 1);
   game.lambda = draw_strength(random, game, clips);
   for (size_t x = 0; large && x < outcomes; ++x) {

@@ -21,6 +21,7 @@ struct AdversarialGame {
   // Outcome x of the large game stands for copies[x] outcomes (a power of two) of equal rewards
   // with equal shares of its mass; empty for a small game. The truth is the small game's.
   std::vector<size_t> copies;
+  bool single = false;  // rewards are single-precision numbers: streamed as such
 };
 [[nodiscard]] AdversarialGame draw_adversarial(uint64_t seed);
 

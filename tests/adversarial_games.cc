@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -37,13 +38,19 @@ struct Claim {
   double high = 0;
 };
 
-// What a solution claims, in the order of truths_of: its enclosures; of a solver without them what
-// gap and payment_error say. The one place that knows.
+struct Claims {
+  std::vector<Claim> numbers;  // in the order of truths_of
+  bool converged = true;
+  double tolerance = 0;  // what every value is within of the truth, where converged
+};
+
+// What a solution claims: its enclosures; of a solver without them what gap and payment_error say.
+// The one place that knows.
 template <typename AnySolution>
-std::vector<Claim> claims_of(const AnySolution& solution) {
-  std::vector<Claim> out;
+Claims claims_of(const AnySolution& solution) {
+  Claims out;
   const auto add = [&](double value, double low, double high) {
-    out.push_back({value, low, high});
+    out.numbers.push_back({value, low, high});
   };
   if constexpr (requires { solution.welfare_enclosure; }) {
     const auto inside = [&](double value, const auto& bounds) {
@@ -57,6 +64,8 @@ std::vector<Claim> claims_of(const AnySolution& solution) {
       inside(group.utility, group.utility_enclosure);
       inside(group.welfare_without, group.welfare_without_enclosure);
     }
+    out.converged = solution.converged;
+    out.tolerance = solution.tolerance;
   } else {
     const auto around = [&](double value, double error) {
       add(value, value - error, value + error);
@@ -69,14 +78,9 @@ std::vector<Claim> claims_of(const AnySolution& solution) {
       around(group.utility, solution.gap + group.payment_error);
       around(group.welfare_without, solution.gap + group.payment_error);
     }
+    out.tolerance = std::numeric_limits<double>::infinity();
   }
   return out;
-}
-
-template <typename AnySolution>
-bool has_converged(const AnySolution& solution) {
-  if constexpr (requires { solution.converged; }) return solution.converged;
-  return true;
 }
 
 std::vector<const ExactValue*> truths_of(const ExactSolution& exact) {
@@ -121,36 +125,52 @@ Game game_of(const ExactGame& raw) {
   return game;
 }
 
-// Columns over the arrays of `raw`, which must outlive it.
-StreamGame stream_of(const ExactGame& raw) {
-  StreamGame game;
-  game.divergence = divergence_of(raw);
-  game.initial = {.f64 = raw.initial.data(), .size = raw.initial.size()};
-  for (const ExactGame::Group& group : raw.groups) {
-    StreamGroup& column = game.groups.emplace_back();
-    column.name = group.name;
-    column.group_size = group.size;
-    column.reward = {.f64 = group.reward.data(), .size = group.reward.size()};
+// The streamed game over the arrays of `raw`, which must outlive it.
+class Columns {
+ public:
+  Columns(const ExactGame& raw, bool single) {
+    game_.divergence = divergence_of(raw);
+    game_.initial = {.f64 = raw.initial.data(), .size = raw.initial.size()};
+    for (const ExactGame::Group& group : raw.groups) {
+      StreamGroup& column = game_.groups.emplace_back();
+      column.name = group.name;
+      column.group_size = group.size;
+      column.reward = {.f64 = group.reward.data(), .size = group.reward.size()};
+      if (!single) continue;
+      singles_.emplace_back(group.reward.begin(), group.reward.end());
+      column.reward.f64 = nullptr;
+      column.reward.f32 = singles_.back().data();
+    }
   }
-  return game;
-}
+  [[nodiscard]] const StreamGame& game() const { return game_; }
+  // The game without its data, as whoever reduces has it.
+  [[nodiscard]] StreamGame bare() const {
+    StreamGame out = game_;
+    out.initial.f64 = nullptr;
+    for (StreamGroup& group : out.groups) group.reward.f64 = nullptr, group.reward.f32 = nullptr;
+    return out;
+  }
+
+ private:
+  StreamGame game_;
+  std::vector<std::vector<float>> singles_;
+};
 
 Result<Solution> solve_in_memory(const ExactGame& raw) {
   CANDOR_TRY(const Game game, make_game(game_of(raw)));
   return solve(game);
 }
 
-Result<Solution> solve_streamed(const ExactGame& raw) {
-  CANDOR_TRY(const StreamGame game, make_stream_game(stream_of(raw), normalization_of(raw), 1));
+Result<Solution> solve_streamed(const ExactGame& raw, bool single) {
+  const Columns columns(raw, single);
+  CANDOR_TRY(const StreamGame game, make_stream_game(columns.game(), normalization_of(raw), 1));
   return solve_stream(game, 1);
 }
 
-Result<Solution> solve_in_shards(const ExactGame& raw) {
+Result<Solution> solve_in_shards(const ExactGame& raw, bool single) {
   static constexpr size_t kShards = 2;
-  const StreamGame game = stream_of(raw);
-  StreamGame bare = game;
-  bare.initial.f64 = nullptr;
-  for (StreamGroup& group : bare.groups) group.reward.f64 = nullptr;
+  const Columns columns(raw, single);
+  const StreamGame& game = columns.game();
   PassHistory history;
   for (int round = 0; round < 1000; ++round) {
     std::vector<Accumulator> parts;
@@ -161,7 +181,7 @@ Result<Solution> solve_in_shards(const ExactGame& raw) {
       parts.push_back(std::move(part));
     }
     CANDOR_TRY(Reduced reduced,
-               reduce_shards(bare, normalization_of(raw), std::move(history), parts));
+               reduce_shards(columns.bare(), normalization_of(raw), std::move(history), parts));
     if (reduced.solution.has_value()) return *std::move(reduced.solution);
     history = std::move(reduced.history);
   }
@@ -179,9 +199,9 @@ struct Row {
   uint64_t unconverged = 0;
   uint64_t violations = 0;  // numbers
   uint64_t violating_games = 0;
-  std::vector<float> widths;    // [games], the widest number's
-  std::vector<float> errors;    // [games], the largest |value - truth|
-  std::vector<float> payments;  // of every payment above 0: |value - truth| / truth
+  std::vector<double> widths;    // [converged], the widest number's
+  std::vector<double> errors;    // [games], the largest |value - truth|
+  std::vector<double> payments;  // of every payment above 0: |value - truth| / truth
 
   void add(const Row& other) {
     games += other.games;
@@ -195,7 +215,7 @@ struct Row {
   }
 };
 
-float quantile(std::vector<float> values, double share) {
+double quantile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
   const auto place = static_cast<ptrdiff_t>(share * static_cast<double>(values.size() - 1) + 0.5);
   std::nth_element(values.begin(), values.begin() + place, values.end());
@@ -268,8 +288,8 @@ class OneGame {
       check(kMemory, solve_in_memory(raw));
     }
     if (raw.block_begin.size() > 2) return;
-    check(kStreamed, solve_streamed(raw));
-    if (large || seed_ % 5 == 0) check(kShards, solve_in_shards(raw));
+    check(kStreamed, solve_streamed(raw, drawn_.single));
+    if (large || seed_ % 5 == 0) check(kShards, solve_in_shards(raw, drawn_.single));
   }
 
  private:
@@ -280,43 +300,63 @@ class OneGame {
       ++row.refused;
       return;
     }
-    if (!has_converged(*solution)) {
-      ++row.unconverged;
-      return;
-    }
     compare(route, claims_of(*solution), row);
   }
 
-  void compare(Route route, const std::vector<Claim>& claims, Row& row) {
+  void compare(Route route, const Claims& claims, Row& row) {
     const std::vector<const ExactValue*> truths = truths_of(exact_);
     double width = 0;
     double largest = 0;
-    bool violated = false;
-    for (size_t number = 0; number < claims.size(); ++number) {
-      const Claim& claim = claims[number];
+    Real worst(0);
+    std::string what;
+    for (size_t number = 0; number < claims.numbers.size(); ++number) {
+      const Claim& claim = claims.numbers[number];
       const ExactValue& truth = *truths[number];
-      const double error = abs(Real(claim.value) - truth.value).to_double();
-      const bool held = Real(claim.low) <= truth.value + truth.error &&
-                        truth.value - truth.error <= Real(claim.high);
-      if (!held) {
+      const Real error = abs(Real(claim.value) - truth.value);
+      const std::string broken = broken_by(claims, number, truth, error);
+      if (!broken.empty()) {
         ++row.violations;
-        if (!violated) {
-          print_violation(seed_, drawn_, route,
-                          str_cat(name_of(number), " ", claim.value, " in [", claim.low, ", ",
-                                  claim.high, "]; the truth is ", truth.value.text(20)));
+        if (what.empty() || error > worst) {
+          worst = error;
+          what = broken;
         }
-        violated = true;
       }
       width = std::max(width, claim.high - claim.low);
-      largest = std::max(largest, error);
+      largest = std::max(largest, bounded(error));
       if (is_payment(number) && truth.value > truth.error) {
-        row.payments.push_back(
-            static_cast<float>((abs(Real(claim.value) - truth.value) / truth.value).to_double()));
+        row.payments.push_back(bounded(error / truth.value));
       }
     }
-    row.violating_games += violated ? 1 : 0;
-    row.widths.push_back(static_cast<float>(width / scale_));
-    row.errors.push_back(static_cast<float>(largest / scale_));
+    if (!what.empty()) {
+      ++row.violating_games;
+      print_violation(seed_, drawn_, route, what);
+    }
+    row.errors.push_back(largest / scale_);
+    if (claims.converged) {
+      row.widths.push_back(std::min(width / scale_, std::numeric_limits<double>::max()));
+    } else {
+      ++row.unconverged;
+    }
+  }
+
+  // Which promise a number breaks: its bounds hold the truth and itself, and where the solver says
+  // so it is within the tolerance.
+  static std::string broken_by(const Claims& claims, size_t number, const ExactValue& truth,
+                               const Real& error) {
+    const Claim& claim = claims.numbers[number];
+    const bool holds_truth = Real(claim.low) <= truth.value + truth.error &&
+                             truth.value - truth.error <= Real(claim.high);
+    const bool holds_value = claim.low <= claim.value && claim.value <= claim.high;
+    const bool within = !claims.converged || error <= Real(claims.tolerance) + truth.error;
+    if (holds_truth && holds_value && within) return "";
+    return str_cat(name_of(number), " ", claim.value, " in [", claim.low, ", ", claim.high,
+                   "], tolerance ", claims.tolerance, "; the truth is ", truth.value.text(20));
+  }
+
+  // A finite double whatever the number: for tables.
+  static double bounded(const Real& value) {
+    const double out = value.to_double();
+    return std::isfinite(out) ? out : std::numeric_limits<double>::max();
   }
 
   uint64_t seed_;

@@ -476,14 +476,20 @@ NormalGame normalise(const ExactGame& game) {
   out.scale = Real(1);
   for (const ExactGame::Group& group : game.groups) {
     Real divisor(1);
-    if (game.normalization == "max") divisor = Real(*std::ranges::max_element(group.reward));
+    Real least(0);
+    if (game.normalization == "min_max") least = Real(std::ranges::min(group.reward));
+    if (game.normalization == "max" || game.normalization == "min_max") {
+      divisor = Real(std::ranges::max(group.reward)) - least;
+    }
     if (game.normalization == "sum") {
       divisor = Real(0);
       for (const double value : group.reward) divisor += Real(value);
     }
     out.sizes.emplace_back(group.size);
     std::vector<Real>& row = out.stakes.emplace_back();
-    for (const double value : group.reward) row.push_back(Real(group.size) * Real(value) / divisor);
+    for (const double value : group.reward) {
+      row.push_back(Real(group.size) * (Real(value) - least) / divisor);
+    }
     out.scale += *std::max_element(row.begin(), row.end());
   }
   return out;
@@ -619,8 +625,10 @@ class TvGame {
   explicit TvGame(const ExactGame& game) : game_(game), begin_(blocks_of(game)) {
     for (const ExactGame::Group& group : game.groups) {
       mpq_class divisor(1);
-      if (game.normalization == "max") {
-        divisor = mpq_class(*std::ranges::max_element(group.reward));
+      mpq_class least(0);
+      if (game.normalization == "min_max") least = mpq_class(std::ranges::min(group.reward));
+      if (game.normalization == "max" || game.normalization == "min_max") {
+        divisor = mpq_class(std::ranges::max(group.reward)) - least;
       }
       if (game.normalization == "sum") {
         divisor = 0;
@@ -628,7 +636,7 @@ class TvGame {
       }
       std::vector<mpq_class>& row = stakes_.emplace_back();
       for (const double value : group.reward) {
-        row.emplace_back(mpq_class(group.size) * mpq_class(value) / divisor);
+        row.emplace_back(mpq_class(group.size) * (mpq_class(value) - least) / divisor);
       }
     }
   }

@@ -19,7 +19,7 @@ struct ExactGame {
   std::string divergence = "kl";  // a name of MATH 2
   double lambda = 1;
   double alpha = 2;                   // of "alpha" alone
-  std::string normalization = "max";  // "max", "sum", "none"
+  std::string normalization = "max";  // "max", "sum", "none", "min_max"
   std::vector<double> initial;        // [m], > 0
   std::vector<size_t> block_begin;    // [blocks + 1], or empty: one block
   std::vector<Group> groups;
@@ -50,7 +50,8 @@ struct ExactSolution {
 
 // SW-Max (Def 3.1) and its payments to 60 digits, from MATH 2 and 3 alone: it shares no formula
 // with src/core and takes every route that is slow and plain. Normalisation is exact: initial over
-// its block's sum, rewards over their maximum or sum.
+// its block's sum, rewards over their maximum or
+// sum (or less their minimum, over what is left of the maximum).
 //
 // kl is the closed form, tv its closed form in rational numbers (so that ties are ties); every
 // other law is one root of the mass in the dual, found in the logarithm of the distance to the pole

@@ -209,6 +209,42 @@ TEST(ExactGame, TvMovesMassAndBreaksTiesByTheGroupsInOrder) {
   expect_close(joined.welfare, Real(2) - Real(0.4) * Real(0.75), 15);
 }
 
+TEST(ExactGame, NormalisationIsExact) {
+  // Rewards that the normalisation brings to (1, 1/3) and (0, 1): 1/3 is no double.
+  ExactGame game = two_groups("js", 2, 0);
+  game.groups[0].reward = {3, 1};
+  game.groups[1].reward = {0, 7};
+  const ExactSolution third = solve_exactly(game);
+  const Real::Precision precision(140);
+  const auto shifted = [&](double factor, double shift) {
+    ExactGame other = game;
+    for (auto& group : other.groups) {
+      for (double& value : group.reward) value = factor * value + shift;
+    }
+    return other;
+  };
+  expect_close(solve_exactly(shifted(3, 0)).welfare, third.welfare.value, 60);
+  // min_max of (3, 1) is (1, 0), whatever is added; sum of it (3/4, 1/4).
+  ExactGame plain = game;
+  plain.normalization = "none";
+  plain.groups[0].reward = {1, 0};
+  plain.groups[1].reward = {0, 1};
+  for (const std::string law : {"js", "tv"}) {
+    ExactGame stretched = shifted(1, -5);
+    stretched.normalization = "min_max";
+    stretched.divergence = plain.divergence = law;
+    expect_close(solve_exactly(stretched).groups[0].payment,
+                 solve_exactly(plain).groups[0].payment.value, 60);
+    ExactGame summed = game;
+    summed.normalization = "sum";
+    summed.divergence = law;
+    plain.groups[0].reward = {0.75, 0.25};
+    expect_close(solve_exactly(summed).groups[0].payment,
+                 solve_exactly(plain).groups[0].payment.value, 60);
+    plain.groups[0].reward = {1, 0};
+  }
+}
+
 TEST(ExactGame, BlocksAreMeansAndCandidatesAMenu) {
   ExactGame game = two_groups("js", 2, 0);
   const ExactSolution one = solve_exactly(game);
