@@ -439,6 +439,7 @@ class BlockProblem {
 // utility, welfare_without.
 struct Numbers {
   std::vector<Real> values;
+  std::vector<bool> zeros;  // which are 0 by what the game looks like
   Real scale;
   bool proved = true;
   std::optional<size_t> winner;
@@ -505,7 +506,35 @@ void add_numbers(Numbers& out, const Real& welfare, const Real& divergence,
     out.values.push_back(valuations[i] - payments[i]);
     out.values.push_back(welfare - valuations[i] + payments[i]);
   }
+  out.zeros.resize(out.values.size());
 }
+
+bool is_constant(const std::vector<Real>& numbers) {
+  return std::ranges::all_of(numbers, [&](const Real& one) { return one == numbers[0]; });
+}
+
+// One block of a normalised game.
+struct ExactBlock {
+  std::vector<Real> initial;
+  std::vector<std::vector<Real>> stakes;  // [n][m of the block]
+
+  ExactBlock(const NormalGame& game, size_t block) {
+    const auto part = [&](const std::vector<Real>& row) {
+      return std::vector<Real>(row.begin() + static_cast<ptrdiff_t>(game.begin[block]),
+                               row.begin() + static_cast<ptrdiff_t>(game.begin[block + 1]));
+    };
+    initial = part(game.initial);
+    for (const auto& row : game.stakes) stakes.push_back(part(row));
+  }
+  // s, or s_{-i} without a group.
+  [[nodiscard]] std::vector<Real> totals(size_t skip) const {
+    std::vector<Real> sums(initial.size());
+    for (size_t i = 0; i < stakes.size(); ++i) {
+      for (size_t x = 0; i != skip && x < sums.size(); ++x) sums[x] += stakes[i][x];
+    }
+    return sums;
+  }
+};
 
 Numbers solve_at(const ExactGame& game, int digits, std::vector<Start>& starts) {
   const Real::Precision precision(digits);
@@ -519,37 +548,32 @@ Numbers solve_at(const ExactGame& game, int digits, std::vector<Start>& starts) 
   Real divergence(0);
   std::vector<Real> valuations(n);
   std::vector<Real> payments(n);
+  // Until a block says otherwise.
+  bool idle = true;
+  std::vector<bool> pays_nothing(n, true);
+  std::vector<bool> alone(n, true);
   for (size_t b = 0; b < normal.blocks(); ++b) {
-    const size_t begin = normal.begin[b];
-    const size_t count = normal.begin[b + 1] - begin;
-    const std::vector<Real> initial(normal.initial.begin() + static_cast<ptrdiff_t>(begin),
-                                    normal.initial.begin() + static_cast<ptrdiff_t>(begin + count));
-    const auto totals = [&](size_t skip) {
-      std::vector<Real> sums(count);
-      for (size_t i = 0; i < n; ++i) {
-        for (size_t x = 0; i != skip && x < count; ++x) sums[x] += normal.stakes[i][begin + x];
-      }
-      return sums;
+    const ExactBlock block(normal, b);
+    const auto optimum = [&](const std::vector<Real>& totals, size_t index) {
+      Optimum found =
+          BlockProblem(generator, block.initial, totals, digits).solve(starts[b * (n + 1) + index]);
+      out.proved = out.proved && found.proved;
+      return found;
     };
-    const std::vector<Real> all = totals(n);
-    const Optimum best = BlockProblem(generator, initial, all, digits).solve(starts[b * (n + 1)]);
-    out.proved = out.proved && best.proved;
+    const std::vector<Real> all = block.totals(n);
+    const Optimum best = optimum(all, n);
+    idle = idle && is_constant(all);
     welfare += best.welfare;
     divergence += best.divergence;
     for (size_t i = 0; i < n; ++i) {
       Real valuation(0);
-      bool constant = true;
-      for (size_t x = 0; x < count; ++x) {
-        valuation += best.model[x] * normal.stakes[i][begin + x];
-        constant = constant && normal.stakes[i][begin + x] == normal.stakes[i][begin];
-      }
+      for (size_t x = 0; x < all.size(); ++x) valuation += best.model[x] * block.stakes[i][x];
       valuations[i] += valuation;
-      if (constant) continue;  // moves nothing: pays 0
-      const std::vector<Real> rest = totals(i);
-      const Optimum others =
-          BlockProblem(generator, initial, rest, digits).solve(starts[b * (n + 1) + 1 + i]);
-      out.proved = out.proved && others.proved;
-      payments[i] += others.welfare - (best.welfare - valuation);
+      const std::vector<Real> rest = block.totals(i);
+      alone[i] = alone[i] && is_constant(rest) && rest[0] == Real(0);
+      if (is_constant(block.stakes[i])) continue;  // moves nothing: pays 0
+      pays_nothing[i] = false;
+      payments[i] += optimum(rest, i).welfare - (best.welfare - valuation);
     }
   }
   const Real blocks(static_cast<double>(normal.blocks()));
@@ -558,6 +582,11 @@ Numbers solve_at(const ExactGame& game, int digits, std::vector<Start>& starts) 
     payments[i] /= blocks;
   }
   add_numbers(out, welfare / blocks, divergence / blocks, valuations, payments);
+  out.zeros[1] = idle;
+  for (size_t i = 0; i < n; ++i) {
+    out.zeros[3 + 4 * i] = pays_nothing[i];
+    out.zeros[5 + 4 * i] = alone[i];
+  }
   return out;
 }
 
@@ -774,7 +803,8 @@ ExactSolution solve_exactly(const ExactGame& game) {
       bool settled = now.proved && before.proved && now.winner == before.winner;
       const Real floor = now.scale * power_of_ten(-(kDigits[step - 1] - 25));
       for (size_t k = 0; k < now.values.size(); ++k) {
-        errors.push_back(abs(now.values[k] - before.values[k]) + floor);
+        if (now.zeros[k]) now.values[k] = Real(0);
+        errors.push_back(now.zeros[k] ? Real(0) : abs(now.values[k] - before.values[k]) + floor);
         const Real allowed =
             max(abs(now.values[k]) * power_of_ten(-60), now.scale * power_of_ten(-400));
         settled = settled && now.values[k].is_finite() && errors.back() <= allowed;
