@@ -188,8 +188,8 @@ void draw_blocks(RandomStream& random, ExactGame& game) {
   const size_t wanted = 1 + random.below(3);
   for (size_t k = 0; k < wanted; ++k) game.block_begin.push_back(1 + random.below(m - 1));
   std::ranges::sort(game.block_begin);
-  const auto twice = std::ranges::unique(game.block_begin);
-  game.block_begin.erase(twice.begin(), twice.end());
+  const auto twice = std::unique(game.block_begin.begin(), game.block_begin.end());
+  game.block_begin.erase(twice, game.block_begin.end());
 }
 
 }  // namespace

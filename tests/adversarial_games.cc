@@ -199,16 +199,25 @@ struct Row {
   uint64_t unconverged = 0;
   uint64_t violations = 0;  // numbers
   uint64_t violating_games = 0;
+  uint64_t worst_seed = 0;  // of the largest error
+  double worst_error = -1;
   std::vector<double> widths;    // [converged], the widest number's
   std::vector<double> errors;    // [games], the largest |value - truth|
   std::vector<double> payments;  // of every payment above 0: |value - truth| / truth
 
+  void see_error(double error, uint64_t seed) {
+    const bool ahead = error > worst_error || (error == worst_error && seed < worst_seed);
+    if (!ahead) return;
+    worst_error = error;
+    worst_seed = seed;
+  }
   void add(const Row& other) {
     games += other.games;
     refused += other.refused;
     unconverged += other.unconverged;
     violations += other.violations;
     violating_games += other.violating_games;
+    see_error(other.worst_error, other.worst_seed);
     widths.insert(widths.end(), other.widths.begin(), other.widths.end());
     errors.insert(errors.end(), other.errors.begin(), other.errors.end());
     payments.insert(payments.end(), other.payments.begin(), other.payments.end());
@@ -217,7 +226,7 @@ struct Row {
 
 double quantile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
-  const auto place = static_cast<ptrdiff_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  const auto place = std::lround(share * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), values.begin() + place, values.end());
   return values[static_cast<size_t>(place)];
 }
@@ -332,6 +341,7 @@ class OneGame {
       print_violation(seed_, drawn_, route, what);
     }
     row.errors.push_back(largest / scale_);
+    row.see_error(largest / scale_, seed_);
     if (claims.converged) {
       row.widths.push_back(std::min(width / scale_, std::numeric_limits<double>::max()));
     } else {
@@ -375,6 +385,7 @@ Json json_of(const Row& row) {
           {"largest_width", quantile(row.widths, 1)},
           {"median_width", quantile(row.widths, 0.5)},
           {"largest_error", quantile(row.errors, 1)},
+          {"largest_error_seed", row.worst_seed},
           {"median_error", quantile(row.errors, 0.5)},
           {"payments", row.payments.size()},
           {"largest_payment_error", quantile(row.payments, 1)},
@@ -385,20 +396,22 @@ Json json_of(const Row& row) {
 void print_markdown(const Tally& tally) {
   std::printf(
       "| law | route | games | refused | not converged | violations | largest width | median width "
-      "| largest error | median error | payments > 0 | their largest relative error | 99 %% | "
-      "median |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+      "| largest error | its seed | median error | payments > 0 | their largest relative error | "
+      "99 %% | "
+      "median |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
   for (size_t law = 0; law < tally.laws.size(); ++law) {
     for (size_t route = 0; route < kRoutes; ++route) {
       const Row& row = tally.laws[law][route];
       const auto count = [](uint64_t value) { return static_cast<unsigned long long>(value); };
       std::printf(
-          "| %s | %s | %llu | %llu | %llu | %llu | %.1e | %.1e | %.1e | %.1e | %llu | %.1e | %.1e "
+          "| %s | %s | %llu | %llu | %llu | %llu | %.1e | %.1e | %.1e | %llu | %.1e | %llu | %.1e "
+          "| %.1e "
           "| %.1e |\n",
           adversarial_laws()[law].c_str(), kRouteNames[route], count(row.games), count(row.refused),
           count(row.unconverged), count(row.violations), quantile(row.widths, 1),
-          quantile(row.widths, 0.5), quantile(row.errors, 1), quantile(row.errors, 0.5),
-          count(row.payments.size()), quantile(row.payments, 1), quantile(row.payments, 0.99),
-          quantile(row.payments, 0.5));
+          quantile(row.widths, 0.5), quantile(row.errors, 1), count(row.worst_seed),
+          quantile(row.errors, 0.5), count(row.payments.size()), quantile(row.payments, 1),
+          quantile(row.payments, 0.99), quantile(row.payments, 0.5));
     }
   }
 }
