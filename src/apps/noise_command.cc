@@ -64,6 +64,7 @@ void print_table_noise(const std::vector<TableNoiseGroup>& groups) {
                     shown(group.utility_floor)});
   }
   print_table(rows);
+  std::printf("bound and floor hold where every true valuation lies within its half-width\n");
 }
 
 PlanRequest plan_request(const NoiseCommandOptions& own, size_t groups, size_t candidates) {

@@ -85,8 +85,9 @@ double known_variance_half_width(double count, double variance, double delta) {
 double variance_upper_bound(int64_t count, double variance, double delta) {
   CANDOR_CHECK(count >= 2 && variance >= 0 && delta > 0 && delta < 1);
   const double kernel = std::min(1.0, 2 * variance);
+  const int64_t pairs = count / 2;
   return std::min(kLargestVariance,
-                  upper_expectation(static_cast<double>(count / 2), kernel, delta) / 2);
+                  upper_expectation(static_cast<double>(pairs), kernel, delta) / 2);
 }
 
 int64_t least_useful_count(double delta) {

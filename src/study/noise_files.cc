@@ -45,7 +45,7 @@ std::string condition_of(const PlanRequest& request, const SamplingPlan& plan) {
 
 std::string basis_note(const PlanRequest& request, const SamplingPlan& plan,
                        const std::string& no_pilot) {
-  const std::string hoeffding = "whatever the variances are (Hoeffding)";
+  std::string hoeffding = "whatever the variances are (Hoeffding)";
   const bool assumed = request.between.has_value() || request.within.has_value();
   if (plan.basis == PlanBasis::kAssumed) {
     return str_cat("without that assumption: ", plan.prompts_hoeffding, " prompts (Hoeffding)");
