@@ -60,11 +60,20 @@ void bind_results(py::module_& module) {
       .def_readonly("closest_to_bound", &NoiseStudy::closest_to_bound)
       .def_readonly("groups", &NoiseStudy::groups);
   py::class_<SamplingPlan>(module, "SamplingPlan")
-      .def_readonly("replies", &SamplingPlan::replies)
-      .def_readonly("prompts", &SamplingPlan::prompts)
+      .def_property_readonly("basis",
+                             [](const SamplingPlan& plan) { return plan_basis_name(plan.basis); })
+      .def_property_readonly("replies", [](const SamplingPlan& plan) { return plan.size.replies; })
+      .def_property_readonly("prompts", [](const SamplingPlan& plan) { return plan.size.prompts; })
+      .def_property_readonly("samples", [](const SamplingPlan& plan) { return plan.size.samples; })
+      .def_property_readonly("cost", [](const SamplingPlan& plan) { return plan.size.cost; })
+      .def_readonly("epsilon", &SamplingPlan::epsilon)
+      .def_readonly("variance", &SamplingPlan::variance)
       .def_readonly("prompts_hoeffding", &SamplingPlan::prompts_hoeffding)
-      .def_readonly("samples", &SamplingPlan::samples)
-      .def_readonly("epsilon", &SamplingPlan::epsilon);
+      .def_readonly("least_pilot", &SamplingPlan::least_pilot)
+      .def_property_readonly("forecast_replies",
+                             [](const SamplingPlan& plan) { return plan.forecast.replies; })
+      .def_property_readonly("forecast_prompts",
+                             [](const SamplingPlan& plan) { return plan.forecast.prompts; });
 }
 
 }  // namespace
@@ -117,19 +126,25 @@ void bind_audit(py::module_& module) {
       "B.3) by Monte Carlo and a search for the worst noise.");
   module.def(
       "plan_sampling",
-      [](double epsilon, double confidence, size_t groups, size_t candidates, double between,
-         double within, double prompt_cost) {
-        return unwrap(plan_sampling({.epsilon = epsilon,
-                                     .confidence = confidence,
-                                     .groups = groups,
-                                     .candidates = candidates,
-                                     .between = between,
-                                     .within = within,
-                                     .prompt_cost = prompt_cost}));
+      [](double epsilon, double confidence, size_t groups, size_t candidates,
+         std::optional<double> between, std::optional<double> within, double prompt_cost,
+         const Game* pilot) {
+        PlanRequest request{.epsilon = epsilon,
+                            .confidence = confidence,
+                            .groups = groups,
+                            .candidates = candidates,
+                            .between = between,
+                            .within = within,
+                            .prompt_cost = prompt_cost};
+        if (pilot != nullptr) request.pilot = unwrap(game_pilot(*pilot));
+        return unwrap(plan_sampling(request));
       },
       py::arg("epsilon"), py::arg("confidence") = 0.95, py::arg("groups") = 1,
-      py::arg("candidates") = 1, py::arg("between") = 0.25, py::arg("within") = 0.0,
-      py::arg("prompt_cost") = 1.0, "How many prompts and replies reach a target epsilon.");
+      py::arg("candidates") = 1, py::arg("between") = py::none(), py::arg("within") = py::none(),
+      py::arg("prompt_cost") = 1.0, py::arg("pilot") = py::none(),
+      "The cheapest prompts and replies that keep every valuation within epsilon. `between` and "
+      "`within` are assumptions, which the promise then needs; `pilot`, a game whose blocks are "
+      "prompts, is used where nothing is assumed.");
 }
 
 }  // namespace candor::python

@@ -297,6 +297,8 @@ TEST_F(CliTest, NoiseNeedsANoiseAndAPlanATarget) {
   EXPECT_EQ(fine.code, 0) << fine.err;
   const Json json = *parse_json(fine.out, "stdout");
   EXPECT_LE(json["plan"]["epsilon"].get<double>(), 0.1);
+  EXPECT_EQ(json["plan"]["basis"], "hoeffding");
+  EXPECT_TRUE(json["plan"]["between_variance"].is_null());
   EXPECT_LE(json["worst_loss_found"].get<double>(), json["loss_bound"].get<double>());
   EXPECT_TRUE(contains(*read_file(folder_ / "n.html"), "<svg"));
   EXPECT_EQ(candor("noise " + game + " --noise white").code, 2);
@@ -305,6 +307,57 @@ TEST_F(CliTest, NoiseNeedsANoiseAndAPlanATarget) {
   const Outcome table = candor("noise t.json");
   EXPECT_EQ(table.code, 3);
   EXPECT_TRUE(contains(table.err, "half_widths: is missing")) << table.err;
+}
+
+TEST_F(CliTest, APlanSaysWhatItsPromiseNeeds) {
+  write("pilot.json",
+        R"({"candor":"game/1","divergence":{"name":"kl","lambda":1},"normalization":"max",)"
+        R"("initial":[1,1,1,1],"blocks":[2,2],"groups":[{"name":"a","size":1,)"
+        R"("reward":[1,1,1,1]}]})");
+  const std::string plan = "noise pilot.json --draws 4 --target-epsilon 0.02";
+  const Outcome small = candor(plan);
+  EXPECT_TRUE(contains(small.out,
+                       "takes 4612 prompts x 1 reply for the one candidate (4612 "
+                       "samples)\nwhatever the variances are (Hoeffding): a pilot of 2 "
+                       "prompts is too small"))
+      << small.out;
+  const Outcome assumed = candor(plan + " --between-variance 0.02 --within-variance 0.05");
+  EXPECT_TRUE(contains(assumed.out,
+                       ", if the variance is at most 0.02 between prompts and 0.05 "
+                       "within\nwithout that assumption: 4612 prompts"))
+      << assumed.out;
+  const Json json = *parse_json(candor(plan + " --between-variance 0.02 --format json").out, "out");
+  EXPECT_EQ(json["plan"]["basis"], "assumed");
+  EXPECT_EQ(json["plan"]["condition"], "the variance is at most 0.02 between prompts");
+  EXPECT_TRUE(json["plan"]["pilot"].is_null());
+
+  // 200 prompts that agree: a promise for the initial model, a condition for other candidates.
+  Json game = {
+      {"candor", "game/1"},
+      {"divergence", {{"name", "kl"}, {"lambda", 1}}},
+      {"normalization", "none"},
+      {"initial", std::vector<int>(400, 1)},
+      {"blocks", std::vector<int>(200, 2)},
+      {"groups", {{{"name", "a"}, {"size", 1}, {"reward", std::vector<double>(400, 0.5)}}}}};
+  write("large.json", game.dump());
+  const std::string large = "noise large.json --draws 4 --target-epsilon 0.02 --format json";
+  const Json one = (*parse_json(candor(large).out, "out"))["plan"];
+  EXPECT_EQ(one["basis"], "pilot");
+  EXPECT_EQ(one["condition"], "");
+  EXPECT_LT(one["prompts"], 1000);
+  EXPECT_EQ(one["pilot"]["prompts"], 200);
+  const Json more = (*parse_json(candor(large + " --candidates 3").out, "out"))["plan"];
+  EXPECT_TRUE(contains(more["condition"].get<std::string>(), "no candidate's rewards vary more"));
+  game["initial"][7] = 3;
+  write("large.json", game.dump());
+  const Json weighted = (*parse_json(candor(large).out, "out"))["plan"];
+  EXPECT_EQ(weighted["basis"], "hoeffding");
+  EXPECT_TRUE(contains(weighted["note"].get<std::string>(), "outcome 0 of block 3")) << weighted;
+  game["groups"][0]["reward"][0] = 2;
+  write("large.json", game.dump());
+  const Outcome above = candor(large);
+  EXPECT_EQ(above.code, 3);
+  EXPECT_TRUE(contains(above.err, "large.json: group \"a\": found a reward of 2")) << above.err;
 }
 
 TEST_F(CliTest, AuditSearchesAttacksWhenAsked) {

@@ -64,18 +64,7 @@ void print_table_noise(const std::vector<TableNoiseGroup>& groups) {
                     shown(group.utility_floor)});
   }
   print_table(rows);
-}
-
-void print_plan(const PlanRequest& request, const SamplingPlan& plan) {
-  std::printf(
-      "\nplan: every valuation within %s with confidence %s takes %lld prompts x %lld replies for "
-      "each of %zu candidates (%lld samples)\n",
-      shown(request.epsilon).c_str(), shown(request.confidence).c_str(),
-      static_cast<long long>(plan.prompts), static_cast<long long>(plan.replies),
-      request.candidates, static_cast<long long>(plan.samples));
-  std::printf("variance %s between prompts, %s within; without knowing them: %lld prompts\n",
-              shown(request.between).c_str(), shown(request.within).c_str(),
-              static_cast<long long>(plan.prompts_hoeffding));
+  std::printf("bound and floor hold where every true valuation lies within its half-width\n");
 }
 
 PlanRequest plan_request(const NoiseCommandOptions& own, size_t groups, size_t candidates) {
@@ -84,19 +73,19 @@ PlanRequest plan_request(const NoiseCommandOptions& own, size_t groups, size_t c
                       .groups = groups,
                       .candidates = candidates};
   if (own.candidates > 0) request.candidates = static_cast<size_t>(own.candidates);
-  request.between = own.between.value_or(request.between);
-  request.within = own.within.value_or(request.within);
+  request.between = own.between;
+  request.within = own.within;
   request.prompt_cost = own.prompt_cost;
   return request;
 }
 
 // Prints or adds the plan, where one was asked for.
-Status finish_plan(const NoiseCommandOptions& own, const PlanRequest& request, bool json,
-                   Json& out) {
+Status finish_plan(const NoiseCommandOptions& own, const PlanRequest& request,
+                   const std::string& no_pilot, bool json, Json& out) {
   if (!own.target.has_value()) return {};
   CANDOR_TRY(const SamplingPlan plan, plan_sampling(request));
-  out["plan"] = plan_json(request, plan);
-  if (!json) print_plan(request, plan);
+  out["plan"] = plan_json(request, plan, no_pilot);
+  if (!json) std::printf("\n%s", plan_text(out["plan"]).c_str());
   return {};
 }
 
@@ -112,6 +101,10 @@ CommandResult noise_of_game(const NoiseCommandOptions& own, const CommonOptions&
                      .lies = static_cast<size_t>(own.lies),
                      .seed = options.seed,
                      .progress = [&](size_t done, size_t) { progress.set(done); }};
+  if (own.target.has_value()) {
+    const Status unit = check_unit_rewards(game);
+    if (!unit.ok()) return Error{unit.error().code, str_cat(own.file, ": ", unit.error().message)};
+  }
   const Result<NoiseStudy> study = study_noise(game, noise);
   if (!study.ok()) return Error{study.error().code, str_cat(own.file, ": ", study.error().message)};
   progress.finish();
@@ -120,15 +113,20 @@ CommandResult noise_of_game(const NoiseCommandOptions& own, const CommonOptions&
   }
   PlanRequest request =
       plan_request(own, game.groups.size(), std::max<size_t>(1, game.candidates.size()));
-  // A game of prompts is its own pilot, where the variances were not given.
-  if (own.target.has_value() && game.block_count() >= 2) {
-    CANDOR_TRY(const PilotVariances pilot, pilot_variances(game));
-    request.between = own.between.value_or(std::min(0.25, pilot.between));
-    request.within = own.within.value_or(std::min(0.25, pilot.within));
+  // A game of prompts is its own pilot, where no variance is assumed.
+  std::string no_pilot;
+  if (own.target.has_value() && game.block_count() >= 2 && !own.between.has_value() &&
+      !own.within.has_value()) {
+    Result<Pilot> pilot = game_pilot(game);
+    if (pilot.ok()) {
+      request.pilot = std::move(*pilot);
+    } else {
+      no_pilot = pilot.error().message;
+    }
   }
   if (!options.json()) print_game_noise(*study);
   Json json = noise_json(noise, *study);
-  CANDOR_RETURN_IF_ERROR(finish_plan(own, request, options.json(), json));
+  CANDOR_RETURN_IF_ERROR(finish_plan(own, request, no_pilot, options.json(), json));
   if (options.json()) std::printf("%s", to_text(json).c_str());
   return 0;
 }
@@ -149,7 +147,7 @@ CommandResult noise_of_table(const NoiseCommandOptions& own, const CommonOptions
   json["draws"] = own.draws;
   const PlanRequest request =
       plan_request(own, loaded.table.groups.size(), loaded.table.candidates.size());
-  CANDOR_RETURN_IF_ERROR(finish_plan(own, request, options.json(), json));
+  CANDOR_RETURN_IF_ERROR(finish_plan(own, request, "", options.json(), json));
   if (options.json()) std::printf("%s", to_text(json).c_str());
   return 0;
 }
@@ -188,17 +186,20 @@ void add_noise_command(CLI::App& app, CommonOptions& options) {
       ->check(CLI::Range(0.5, 0.999999999999));
   command
       ->add_option("--target-epsilon", own->target,
-                   "Also plan how many prompts and replies reach this error")
+                   "Also plan the cheapest prompts and replies that keep every valuation within it")
       ->check(CLI::Range(1e-6, 1.0));
   command
       ->add_option("--between-variance", own->between,
-                   "Of prompts' mean rewards (default: the game's own blocks, else 1/4)")
+                   "Assume that prompts' mean rewards vary by no more (default: no assumption; a "
+                   "game of prompts is a pilot)")
       ->check(CLI::Range(0.0, 0.25));
   command
-      ->add_option("--within-variance", own->within, "Of replies to one prompt (likewise, else 0)")
+      ->add_option("--within-variance", own->within,
+                   "Assume that replies to one prompt vary by no more, on average (likewise)")
       ->check(CLI::Range(0.0, 0.25));
   command
-      ->add_option("--prompt-cost", own->prompt_cost, "Of a prompt, in sampled replies (default 1)")
+      ->add_option("--prompt-cost", own->prompt_cost,
+                   "Of a prompt to one candidate, in sampled replies (default 1)")
       ->check(CLI::Range(0.0, 1e9));
   command->add_option("--candidates", own->candidates, "In the plan (default: the file's)")
       ->check(CLI::Range(1, 100000000));

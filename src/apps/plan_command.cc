@@ -1,7 +1,6 @@
 #include "apps/plan_command.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 
 #include "base/strings.h"
@@ -13,34 +12,38 @@ namespace candor {
 
 namespace {
 
-// Prompts and replies for the target before any reward is known: the bound that holds whatever the
-// variances are. Null where there is no target.
+// Prompts for the target before any reward is known: from so many on, the bound that a run computes
+// of its own rewards is at most the target whatever they are. Null where there is no target.
 Result<Json> sampling_json(const MenuPipeline& pipeline) {
   const Study& study = pipeline.study();
   if (study.target_epsilon <= 0) return Json();
-  CANDOR_TRY(const SamplingPlan plan, plan_target(study));
-  const auto needed = static_cast<double>(plan.prompts_hoeffding);
-  const auto prompts = static_cast<double>(pipeline.base.prompts.size());
-  // The half-width falls as 1 / sqrt(prompts).
+  const PlanRequest request = target_request(study);
+  CANDOR_TRY(const SampleSize needed, forecast_own_bound(request));
+  const auto prompts = static_cast<int64_t>(pipeline.base.prompts.size());
+  const double delta =
+      (1 - request.confidence) / static_cast<double>(request.groups * request.candidates);
+  static constexpr double kAnyVariance = 0.25;
   return Json{{"target_epsilon", study.target_epsilon},
-              {"prompts", plan.prompts_hoeffding},
+              {"confidence", request.confidence},
+              {"prompts", needed.prompts},
               {"prompts_in_file", pipeline.base.prompts_in_file},
               {"prompts_used", pipeline.base.prompts.size()},
               {"replies", study.bank.samples},
-              {"samples", plan.samples},
-              {"epsilon", plan.epsilon * std::sqrt(needed / prompts)}};
+              {"samples", needed.samples * study.bank.samples},
+              {"epsilon", empirical_half_width(prompts, kAnyVariance, delta)}};
 }
 
 void print_sampling(const Json& sampling) {
   if (sampling.is_null()) return;
   std::printf(
-      "\nAn error of at most %s for every valuation takes %s prompts, whatever the rewards are. Of "
-      "the file's %s\na run uses %s, which bound it by %s; %s\n",
-      sampling["target_epsilon"].dump().c_str(), sampling["prompts"].dump().c_str(),
+      "\nA run of %s prompts bounds the error of every valuation by %s with %s %% confidence, "
+      "whatever the rewards are.\nOf the file's %s a run uses %s, which bound it by %s; %s\n",
+      sampling["prompts"].dump().c_str(), sampling["target_epsilon"].dump().c_str(),
+      format_short(100 * sampling["confidence"].get<double>(), 4).c_str(),
       sampling["prompts_in_file"].dump().c_str(), sampling["prompts_used"].dump().c_str(),
       format_short(sampling["epsilon"].get<double>(), 3).c_str(),
       sampling["prompts_used"] < sampling["prompts"]
-          ? "it measures the variances and tells what they ask for."
+          ? "it measures the variances and forecasts what they ask for."
           : "the same as max_prompts.");
 }
 

@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "core/sampling_plan.h"
 #include "core/solution.h"
 #include "core/test_games.h"
 
@@ -108,77 +107,6 @@ TEST(TableNoise, HindsightGainsStayWithinTheBound) {
     EXPECT_GE(group.least_utility, group.utility_floor - 1e-9);
   }
   EXPECT_GT(found[0].largest_gain, 0);
-}
-
-// Both bounds by hand, to 12 digits (100 values, variance 0.04, range 1, delta 0.05).
-TEST(SamplingPlan, HalfWidthsByHand) {
-  EXPECT_NEAR(hoeffding_half_width(100, 1, 0.05), 0.135810151574, 1e-12);
-  EXPECT_NEAR(empirical_bernstein_half_width(100, 0.04, 1, 0.05), 0.16248837652475, 1e-12);
-}
-
-TEST(SamplingPlan, HalfWidthsCoverWhatTheyPromise) {
-  // Bernoulli(0.2) means of 200: the failure rate stays below delta, and Bernstein wins there.
-  static constexpr double kDelta = 0.1;
-  int hoeffding_fails = 0;
-  int bernstein_fails = 0;
-  for (uint32_t trial = 0; trial < 2000; ++trial) {
-    RandomStream random({.seed = 9, .stream = 4, .prompt = trial});
-    double sum = 0;
-    for (int i = 0; i < 200; ++i) sum += random.uniform() < 0.2 ? 1 : 0;
-    const double mean = sum / 200;
-    const double variance = mean * (1 - mean) * 200 / 199;
-    const double error = std::abs(mean - 0.2);
-    hoeffding_fails += error > hoeffding_half_width(200, 1, kDelta) ? 1 : 0;
-    bernstein_fails += error > empirical_bernstein_half_width(200, variance, 1, kDelta) ? 1 : 0;
-  }
-  EXPECT_LT(hoeffding_fails, 2000 * kDelta);
-  EXPECT_LT(bernstein_fails, 2000 * kDelta);
-  EXPECT_LT(empirical_bernstein_half_width(1e5, 0.01, 1, kDelta),
-            hoeffding_half_width(1e5, 1, kDelta));
-}
-
-TEST(SamplingPlan, ThePlanReachesItsTargetAndNoSmallerOneDoes) {
-  const PlanRequest request{.epsilon = 0.02,
-                            .groups = 3,
-                            .candidates = 11,
-                            .between = 0.02,
-                            .within = 0.08,
-                            .prompt_cost = 4};
-  const SamplingPlan plan = plan_sampling(request).value();
-  EXPECT_EQ(plan.replies, 4);  // sqrt(0.08/0.02 x 4)
-  const double delta = 0.05 / 33;
-  const double variance = 0.02 + 0.08 / 4;
-  const auto reach = [&](int64_t prompts) {
-    return empirical_bernstein_half_width(static_cast<double>(prompts), variance, 1, delta);
-  };
-  EXPECT_LE(reach(plan.prompts), 0.02);
-  EXPECT_GT(reach(plan.prompts - 1), 0.02);
-  EXPECT_EQ(plan.prompts_hoeffding,
-            static_cast<int64_t>(std::ceil(std::log(2 / delta) / (2 * 0.02 * 0.02))));
-  EXPECT_FALSE(plan_sampling({.epsilon = 0}).ok());
-  EXPECT_FALSE(plan_sampling({.epsilon = NAN}).ok());
-}
-
-// A pilot of many blocks finds the variances it was drawn from.
-TEST(SamplingPlan, PilotVariancesAreUnbiased) {
-  Game game;
-  RandomStream random({.seed = 8, .stream = 4});
-  static constexpr size_t kBlocks = 4000;
-  game.block_begin = {0};
-  Report group{.name = "a", .group_size = 1, .reward = {}};
-  for (size_t block = 0; block < kBlocks; ++block) {
-    const double center = 0.5 + 0.1 * random.normal();
-    for (int reply = 0; reply < 4; ++reply) {
-      game.initial.push_back(0.25);
-      group.reward.push_back(std::max(0.0, center + 0.2 * random.normal()));
-    }
-    game.block_begin.push_back(game.initial.size());
-  }
-  game.normalization = Normalization::kNone;
-  game.groups = {group};
-  const PilotVariances pilot = pilot_variances(make_game(game).value()).value();
-  EXPECT_NEAR(pilot.between, 0.01, 0.001);
-  EXPECT_NEAR(pilot.within, 0.04, 0.002);
 }
 
 }  // namespace

@@ -186,11 +186,11 @@ class Bootstrap {
   std::vector<SettlementDraws> settlement_draws_;              // [sizes]
 };
 
-// The Bernstein epsilon and the variances a sampling plan needs.
+// The Bernstein epsilon and the variances that forecast it.
 void add_variances(const TableSamples& samples, const TableEstimateOptions& options,
                    TableEstimate& out) {
   const size_t candidates = samples.candidates.size();
-  const auto prompts = static_cast<double>(samples.prompts);
+  const auto prompts = static_cast<int64_t>(samples.prompts);
   const double delta =
       (1 - options.confidence) / static_cast<double>(candidates * samples.groups.size());
   for (size_t i = 0; i < samples.groups.size(); ++i) {
@@ -199,10 +199,8 @@ void add_variances(const TableSamples& samples, const TableEstimateOptions& opti
       for (size_t q = 0; q < samples.prompts; ++q) {
         series.add(samples.valuations[i][k * samples.prompts + q]);
       }
-      const double width =
-          std::min(hoeffding_half_width(prompts, 1, delta),
-                   empirical_bernstein_half_width(prompts, series.variance(), 1, delta));
-      out.epsilon_bernstein = std::max(out.epsilon_bernstein, width);
+      out.epsilon_bernstein =
+          std::max(out.epsilon_bernstein, empirical_half_width(prompts, series.variance(), delta));
       const double within = samples.reply_variances.empty() ? 0 : samples.reply_variances[i][k];
       out.within = std::max(out.within, within);
       out.between = std::max(out.between, series.variance() - within / options.replies);

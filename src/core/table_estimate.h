@@ -42,8 +42,8 @@ struct TableEstimate {
   int resamples = 0;
   std::vector<std::vector<Interval>> valuations;  // [n][K], one agent's
   std::vector<Interval> divergences;              // [K], lambda included
-  // |V_hat - V| <= epsilon for all groups and candidates together (MATH 7): empirical Bernstein or
-  // Hoeffding with a union bound, whichever is smaller, and a bootstrap of the largest error.
+  // |V_hat - V| <= epsilon for all groups and candidates together (MATH 7): empirical_half_width
+  // (sampling_plan.h) with a union bound, and a bootstrap of the largest error.
   double epsilon_bernstein = 0;
   double epsilon_bootstrap = 0;
   double divergence_epsilon = 0;  // the same of D, by the bootstrap

@@ -353,15 +353,15 @@ std::string misreport_suffix(const MisreportChoice& lie) {
                  format_short(lie.size_inflation.value_or(lie.preference_mix.value_or(1)), 4));
 }
 
-Result<SamplingPlan> plan_target(const Study& study) {
+PlanRequest target_request(const Study& study) {
   size_t candidates = menu_candidates(study).size();
   for (const ExpertRun& run : expert_runs(study)) {
     candidates += run.role == ExpertRun::Role::kTrained ? 1 : 0;
   }
-  return plan_sampling({.epsilon = study.target_epsilon,
-                        .confidence = study.confidence,
-                        .groups = study.groups.size(),
-                        .candidates = candidates});
+  return {.epsilon = study.target_epsilon,
+          .confidence = study.confidence,
+          .groups = study.groups.size(),
+          .candidates = candidates};
 }
 
 Result<MenuPipeline> MenuPipeline::plan(const Study& study, int threads) {
@@ -369,8 +369,8 @@ Result<MenuPipeline> MenuPipeline::plan(const Study& study, int threads) {
   CANDOR_TRY(out.base, Pipeline::plan(study, threads));
   const MenuSettings& menu = *study.menu;
   if (study.target_epsilon > 0) {
-    CANDOR_TRY(const SamplingPlan target, plan_target(study));
-    out.base.limit_prompts(std::max<int64_t>(2, target.prompts_hoeffding));
+    CANDOR_TRY(const SampleSize target, forecast_own_bound(target_request(study)));
+    out.base.limit_prompts(target.prompts);
   }
   if (menu.sft.has_value()) {
     CANDOR_RETURN_IF_ERROR(find_source(menu.sft->data, study.folder, out.sft_path, out.sft_digest));

@@ -38,9 +38,11 @@ struct MenuPipeline {
 [[nodiscard]] TrainingReports reports_under(const Study& study, const MisreportChoice& lie);
 [[nodiscard]] std::string misreport_suffix(const MisreportChoice& lie);
 
-// What the study's target epsilon takes before any reward is known: the bound that holds whatever
-// the variances are, for all groups and candidates together. REQUIRES: study.target_epsilon > 0.
-Result<SamplingPlan> plan_target(const Study& study);
+// What the study's target epsilon asks of a plan before any reward is known: no variance assumed,
+// all groups and candidates together; forecast_own_bound of it says from how many prompts on a
+// run's own bound is at most the target, whatever the rewards are.
+// REQUIRES: study.target_epsilon > 0.
+[[nodiscard]] PlanRequest target_request(const Study& study);
 
 // One adapter of the menu's bank.
 struct AdapterArtifact {

@@ -131,10 +131,14 @@ void add_exactness(const RunFiles& run, HtmlPage& page) {
       "and is left with at least -w x that."));
   if (estimates["plan"].is_object()) {
     const Json& plan = estimates["plan"];
-    page.paragraph(str_cat("To bring that bound to ", shown(plan["target_epsilon"]), " takes ",
-                           plan["prompts"].dump(), " prompts with ", plan["replies"].dump(),
-                           " replies each (", plan["samples"].dump(),
-                           " replies in all), by the variances measured here."));
+    page.paragraph(str_cat(
+        "A run whose rewards vary as these do, over prompts and over replies to one, brings that "
+        "bound to ",
+        shown(plan["target_epsilon"]), " with ", plan["prompts"].dump(), " prompts and ",
+        plan["replies"].dump(), " replies to each (", plan["samples"].dump(),
+        " replies in all). That is a forecast: variances measured on few prompts can be far off. "
+        "The bound that the run then prints is computed anew and holds whatever comes of it. With ",
+        plan["prompts_hoeffding"].dump(), " prompts it is reached whatever the rewards are."));
   }
   std::vector<std::vector<std::string>> rows = {{"self-test", "passed", "found"}};
   for (const Json& test : run.self_tests) {

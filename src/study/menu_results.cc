@@ -45,22 +45,23 @@ Json settlement_estimate_json(const SettlementEstimate& estimate,
           {"groups", std::move(groups)}};
 }
 
-// What would reach the target with the variances that were measured.
+// When a run's own bound reaches the target: with variances as they were measured, and with any.
 Result<Json> plan_json(const Study& study, const MenuResults& results) {
   if (study.target_epsilon <= 0) return Json();
   const TableEstimate& estimate = results.estimate;
-  CANDOR_TRY(const SamplingPlan plan,
-             plan_sampling({.epsilon = study.target_epsilon,
-                            .confidence = study.confidence,
-                            .groups = study.groups.size(),
-                            .candidates = results.menu.candidates.size(),
-                            .between = std::clamp(estimate.between, 0.0, 0.25),
-                            .within = std::clamp(estimate.within, 0.0, 0.25)}));
+  PlanRequest request{.epsilon = study.target_epsilon,
+                      .confidence = study.confidence,
+                      .groups = study.groups.size(),
+                      .candidates = results.menu.candidates.size()};
+  CANDOR_TRY(const SampleSize certain, forecast_own_bound(request));
+  request.between = std::clamp(estimate.between, 0.0, 0.25);
+  request.within = std::clamp(estimate.within, 0.0, 0.25);
+  CANDOR_TRY(const SampleSize forecast, forecast_own_bound(request));
   return Json{{"target_epsilon", study.target_epsilon},
-              {"prompts", plan.prompts},
-              {"prompts_hoeffding", plan.prompts_hoeffding},
-              {"replies", plan.replies},
-              {"samples", plan.samples},
+              {"prompts", forecast.prompts},
+              {"prompts_hoeffding", certain.prompts},
+              {"replies", forecast.replies},
+              {"samples", forecast.samples},
               {"between", estimate.between},
               {"within", estimate.within}};
 }

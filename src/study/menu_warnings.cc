@@ -142,7 +142,7 @@ Result<Json> menu_warnings(const MenuPipeline& pipeline, const MenuRun& run,
     out.push_back(str_cat("The error bound of this run is ",
                           format_short(results.estimate.epsilon_bernstein, 3),
                           ", above the target of ", study.target_epsilon,
-                          "; the report says how many prompts would reach it."));
+                          "; the report forecasts how many prompts reach it."));
   }
   if (study.bank.temperature != 1 || study.bank.top_p != 1 || study.bank.top_k != 0) {
     out.push_back(

@@ -159,6 +159,16 @@ def test_what_is_no_game_is_refused():
     raises("expected one of uniform", lambda: candor.study_noise(FIGURE_1, "unifrom"))
 
 
+def test_plans_say_what_they_rest_on():
+    assumed = candor.plan_sampling(0.02, groups=2, candidates=11, between=0.02, within=0.05)
+    assert (assumed.basis, assumed.prompts, assumed.replies, assumed.samples) == ("assumed", 2590, 1, 28490)
+    two = candor.Game([1, 1, 1, 1], [candor.Report("a", 1, [1, 1, 1, 1])], candor.Divergence("kl", 1), blocks=[2, 2])
+    plan = candor.plan_sampling(0.02, pilot=two)
+    assert (plan.basis, plan.prompts, plan.prompts_hoeffding) == ("hoeffding", 4612, 4612)
+    assert plan.least_pilot > 50 and plan.forecast_prompts > 4612
+    raises("at least 2 blocks", lambda: candor.plan_sampling(0.02, pilot=FIGURE_1))
+
+
 def test_stubs_name_everything():
     """The type stubs and the module list the same classes, attributes and functions."""
     from candor import _core
