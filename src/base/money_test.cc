@@ -212,7 +212,9 @@ TEST(UnitPrice, IsADecimalOfSixDecimals) {
                            "EUR 1"}) {
     EXPECT_FALSE(UnitPrice::parse(text).ok()) << text;
   }
-  EXPECT_EQ(UnitPrice::parse("0.1234567").error().message,
+  const auto seven = UnitPrice::parse("0.1234567");
+  ASSERT_FALSE(seven.ok());
+  EXPECT_EQ(seven.error().message,
             "found \"0.1234567\"; expected a decimal from 0 to 1000000000000 with at most 6 "
             "decimals, such as \"100\" or \"0.29\"");
 }
@@ -272,10 +274,13 @@ TEST(Currency, AStudyMayNotContradictIso) {
   EXPECT_EQ(make_currency("credits", std::nullopt)->exponent, 2);
   EXPECT_EQ(make_currency("credits", 0)->exponent, 0);
   EXPECT_EQ(make_currency("XAU", 5)->exponent, 5);
-  EXPECT_EQ(make_currency("JPY", 2).error().message,
+  const auto yen = make_currency("JPY", 2);
+  ASSERT_FALSE(yen.ok());
+  EXPECT_EQ(yen.error().message,
             "found 2; amounts in \"JPY\" have 0 digits by ISO 4217 (leave exponent out)");
-  EXPECT_EQ(make_currency("credits", 7).error().message,
-            "found 7; expected a whole number from 0 to 6");
+  const auto seven = make_currency("credits", 7);
+  ASSERT_FALSE(seven.ok());
+  EXPECT_EQ(seven.error().message, "found 7; expected a whole number from 0 to 6");
   EXPECT_FALSE(make_currency("credits", -1).ok());
 }
 
