@@ -8,8 +8,10 @@ menu_test.py kill|outputs|rewards|examples CANDOR
                                             examples: the shipped studies at their budget "test"
 """
 import array
+import fractions
 import http.server
 import json
+import math
 import os
 import pathlib
 import random
@@ -36,7 +38,7 @@ divergence: {{name: kl, lambda: 0.01}}
 bank: {{samples: 2, max_new_tokens: 8, batch: 16}}
 reference_bank: {{samples: 8}}
 resamples: 50
-unit_price: 10
+unit_price: 0.29
 currency: EUR
 sizes: [[3, 7], [7, 3]]
 menu: {{soups: 3, mixtures: 3}}
@@ -109,7 +111,9 @@ def check_settlement(folder, sizes, valuations, divergences, names):
         receipt = json.loads((folder / "receipts" / f"{i + 1}.json").read_text())
         base.expect(receipt["payment"] == group["payment"] and receipt["table"] == settlement["table"], "receipt")
         base.expect([c["price"] for c in receipt["candidates"]] == group["prices"], "prices of the receipt")
-        base.expect(receipt["amount"] == f"{int(int(group['payment']) * unit * 10 * 100) / 100:.2f}", "amount")
+        cents = math.floor(fractions.Fraction(int(group["payment"]), 2**32) * fractions.Fraction("0.29") * 100)
+        base.expect(receipt["unit_price"] == "0.29" and receipt["currency"] == "EUR" and receipt["exponent"] == 2, "price")
+        base.expect(receipt["amount"] == f"{cents // 100}.{cents % 100:02}", f"amount {receipt['amount']}, {cents} cents")
 
 
 def check_outputs(work):

@@ -1,13 +1,26 @@
 #!/usr/bin/env python3
 """Recorded studies (docs/results) still mean what they say: every table settles to the recorded bytes,
-no lie gains under its payments, and every receipt charges what the settlement says."""
+no lie gains under its payments, and every receipt charges what the settlement says, in money by exact
+rationals."""
 import json
+import math
 import pathlib
 import subprocess
 import sys
+from fractions import Fraction
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 candor = sys.argv[1]
+
+
+def amount(receipt: dict) -> str:
+    """Payment x unit price as an exact fraction, rounded down once to the currency's last digit."""
+    digits = receipt.get("exponent", 2)  # receipts before money was decimal are in euros
+    owed = Fraction(int(receipt["payment"]), 2**32) * Fraction(receipt["unit_price"])
+    minor = math.floor(owed * 10**digits)
+    text = str(abs(minor)).zfill(digits + 1)
+    point = len(text) - digits
+    return ("-" if minor < 0 else "") + text[:point] + ("." + text[point:] if digits else "")
 
 
 def check(folder: pathlib.Path) -> None:
@@ -25,7 +38,10 @@ def check(folder: pathlib.Path) -> None:
     subprocess.run([candor, "audit", table], capture_output=True, check=True)
     receipts = sorted((folder / "receipts").glob("*.json"))
     assert len(receipts) == len(recorded["groups"]), folder
-    paid = {r["group"]: r["payment"] for r in map(lambda p: json.loads(p.read_text()), receipts)}
+    opened = [json.loads(path.read_text()) for path in receipts]
+    for receipt in opened:
+        assert receipt["amount"] == amount(receipt), (folder, receipt["group"], receipt["amount"], amount(receipt))
+    paid = {receipt["group"]: receipt["payment"] for receipt in opened}
     for group in recorded["groups"]:
         assert paid[group["name"]] == group["payment"], (folder, group["name"])
 

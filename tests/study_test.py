@@ -7,7 +7,9 @@
 Skipped by name (exit 77) where examples/data/stories260k or the encoder's package is missing.
 """
 import filecmp
+import fractions
 import json
+import math
 import os
 import pathlib
 import random
@@ -173,6 +175,8 @@ def bad_inputs(work):
     yield "lying gguf", swap(model, 'model: {source: "lie.gguf", dtype: f32}'), lambda f: gguf_lie(f / "lie.gguf"), 3, "claims 1152921504606846976 tensors"
     yield "wrong tokenizer", swap(model, broken), copy_model("broken", wrong_tokenizer), 3, "the tokenizer has 701 tokens"
     yield "unknown key", swap("unit_price:", "unit_prise:"), no_change, 3, 'did you mean "unit_price"'
+    yield "price of seven decimals", swap("unit_price: 10", "unit_price: 0.1234567"), no_change, 3, 'unit_price: found "0.1234567"; expected a decimal'
+    yield "digits against ISO 4217", swap("currency: EUR", "currency: JPY\nexponent: 2"), no_change, 3, 'exponent: found 2; amounts in "JPY" have 0 digits'
     yield "duplicate key", lambda text: text + "seed: 4\n", no_change, 3, "is a duplicate key"
     yield "not YAML", lambda text: text + "  : [\n", no_change, 3, "not valid YAML"
     yield "two groups of one name", swap("name: brief", "name: kind"), no_change, 3, 'found "kind" a second time'
@@ -254,6 +258,23 @@ def check_full_disk(work):
         subprocess.run(["umount", small], check=True)
 
 
+def check_money(out, solved):
+    """Amounts by exact fractions; the report of a quote/1, whose amounts are numbers, is the same page."""
+    text, page = (out / "quote.json").read_text(), (out / "report.html").read_bytes()
+    quote = json.loads(text)
+    expect((quote["candor"], quote["unit_price"], quote["exponent"]) == ("quote/2", "10", 2), "price of the quote")
+    for group, outcome in zip(quote["groups"], solved["groups"], strict=True):
+        units = math.floor(fractions.Fraction(outcome["payment"]) * 2**32)
+        cents = math.floor(fractions.Fraction(units * 10 * 100, 2**32))
+        expect(group["amount"] == f"{cents // 100}.{cents % 100:02}", f"amount {group['amount']}, {cents} cents")
+        group["amount"] = float(group["amount"])
+    quote["candor"], quote["unit_price"] = "quote/1", 10.0
+    del quote["exponent"]
+    (out / "quote.json").write_text(json.dumps(quote))
+    expect(candor("report", out).returncode == 0 and (out / "report.html").read_bytes() == page, "report of a quote/1")
+    (out / "quote.json").write_text(text)
+
+
 def check_outputs(out):
     """The run's own files, through the other commands and by another route."""
     solved = json.loads(candor("solve", out / "game.json", "--format", "json").stdout)
@@ -263,8 +284,8 @@ def check_outputs(out):
     before = (out / "report.html").read_bytes()
     expect(candor("report", out).returncode == 0 and (out / "report.html").read_bytes() == before, "report")
     expect(b"http" not in before.replace(b"http://www.w3.org/2000/svg", b""), "the report loads something")
+    check_money(out, solved)
     # Welfare by hand: mean over prompts of L log mean exp(s / L).
-    import math
     game = json.loads((out / "game.json").read_text())
     strength, begin, total = game["divergence"]["lambda"], 0, 0.0
     for size in game["blocks"]:

@@ -5,6 +5,7 @@
 #include "apps/plan_command.h"
 #include "apps/stage_clock.h"
 #include "base/file.h"
+#include "base/money.h"
 #include "base/strings.h"
 #include "study/menu_results.h"
 #include "study/pipeline.h"
@@ -36,7 +37,8 @@ void print_quote(const Json& quote) {
                     number(group["payment"]["estimate"], 5), number(group["payment"]["low"], 4),
                     number(group["payment"]["high"], 4), number(group["payment_bias"], 3),
                     number(group["utility"]["estimate"], 5),
-                    str_cat(group["amount"].dump(), " ", quote["currency"].get<std::string>())});
+                    format_money(group["amount"].get_ref<const std::string&>(),
+                                 quote["currency"].get_ref<const std::string&>())});
   }
   print_table(rows);
   std::printf("\nwelfare %s; %s prompts x %s replies; effective replies per prompt %s\n",
@@ -92,7 +94,7 @@ void print_timings(const Json& timings) {
   print_table(rows);
 }
 
-void print_menu(const MenuResults& results, const Study& study) {
+Status print_menu(const MenuResults& results, const Study& study) {
   for (size_t s = 0; s < results.settlements.size(); ++s) {
     const MenuSettlement& settled = results.settlements[s];
     const SettlementEstimate& estimate = results.estimate.settlements[s];
@@ -100,14 +102,16 @@ void print_menu(const MenuResults& results, const Study& study) {
         {"group", "size", "valuation", "payment", "low", "high", "utility", "amount"}};
     for (size_t i = 0; i < settled.settlement.groups.size(); ++i) {
       const Settlement::Group& group = settled.settlement.groups[i];
-      const double payment = from_fixed_point(group.payment);
+      const Currency& currency = study.currency;
+      CANDOR_TRY(const Int128 minor,
+                 minor_units(group.payment, study.unit_price, currency.exponent));
       const Interval& interval = estimate.groups[i].payment;
       rows.push_back({group.name, std::to_string(group.group_size),
-                      format_short(from_fixed_point(group.valuation), 5), format_short(payment, 5),
+                      format_short(from_fixed_point(group.valuation), 5),
+                      format_short(from_fixed_point(group.payment), 5),
                       format_short(interval.low, 4), format_short(interval.high, 4),
                       format_short(from_fixed_point(group.utility), 5),
-                      str_cat(format_double(currency_amount(payment, study.unit_price)), " ",
-                              study.currency)});
+                      format_money(amount_text(minor, currency.exponent), currency.code)});
     }
     print_table(rows);
     const size_t winner = settled.settlement.winner;
@@ -125,6 +129,7 @@ void print_menu(const MenuResults& results, const Study& study) {
   for (const Json& warning : results.warnings) {
     std::printf("warning: %s\n", warning.get<std::string>().c_str());
   }
+  return {};
 }
 
 CommandResult run_menu(const RunOptions& own, const CommonOptions& options, const Study& study) {
@@ -148,7 +153,7 @@ CommandResult run_menu(const RunOptions& own, const CommonOptions& options, cons
     CANDOR_TRY(const Json settlement, read_json_file((folder / "settlement.json").string()));
     std::printf("%s", to_text(settlement).c_str());
   } else {
-    print_menu(results, study);
+    CANDOR_RETURN_IF_ERROR(print_menu(results, study));
     print_timings(clock.timings());
     std::printf("report: %s\n", (folder / "report.html").string().c_str());
   }
@@ -204,7 +209,7 @@ CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
              }));
   clock.finish();
   CANDOR_TRY(const Quote quote, make_quote(pipeline.study, result.bank_game.game));
-  const Json json = quote_json(pipeline.study, result.bank_game, quote);
+  CANDOR_TRY(const Json json, quote_json(pipeline.study, result.bank_game, quote));
   if (options.json()) {
     std::printf("%s", to_text(json).c_str());
   } else {

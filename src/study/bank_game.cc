@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/money.h"
 #include "base/strings.h"
 
 namespace candor {
@@ -22,6 +23,19 @@ Status check_finite(const std::string& group, const std::vector<double>& scores)
 
 Json interval_json(const Interval& interval) {
   return {{"estimate", interval.estimate}, {"low", interval.low}, {"high", interval.high}};
+}
+
+// A payment is never negative (Prop 4.4): where the double is, by no more than its error, it is 0.
+Result<std::string> quoted_amount(const Study& study, const GroupOutcome& outcome) {
+  const bool rounding = outcome.payment < 0 && outcome.payment + outcome.payment_error() >= 0;
+  const auto in_group = [&](const Error& error) {
+    return invalid_argument(str_cat("group ", quote(outcome.name), ": ", error.message));
+  };
+  const Result<Int128> units = settled_units(rounding ? 0.0 : outcome.payment);
+  if (!units.ok()) return in_group(units.error());
+  const Result<Int128> minor = minor_units(*units, study.unit_price, study.currency.exponent);
+  if (!minor.ok()) return in_group(minor.error());
+  return amount_text(*minor, study.currency.exponent);
 }
 
 }  // namespace
@@ -91,15 +105,12 @@ Result<Quote> make_quote(const Study& study, const Game& game) {
   return out;
 }
 
-double currency_amount(double payment, double unit_price) {
-  return std::floor(payment * unit_price * 100) / 100;
-}
-
-Json quote_json(const Study& study, const BankGame& bank_game, const Quote& quote) {
+Result<Json> quote_json(const Study& study, const BankGame& bank_game, const Quote& quote) {
   Json groups = Json::array();
   for (size_t i = 0; i < quote.estimate.groups.size(); ++i) {
     const GroupEstimate& group = quote.estimate.groups[i];
     const GroupOutcome& outcome = quote.solution.groups[i];
+    CANDOR_TRY(std::string amount, quoted_amount(study, outcome));
     Json menu = Json::array();
     for (const PricedPoint& point : quote.menus[i]) {
       menu.push_back(
@@ -113,7 +124,7 @@ Json quote_json(const Study& study, const BankGame& bank_game, const Quote& quot
                       {"payment_half_bank", group.payment_half_bank},
                       {"payment_bias", group.payment_bias},
                       {"payment_error", outcome.payment_error()},
-                      {"amount", currency_amount(outcome.payment, study.unit_price)},
+                      {"amount", std::move(amount)},
                       {"price_menu", std::move(menu)},
                       {"normalization",
                        {{"rule", study.normalization},
@@ -121,21 +132,22 @@ Json quote_json(const Study& study, const BankGame& bank_game, const Quote& quot
                         {"high", bank_game.normalizers[i].high},
                         {"clipped", bank_game.clipped[i]}}}});
   }
-  return {{"candor", "quote/1"},
-          {"welfare", interval_json(quote.estimate.welfare)},
-          {"divergence", quote.solution.divergence},
-          {"gap", quote.solution.gap()},
-          {"lambda", study.divergence.regularization},
-          {"prompts", bank_game.game.block_count()},
-          {"replies", study.bank.samples},
-          {"confidence", quote.estimate.confidence},
-          {"resamples", quote.estimate.resamples},
-          {"effective_sample_size",
-           {{"mean", quote.estimate.effective_sample_size},
-            {"min", quote.estimate.effective_sample_size_min}}},
-          {"unit_price", study.unit_price},
-          {"currency", study.currency},
-          {"groups", std::move(groups)}};
+  return Json{{"candor", "quote/2"},
+              {"welfare", interval_json(quote.estimate.welfare)},
+              {"divergence", quote.solution.divergence},
+              {"gap", quote.solution.gap()},
+              {"lambda", study.divergence.regularization},
+              {"prompts", bank_game.game.block_count()},
+              {"replies", study.bank.samples},
+              {"confidence", quote.estimate.confidence},
+              {"resamples", quote.estimate.resamples},
+              {"effective_sample_size",
+               {{"mean", quote.estimate.effective_sample_size},
+                {"min", quote.estimate.effective_sample_size_min}}},
+              {"unit_price", study.unit_price.text()},
+              {"currency", study.currency.code},
+              {"exponent", study.currency.exponent},
+              {"groups", std::move(groups)}};
 }
 
 }  // namespace candor

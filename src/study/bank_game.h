@@ -40,16 +40,15 @@ struct BankGame {
 Result<BankGame> make_bank_game(const Study& study, const std::vector<GroupScores>& scores,
                                 size_t prompt_count);
 
-// quote/1 (docs/formats.md): prices for the bank with what is known of their error for the model.
+// quote/2 (docs/formats.md): prices for the bank with what is known of their error for the model.
 struct Quote {
   Solution solution;
   Estimate estimate;
   std::vector<std::vector<PricedPoint>> menus;  // [n]
 };
 Result<Quote> make_quote(const Study& study, const Game& game);
-[[nodiscard]] Json quote_json(const Study& study, const BankGame& bank_game, const Quote& quote);
-
-// A payment in money: rounded down to a hundredth of the currency's unit, never up.
-[[nodiscard]] double currency_amount(double payment, double unit_price);
+// Errors: minor_units', with the group's name.
+[[nodiscard]] Result<Json> quote_json(const Study& study, const BankGame& bank_game,
+                                      const Quote& quote);
 
 }  // namespace candor

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "report/line_plot.h"
 #include "study/menu_report.h"
+#include "study/money_files.h"
 
 namespace candor::menu_report {
 
@@ -97,6 +98,11 @@ double largest_clipping(const RunFiles& run) {
   return out;
 }
 
+std::string to_pay(const RunFiles& run, const Json& receipt) {
+  return format_money(receipt["amount"].get<std::string>(),
+                      run.study["currency"].get<std::string>());
+}
+
 }  // namespace
 
 void add_summary(const RunFiles& run, HtmlPage& page) {
@@ -125,8 +131,7 @@ void add_summary(const RunFiles& run, HtmlPage& page) {
            percent(sizes.estimate["win_share"][winner].get<double>()),
            in_units(sizes.settlement["welfare"]), interval(sizes.estimate["welfare"])};
     for (size_t i = 0; i < run.group_count(); ++i) {
-      row.push_back(str_cat(sizes.receipts[i]["amount"].get<std::string>(), " ",
-                            run.study["currency"].get<std::string>()));
+      row.push_back(to_pay(run, sizes.receipts[i]));
     }
   }
   page.table(rows);
@@ -135,7 +140,9 @@ void add_summary(const RunFiles& run, HtmlPage& page) {
       run.estimates["resamples"].dump(),
       " resamples of the prompts, each settled anew. Figures are in units of reward x agents, a "
       "mean over prompts; one unit costs ",
-      shown(run.study["unit_price"]), " ", run.study["currency"].get<std::string>(), "."));
+      format_money(unit_price_text(run.study["unit_price"]),
+                   run.study["currency"].get<std::string>()),
+      "."));
 }
 
 void add_warnings(const RunFiles& run, HtmlPage& page) {
@@ -159,8 +166,7 @@ void add_invoices(const RunFiles& run, HtmlPage& page) {
       const Json& group = sizes.settlement["groups"][i];
       rows.push_back({run.group_name(i), in_units(group["valuation"]), in_units(group["payment"]),
                       interval(sizes.estimate["groups"][i]["payment"]), in_units(group["utility"]),
-                      str_cat(sizes.receipts[i]["amount"].get<std::string>(), " ",
-                              run.study["currency"].get<std::string>())});
+                      to_pay(run, sizes.receipts[i])});
     }
     page.table(rows);
   }

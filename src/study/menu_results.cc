@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "base/cpu.h"
 #include "base/strings.h"
@@ -13,6 +12,7 @@
 #include "receipt/canonical_json.h"
 #include "study/menu_analysis.h"
 #include "study/menu_warnings.h"
+#include "study/receipt_file.h"
 #include "study/result_files.h"
 
 namespace candor {
@@ -175,39 +175,6 @@ Result<Json> training_json(const MenuPipeline& pipeline, const MenuRun& run,
               {"misreports", std::move(dependence)}};
 }
 
-// One group's receipt: its own row, the totals, its price menu, its payment. No Merkle proof and no
-// signature yet.
-Json receipt_json(const Study& study, const MenuSettlement& settled, size_t group) {
-  const Settlement::Group& paid = settled.settlement.groups[group];
-  const Table::Group& own = settled.table.groups[group];
-  const std::vector<Int128> others = welfare_without(settled.table, group);
-  Json candidates = Json::array();
-  for (size_t k = 0; k < others.size(); ++k) {
-    const Int128 worth = Int128{own.group_size} * own.valuations[k];
-    candidates.push_back({{"name", settled.table.candidates[k].name},
-                          {"valuation", std::to_string(own.valuations[k])},
-                          {"total", to_string(others[k] + worth)},
-                          {"price", to_string(paid.prices[k])}});
-  }
-  const double amount = currency_amount(from_fixed_point(paid.payment), study.unit_price);
-  char money[64];
-  std::snprintf(money, sizeof money, "%.2f", amount);
-  return {{"candor", "receipt/1"},
-          {"table", settled.digest},
-          {"group", own.name},
-          {"size", own.group_size},
-          {"winner", settled.settlement.winner},
-          {"winner_name", settled.table.candidates[settled.settlement.winner].name},
-          {"candidates", std::move(candidates)},
-          {"valuation", to_string(paid.valuation)},
-          {"payment", to_string(paid.payment)},
-          {"utility", to_string(paid.utility)},
-          {"unit_price", format_double(study.unit_price)},
-          {"currency", study.currency},
-          {"amount", money},
-          {"menu_depends_on_reports", settled.table.menu_depends_on_reports}};
-}
-
 std::string sweeps_csv(const Json& sweeps) {
   std::string out = "group,kind,begin,end,candidate,valuation,payment,utility\n";
   const auto add = [&](const Json& sweep, const std::string& kind, const Json& begin,
@@ -241,7 +208,8 @@ Status write_settlement(const RunDirectory& directory, const std::string& prefix
       canonical_json(settlement_json(settled.table, settled.digest, settled.settlement, true)));
   CANDOR_RETURN_IF_ERROR(directory.write(prefix + "settlement.json", settlement + "\n"));
   for (size_t i = 0; i < settled.table.groups.size(); ++i) {
-    CANDOR_TRY(const std::string receipt, canonical_json(receipt_json(study, settled, i)));
+    CANDOR_TRY(const Json own, receipt_json(study, settled, i));
+    CANDOR_TRY(const std::string receipt, canonical_json(own));
     CANDOR_RETURN_IF_ERROR(
         directory.write(str_cat(prefix, "receipts/", i + 1, ".json"), receipt + "\n"));
   }

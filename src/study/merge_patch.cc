@@ -8,13 +8,14 @@ namespace candor {
 
 namespace {
 
-// Lines below $.budgets.NAME become those of the place that the patch changes.
-std::shared_ptr<const JsonReader::Lines> moved_lines(const JsonReader::Lines& lines,
-                                                     const std::string& name) {
-  auto out = std::make_shared<JsonReader::Lines>(lines);
+// What is noted of paths below $.budgets.NAME (lines, texts) becomes that of the place that the
+// patch changes.
+template <typename Notes>
+std::shared_ptr<const Notes> moved(const Notes& notes, const std::string& name) {
+  auto out = std::make_shared<Notes>(notes);
   const std::string prefix = str_cat("$.budgets.", name, ".");
-  for (const auto& [path, line] : lines) {
-    if (path.starts_with(prefix)) (*out)["$." + path.substr(prefix.size())] = line;
+  for (const auto& [path, note] : notes) {
+    if (path.starts_with(prefix)) (*out)["$." + path.substr(prefix.size())] = note;
   }
   return out;
 }
@@ -61,7 +62,8 @@ Result<YamlDocument> apply_budget(const YamlDocument& document, const std::strin
                                     did_you_mean(name, names)));
   }
   merge_patch(out.json, budgets[name]);
-  out.lines = moved_lines(*document.lines, name);
+  out.lines = moved(*document.lines, name);
+  out.numbers = moved(*document.numbers, name);
   return out;
 }
 

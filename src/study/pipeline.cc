@@ -203,8 +203,9 @@ Json Pipeline::seal(const std::string& bank_digest, const std::string& reference
                {"lambda", format_double(study.divergence.regularization)},
                {"normalization", study.normalization},
                {"tie_order", "larger per-agent valuations in group order, then lower index"},
-               {"unit_price", format_double(study.unit_price)},
-               {"currency", study.currency},
+               {"unit_price", study.unit_price.text()},
+               {"currency", study.currency.code},
+               {"exponent", study.currency.exponent},
                {"max_size", study.max_size}};
   add_prompt_limit(seal);
   if (study.divergence.kind == DivergenceKind::kAlpha) {

@@ -11,6 +11,7 @@
 #include "report/html_page.h"
 #include "report/line_plot.h"
 #include "study/menu_report.h"
+#include "study/money_files.h"
 
 namespace candor {
 
@@ -62,10 +63,8 @@ std::string interval(const Json& value) {
 
 std::string percent(double share) { return format_short(100 * share, 3) + " %"; }
 
-std::string money(const RunFiles& run, double amount) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, "%.2f ", amount);
-  return buffer + run.quote["currency"].get<std::string>();
+std::string money(const RunFiles& run, const Json& amount) {
+  return format_money(written_amount(amount), run.quote["currency"].get<std::string>());
 }
 
 std::string shorten(std::string text, size_t limit) {
@@ -110,8 +109,7 @@ void add_summary(const RunFiles& run, HtmlPage& page) {
   for (const Json& group : quote["groups"]) {
     rows.push_back({group["name"], group["size"].dump(), shown(group["valuation"]["estimate"]),
                     shown(group["payment"]["estimate"]), interval(group["payment"]),
-                    shown(group["utility"]["estimate"]),
-                    money(run, group["amount"].get<double>())});
+                    shown(group["utility"]["estimate"]), money(run, group["amount"])});
   }
   page.table(rows);
   page.paragraph(
@@ -238,11 +236,11 @@ const char* menu_text(const std::string& name) {
 void add_invoices(const RunFiles& run, HtmlPage& page) {
   page.heading("Invoices");
   for (const Json& group : run.quote["groups"]) {
-    page.subheading(
-        str_cat(group["name"].get<std::string>(), ": ", money(run, group["amount"].get<double>())));
+    page.subheading(str_cat(group["name"].get<std::string>(), ": ", money(run, group["amount"])));
     page.paragraph(str_cat("Payment ", format_double(group["payment"]["estimate"].get<double>()),
-                           " units at ", shown(run.quote["unit_price"]), " ",
-                           run.quote["currency"].get<std::string>(),
+                           " units at ",
+                           format_money(unit_price_text(run.quote["unit_price"]),
+                                        run.quote["currency"].get<std::string>()),
                            " each, rounded down. The price does not depend on what this group "
                            "reported, only on what it gets:"));
     std::vector<std::vector<std::string>> rows = {

@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "core/audit.h"
 #include "core/sweep.h"
 #include "study/game_file.h"
+#include "study/money_files.h"
 #include "study/result_files.h"
 
 namespace candor {
@@ -30,6 +32,14 @@ constexpr const char* kResolved = "study.resolved.yaml";
 std::string resolved_text(const Study& study) {
   return "# Every setting of this study, defaults included (JSON is YAML).\n" +
          to_text(study.resolved);
+}
+
+// Whether `before` is the study's resolved text, perhaps as an earlier version spelled its money.
+bool resolves_to(const std::string& before, const Study& study) {
+  if (before == resolved_text(study)) return true;
+  const size_t comment = std::min(before.find('\n'), before.size());
+  const Result<Json> json = parse_json(std::string_view(before).substr(comment), kResolved);
+  return json.ok() && with_decimal_money(*json) == study.resolved;
 }
 
 void remove_leftovers(const fs::path& folder) {
@@ -151,7 +161,7 @@ Result<RunDirectory> RunDirectory::open(const fs::path& folder, const Study& stu
   remove_leftovers(folder);
   if (fs::exists(resolved)) {
     CANDOR_TRY(const std::string before, read_file(resolved));
-    if (before != resolved_text(study)) {
+    if (!resolves_to(before, study)) {
       return invalid_argument(str_cat(folder.string(),
                                       ": holds a run of another study or of other settings (",
                                       resolved.string(), "); choose another --out"));
@@ -197,7 +207,8 @@ Status RunDirectory::write_results(const Pipeline& pipeline, const PipelineResul
   CANDOR_RETURN_IF_ERROR(write("game.json", to_text(game_json(game))));
   CANDOR_TRY(const Quote quote, make_quote(study, game));
   CANDOR_RETURN_IF_ERROR(write("solution.json", to_text(solution_json(quote.solution, true))));
-  CANDOR_RETURN_IF_ERROR(write("quote.json", to_text(quote_json(study, result.bank_game, quote))));
+  CANDOR_TRY(const Json quoted, quote_json(study, result.bank_game, quote));
+  CANDOR_RETURN_IF_ERROR(write("quote.json", to_text(quoted)));
   for (const auto& [rule, name] :
        {std::pair{PaymentRule::kAffine, "audit.json"}, {PaymentRule::kZero, "audit_zero.json"}}) {
     CANDOR_TRY(const Audit audit,

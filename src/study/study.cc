@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "study/divergence_spec.h"
 #include "study/merge_patch.h"
+#include "study/money_files.h"
 #include "study/yaml_file.h"
 
 namespace candor {
@@ -134,8 +135,9 @@ Json resolve(const Study& study) {
       {"resamples", study.resamples},
       {"confidence", study.confidence},
       {"seed", study.seed},
-      {"unit_price", study.unit_price},
-      {"currency", study.currency}};
+      {"unit_price", study.unit_price.text()},
+      {"currency", study.currency.code},
+      {"exponent", study.currency.exponent}};
   if (study.max_prompts > 0) out["max_prompts"] = study.max_prompts;
   if (!study.menu.has_value()) return out;
   add_menu_settings(*study.menu, out);
@@ -208,8 +210,8 @@ Result<Study> load_study(const std::string& path, const StudyOptions& options) {
   }
   CANDOR_RETURN_IF_ERROR(apply_target(options.target_epsilon, study));
   study.seed = static_cast<uint64_t>(in.integer_or("seed", 1, 0, INT64_MAX));
-  study.unit_price = in.number("unit_price", 0.0, 1e12);
-  study.currency = in.text("currency");
+  study.unit_price = read_unit_price(in, document);
+  study.currency = read_currency(in);
   CANDOR_RETURN_IF_ERROR(in.finish());
   study.resolved = resolve(study);
   if (!study.budget.empty()) study.resolved["budget"] = study.budget;

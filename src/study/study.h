@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/money.h"
 #include "base/result.h"
 #include "core/game.h"
 #include "study/menu_settings.h"
@@ -53,8 +54,8 @@ struct Study {
   double confidence = 0.95;
   double target_epsilon = 0;  // menu: no more prompts than this error takes; 0: no target
   uint64_t seed = 1;
-  double unit_price = 0;  // money for one unit of reward x agent
-  std::string currency;
+  UnitPrice unit_price;  // money for one unit of reward x agent
+  Currency currency;
   Json resolved;  // every setting, defaults included; what run directories keep
 };
 

@@ -31,13 +31,14 @@ class Converter {
         return out;
       }
       case YAML::NodeType::Scalar:
-        return convert_scalar(node);
+        return convert_scalar(node, path);
       default:
         return Json();
     }
   }
 
   [[nodiscard]] std::shared_ptr<const JsonReader::Lines> lines() const { return lines_; }
+  [[nodiscard]] std::shared_ptr<const YamlDocument::Texts> numbers() const { return numbers_; }
 
  private:
   Error error_at(const YAML::Node& node, const std::string& path, const std::string& what) const {
@@ -58,7 +59,7 @@ class Converter {
     return out;
   }
 
-  static Json convert_scalar(const YAML::Node& node) {
+  Json convert_scalar(const YAML::Node& node, const std::string& path) {
     const std::string& text = node.Scalar();
     if (node.Tag() == "!") return text;  // quoted
     if (text == "true") return true;
@@ -66,22 +67,32 @@ class Converter {
     if (text == "null" || text == "~" || text.empty()) return nullptr;
     // JSON's numbers are YAML's, for what a study needs.
     const Result<Json> number = parse_json(text, "");
-    if (number.ok() && number->is_number()) return *number;
-    return text;
+    if (!number.ok() || !number->is_number()) return text;
+    (*numbers_)[path] = text;
+    return *number;
   }
 
   std::string source_;
   std::shared_ptr<JsonReader::Lines> lines_ = std::make_shared<JsonReader::Lines>();
+  std::shared_ptr<YamlDocument::Texts> numbers_ = std::make_shared<YamlDocument::Texts>();
 };
 
 }  // namespace
+
+std::string YamlDocument::number_text(const std::string& path, const Json& value) const {
+  if (numbers != nullptr) {
+    const auto found = numbers->find(path);
+    if (found != numbers->end()) return found->second;
+  }
+  return value.dump();
+}
 
 Result<YamlDocument> read_yaml_file(const std::string& path) {
   CANDOR_TRY(const std::string text, read_file(path, 1 << 24));
   try {
     Converter converter(path);
     CANDOR_TRY(Json json, converter.convert(YAML::Load(text), "$", 0));
-    return YamlDocument{std::move(json), converter.lines()};
+    return YamlDocument{std::move(json), converter.lines(), converter.numbers()};
   } catch (const YAML::Exception& error) {  // the library has no other way to report syntax
     return invalid_argument(
         str_cat(path, ":", error.mark.line + 1, ": not valid YAML: ", error.msg));
