@@ -154,14 +154,23 @@ void bind_lab(py::module_& module) {
   module.def(
       "continuity_modulus",
       [](const Divergence& divergence, double epsilon) {
-        const bool known =
-            divergence.kind == DivergenceKind::kKl || divergence.kind == DivergenceKind::kChi2;
-        if (!known || !(epsilon > 0)) throw CandorError("expected kl or chi2 and epsilon > 0");
+        if (!(epsilon > 0)) throw CandorError("expected epsilon > 0");
         const Modulus modulus = continuity_modulus(divergence, epsilon);
         return std::make_pair(modulus.paper, modulus.sharp);
       },
       py::arg("divergence"), py::arg("epsilon"),
-      "(the paper's delta of Prop E.3, the sharp one) for Condition 3.5.");
+      "(the paper's delta of Prop E.3, kl and chi2 alone; the sharp one, 0 where there is none) "
+      "for "
+      "Condition 3.5, whatever the initial model.");
+  module.def(
+      "initial_modulus",
+      [](const Game& game, double epsilon) {
+        if (!(epsilon > 0)) throw CandorError("expected epsilon > 0");
+        const InitialModulus modulus = initial_modulus(game, epsilon);
+        return std::make_pair(modulus.delta, modulus.sharp);
+      },
+      py::arg("game"), py::arg("epsilon"),
+      "(delta, whether no larger one suffices) for Condition 3.5 at this game's initial model.");
   module.def(
       "run_deviations",
       [](const std::vector<double>& epsilons, int games, size_t groups, size_t outcomes,

@@ -130,7 +130,9 @@ TEST(MisreportTheorems, TheoremE2GainsWhereItsAssumptionsHold) {
       EXPECT_FALSE(theorems.thm_e_2[i].why.empty());
       const FamilyResult* family = find_family(families, "theorem_e_2_" + std::to_string(i + 1));
       EXPECT_EQ(family != nullptr, expected[i]) << "statement " << i + 1;
-      if (family != nullptr) EXPECT_GT(family->deviation_gain, 0) << "statement " << i + 1;
+      if (family != nullptr) {
+        EXPECT_GT(family->deviation_gain, 0) << "statement " << i + 1;
+      }
       (expected[i] ? held : failed)[i] += 1;
     }
   }

@@ -295,7 +295,14 @@ Result<NoiseStudy> study_noise(const Game& game, const NoiseOptions& options) {
     study.epsilon = hoeffding_half_width(options.votes, 1, (1 - options.confidence) / entries);
   }
   double sizes = 0;
-  for (const Report& group : game.groups) sizes += group.group_size;
+  double largest = 0;
+  for (const Report& group : game.groups) {
+    sizes += group.group_size;
+    largest = std::max(largest, group.group_size);
+  }
+  const bool noisy_are_positive = options.model == NoiseModel::kSampling;
+  study.epsilon_dsic = 2 * largest * study.epsilon;
+  study.epsilon_ir = (noisy_are_positive ? 1 : 2) * largest * study.epsilon;
   study.loss_bound = 2 * study.epsilon * sizes;
   const NoisyGame noise(game, options, study.epsilon);
   CANDOR_RETURN_IF_ERROR(study_losses(game, options, noise, sizes, study));
