@@ -29,7 +29,7 @@ namespace candor {
 // convex in a because f'' is (all of them but alpha > 2): a search by sections finds the minimum.
 //   alpha > 2, c = alpha - 1: r^c - r'^c >= (r - r')^c gives delta >= (L/2c) eps^c (q^-c +
 //   (1-q)^-c), which suffices; games of three outcomes come as close as one likes at q = 1/2.
-//   tv: none, for any initial model: a tie of s moves all the mass.
+//   tv: none, for any initial model: a tie of s moves all the mass. Nor has a menu.
 
 // A delta that suffices for epsilon whatever the initial model (infinite for epsilon >= 1).
 //   paper  Prop E.3; of kl min{ (L/2) log(1/(1-eps)), (L/2) log(1+eps) }, of chi2 L eps

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/implementability.h"
 #include "core/rule.h"
 #include "core/test_games.h"
 
@@ -182,6 +183,27 @@ TEST(Continuity, TotalVariationHasNone) {
   EXPECT_EQ(continuity_modulus(tv, 0.5).sharp, 0);
   EXPECT_EQ(initial_modulus(over(tv, {0.4, 0.6}), 0.5).delta, 0);
   EXPECT_EQ(initial_modulus(over(tv, {1.0}), 0.5).delta, kInfinity);  // one outcome never moves
+}
+
+// Lemma E.1.
+TEST(Continuity, LemmaE1BoundsEveryMove) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    const auto kind = static_cast<DivergenceKind>(seed % 7);
+    const Game game = random_game({.seed = seed, .kind = kind});
+    const TypeSpace space = default_types(game, 0, 8, seed);
+    const auto rule = make_training_rule("sw_max").value();
+    const ReportValues values = report_values(*rule, game, space).value();
+    for (size_t t = 1; t < space.types.size(); ++t) {
+      double delta = 0;
+      for (size_t x = 0; x < game.outcome_count(); ++x) {
+        delta = std::max(delta, std::abs(space.types[0].group_size * space.types[0].reward[x] -
+                                         space.types[t].group_size * space.types[t].reward[x]));
+      }
+      EXPECT_LE(largest_shift(values.models[0], values.models[t]),
+                curvature_bound(game, values.models[0], values.models[t], delta) + 1e-12)
+          << divergence_names()[seed % 7] << " seed " << seed;
+    }
+  }
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ Result<RuleStudy> study_rule(const TrainingRule& rule, const Game& game, const T
 }
 
 void study_continuity(const Game& game, uint64_t seed, Laboratory& lab) {
-  if (game.divergence.kind == DivergenceKind::kTv || game.outcome_count() < 2) return;
+  if (game.divergence.kind == DivergenceKind::kTv || !game.candidates.empty()) return;
   const size_t block = game.outcome_count() / game.block_count();
   const int trials = static_cast<int>(std::clamp<size_t>(kShiftWork / block, 20, kShiftTrials));
   for (const double epsilon : {0.01, 0.05, 0.2}) {

@@ -37,7 +37,7 @@ struct Laboratory {
   std::string path_from;  // the types that the path joins
   std::string path_to;
   std::vector<RuleStudy> rules;
-  // Condition 3.5, at a few epsilon; empty for tv, which has no modulus.
+  // Condition 3.5, at a few epsilon; empty for tv and menus, which have no modulus.
   struct ModulusRow {
     double epsilon = 0;
     Modulus modulus;         // whatever the initial model

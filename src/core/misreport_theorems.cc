@@ -159,7 +159,10 @@ class Checker {
       if (best == reward_.size() || effect(x) > effect(best)) best = x;
     }
     if (best == reward_.size()) {
-      check.why = "t is 0 wherever the reward lies strictly between 0 and 1";
+      bool any = false;
+      for (size_t x = 0; x < reward_.size(); ++x) any = any || inner(x);
+      check.why = any ? "t is 0 wherever the reward lies strictly between 0 and 1"
+                      : "no reward lies strictly between 0 and 1";
       return check;
     }
     check.holds = true;

@@ -49,12 +49,12 @@ struct NoiseGroup {
 
 struct NoiseStudy {
   double epsilon = 0;
-  // The mechanism is epsilon_dsic-DSIC and epsilon_ir-IR in expectation over the noise (eq. 1, eq.
-  // 2). epsilon_dsic = max_i 2 w_i epsilon (Thm B.3, whose proof covers sizes too). epsilon_ir
-  // [ours]: with theta chosen from the noisy rewards and Lemma F.1 twice,
-  //   u_i >= w_i v^_i(theta_{-i}) - w_i epsilon >= w_i v_i(theta_{-i}) - 2 w_i epsilon,
-  // v^ of the noisy reward: max_i 2 w_i epsilon, half of that where noisy rewards are >= 0
-  // (kSampling, whose epsilon itself holds at the stated confidence).
+  // In expectation over the noise the mechanism satisfies
+  //   eq. 1, epsilon-DSIC, with epsilon_dsic = max_i 2 w_i epsilon (Thm B.3; its proof covers
+  //   sizes) eq. 2, epsilon-IR [ours], with epsilon_ir = max_i 2 w_i epsilon, half of that where
+  //   noisy rewards are >= 0 (kSampling, whose epsilon itself holds at the stated confidence): with
+  //   theta of the noisy rewards, v^ their valuations, and Lemma F.1, |v^ - v| <= epsilon, twice,
+  //   u_i >= w_i v^_i(theta_{-i}) - w_i epsilon >= w_i v_i(theta_{-i}) - 2 w_i epsilon.
   double epsilon_dsic = 0;
   double epsilon_ir = 0;
   double loss_bound = 0;    // 2 epsilon sum_i w_i (Lemma B.2)
@@ -62,8 +62,9 @@ struct NoiseStudy {
   double largest_loss = 0;  // over draws
   double worst_loss = 0;    // the largest that adversarial noise reached
   double closest_to_bound =
-      0;                      // max over draws of loss / (2 x the draw's own largest error x sum w)
-  double beyond_epsilon = 0;  // share of draws with an error above epsilon (kSampling alone)
+      0;  // max over draws of loss / (2 x the draw's own largest error x sum w)
+  double closest_to_lemma_f_1 = 0;  // ... of |v^_i - v_i| / the draw's largest error of group i
+  double beyond_epsilon = 0;        // share of draws with an error above epsilon (kSampling alone)
   std::vector<NoiseGroup> groups;
 };
 

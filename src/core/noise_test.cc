@@ -31,6 +31,8 @@ TEST(Noise, EveryModelStaysWithinBothBounds) {
       EXPECT_LE(found.largest_loss, found.loss_bound + 1e-9);
       EXPECT_LE(found.worst_loss, found.loss_bound + 1e-9);
       EXPECT_LE(found.closest_to_bound, 1 + 1e-9);
+      EXPECT_LE(found.closest_to_lemma_f_1, 1 + 1e-9);
+      EXPECT_GT(found.closest_to_lemma_f_1, 0.05);
       EXPECT_GE(found.expected_loss.value, -1e-9);
       for (const NoiseGroup& group : found.groups) {
         // The bound is on expectations: what is measured may exceed it by chance alone.

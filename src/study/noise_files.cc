@@ -33,6 +33,7 @@ Json noise_json(const NoiseOptions& options, const NoiseStudy& study) {
           {"largest_loss", study.largest_loss},
           {"worst_loss_found", study.worst_loss},
           {"closest_to_bound", study.closest_to_bound},
+          {"closest_to_lemma_f_1", study.closest_to_lemma_f_1},
           {"groups", std::move(groups)}};
 }
 
