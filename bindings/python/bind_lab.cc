@@ -92,6 +92,10 @@ void bind_results(py::module_& module) {
       .def_readonly("largest", &FeeRoom::largest)
       .def_readonly("error", &FeeRoom::error)
       .def_readonly("type", &FeeRoom::type);
+  py::class_<FeeFormula>(module, "FeeFormula")
+      .def_readonly("holds", &FeeFormula::holds)
+      .def_readonly("why", &FeeFormula::why)
+      .def_readonly("largest", &FeeFormula::largest);
   py::class_<DeviationRow>(module, "DeviationRow")
       .def_readonly("epsilon", &DeviationRow::epsilon)
       .def_readonly("valuation_change", &DeviationRow::valuation_change)
@@ -151,6 +155,13 @@ void bind_lab(py::module_& module) {
         return run_long([&] { return unwrap(fee_room(game, index)); });
       },
       py::arg("game"), py::arg("group"), "inf_t u_i(t) under p^AFF (NeurIPS Thm 4.11).");
+  module.def(
+      "kl_fee_formula",
+      [](const Game& game, const std::variant<size_t, std::string>& group) {
+        return kl_fee_formula(game, group_index(game, group));
+      },
+      py::arg("game"), py::arg("group"),
+      "fee_room in closed form under KL, where its assumptions hold.");
   module.def(
       "continuity_modulus",
       [](const Divergence& divergence, double epsilon) {
