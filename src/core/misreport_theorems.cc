@@ -123,7 +123,7 @@ class Checker {
     out.thm_3_2_case = 2;
     std::vector<double> values = reward_;
     std::ranges::sort(values);
-    const auto different = std::ranges::unique(values).begin() - values.begin();
+    const auto different = std::unique(values.begin(), values.end()) - values.begin();
     check.why = str_cat(different, " reward values, the least ", shown(least_),
                         ", and a model that is positive everywhere");
   }
