@@ -1,3 +1,4 @@
+#include <map>
 #include <variant>
 
 #include "common.h"
@@ -15,6 +16,18 @@ PaymentRule game_rule(const std::string& name, bool given) {
   return unwrap(parse_payment_rule(name));
 }
 
+// {"thm_3_2": (holds, why), ...}: of theorems about truth when nobody pays.
+std::map<std::string, std::pair<bool, std::string>> assumptions_of(const GroupAudit& group) {
+  const MisreportTheorems& theorems = group.theorems;
+  std::map<std::string, std::pair<bool, std::string>> out;
+  out["thm_3_2"] = {theorems.thm_3_2.holds, theorems.thm_3_2.why};
+  out["thm_a_1"] = {theorems.thm_a_1.holds, theorems.thm_a_1.why};
+  for (size_t i = 0; i < theorems.thm_e_2.size(); ++i) {
+    out["thm_e_2_" + std::to_string(i + 1)] = {theorems.thm_e_2[i].holds, theorems.thm_e_2[i].why};
+  }
+  return out;
+}
+
 void bind_results(py::module_& module) {
   py::class_<FamilyResult>(module, "FamilyResult")
       .def_readonly("family", &FamilyResult::family)
@@ -28,7 +41,9 @@ void bind_results(py::module_& module) {
       .def_readonly("best_report", &GroupAudit::best_report)
       .def_readonly("bound", &GroupAudit::bound)
       .def_readonly("certificate", &GroupAudit::certificate)
-      .def_readonly("families", &GroupAudit::families);
+      .def_readonly("families", &GroupAudit::families)
+      .def_property_readonly("assumptions", &assumptions_of)
+      .def_property_readonly("t", [](const GroupAudit& group) { return group.theorems.t; });
   py::class_<Audit>(module, "Audit")
       .def_readonly("profitable", &Audit::profitable)
       .def_readonly("threshold", &Audit::threshold)
@@ -53,6 +68,8 @@ void bind_results(py::module_& module) {
       .def_readonly("least_utility", &NoiseGroup::least_utility);
   py::class_<NoiseStudy>(module, "NoiseStudy")
       .def_readonly("epsilon", &NoiseStudy::epsilon)
+      .def_readonly("epsilon_dsic", &NoiseStudy::epsilon_dsic)
+      .def_readonly("epsilon_ir", &NoiseStudy::epsilon_ir)
       .def_readonly("loss_bound", &NoiseStudy::loss_bound)
       .def_readonly("expected_loss", &NoiseStudy::expected_loss)
       .def_readonly("largest_loss", &NoiseStudy::largest_loss)

@@ -92,6 +92,10 @@ void bind_results(py::module_& module) {
       .def_readonly("largest", &FeeRoom::largest)
       .def_readonly("error", &FeeRoom::error)
       .def_readonly("type", &FeeRoom::type);
+  py::class_<FeeFormula>(module, "FeeFormula")
+      .def_readonly("holds", &FeeFormula::holds)
+      .def_readonly("why", &FeeFormula::why)
+      .def_readonly("largest", &FeeFormula::largest);
   py::class_<DeviationRow>(module, "DeviationRow")
       .def_readonly("epsilon", &DeviationRow::epsilon)
       .def_readonly("valuation_change", &DeviationRow::valuation_change)
@@ -152,16 +156,32 @@ void bind_lab(py::module_& module) {
       },
       py::arg("game"), py::arg("group"), "inf_t u_i(t) under p^AFF (NeurIPS Thm 4.11).");
   module.def(
+      "kl_fee_formula",
+      [](const Game& game, const std::variant<size_t, std::string>& group) {
+        return kl_fee_formula(game, group_index(game, group));
+      },
+      py::arg("game"), py::arg("group"),
+      "fee_room in closed form under KL, where its assumptions hold.");
+  module.def(
       "continuity_modulus",
       [](const Divergence& divergence, double epsilon) {
-        const bool known =
-            divergence.kind == DivergenceKind::kKl || divergence.kind == DivergenceKind::kChi2;
-        if (!known || !(epsilon > 0)) throw CandorError("expected kl or chi2 and epsilon > 0");
+        if (!(epsilon > 0)) throw CandorError("expected epsilon > 0");
         const Modulus modulus = continuity_modulus(divergence, epsilon);
         return std::make_pair(modulus.paper, modulus.sharp);
       },
       py::arg("divergence"), py::arg("epsilon"),
-      "(the paper's delta of Prop E.3, the sharp one) for Condition 3.5.");
+      "(the paper's delta of Prop E.3, kl and chi2 alone; the sharp one, 0 where there is none) "
+      "for "
+      "Condition 3.5, whatever the initial model.");
+  module.def(
+      "initial_modulus",
+      [](const Game& game, double epsilon) {
+        if (!(epsilon > 0)) throw CandorError("expected epsilon > 0");
+        const InitialModulus modulus = initial_modulus(game, epsilon);
+        return std::make_pair(modulus.delta, modulus.sharp);
+      },
+      py::arg("game"), py::arg("epsilon"),
+      "(delta, whether no larger one suffices) for Condition 3.5 at this game's initial model.");
   module.def(
       "run_deviations",
       [](const std::vector<double>& epsilons, int games, size_t groups, size_t outcomes,

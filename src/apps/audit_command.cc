@@ -40,6 +40,29 @@ void print_audit(const std::string& payments, bool profitable, const std::vector
   std::printf("exact: no report does better; lower: found by search, more may be possible.\n");
 }
 
+// Whether what the paper says of truth without payments applies here, and why not.
+void print_theorems(const std::vector<GroupAudit>& groups) {
+  std::printf("\nWhat the paper says of truth when nobody pays:\n");
+  for (const GroupAudit& group : groups) {
+    const MisreportTheorems& theorems = group.theorems;
+    std::string line = str_cat(group.name, ": ");
+    if (!theorems.thm_3_2.holds) {
+      line += str_cat("Thm 3.2 does not apply (", theorems.thm_3_2.why, ")");
+    } else if (theorems.thm_3_2_case == 1) {
+      line += str_cat("truth is optimal by Thm 3.2 (1): ", theorems.thm_3_2.why);
+    } else {
+      line += str_cat("a lie gains by Thm 3.2 (2): ", theorems.thm_3_2.why);
+    }
+    if (theorems.thm_e_2_case > 0) {
+      line +=
+          str_cat("; a lie gains by Thm E.2 (", theorems.thm_e_2_case, "): ", theorems.thm_e_2_why);
+    } else if (!theorems.thm_3_2.holds) {
+      line += str_cat("; Thm E.2 does not apply (", theorems.thm_e_2_why, ")");
+    }
+    std::printf("%s.\n", line.c_str());
+  }
+}
+
 template <typename Families>
 std::string best_family(const Families& families) {
   const auto* best = &families.front();
@@ -170,6 +193,7 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
     std::printf("Certificate: no report of any group gains more than %s.\n",
                 format_short(most, 3).c_str());
   }
+  if (rule == PaymentRule::kZero) print_theorems(audit->groups);
   print_attacks(attacks);
   return audit->profitable ? 1 : 0;
 }

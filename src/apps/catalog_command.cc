@@ -47,9 +47,18 @@ Result<std::vector<CatalogEntry>> chosen(const CatalogCommandOptions& own,
 CommandResult list_entries(const std::vector<CatalogEntry>& entries) {
   std::vector<std::vector<std::string>> rows = {{"entry", "source", "claim"}};
   rows.reserve(entries.size() + 1);
-  for (const CatalogEntry& entry : entries) rows.push_back({entry.name, entry.source, entry.claim});
+  for (const CatalogEntry& entry : entries) {
+    rows.push_back({entry.name, entry.source, claim_text(entry)});
+  }
   print_table(rows);
   return 0;
+}
+
+void print_result(const CatalogResult& result) {
+  std::printf("%s (%s): %s\n  %s\n  %s (%s)\n", result.entry.name.c_str(),
+              result.entry.source.c_str(), result.agrees ? "agrees" : "DIFFERS",
+              claim_text(result.entry).c_str(), finding_text(result).c_str(),
+              tolerance_text(result.entry).c_str());
 }
 
 CommandResult run_catalog(const CatalogCommandOptions& own, const CommonOptions& options) {
@@ -72,21 +81,17 @@ CommandResult run_catalog(const CatalogCommandOptions& own, const CommonOptions&
     for (const CatalogResult& result : results) {
       out.push_back({{"name", result.entry.name},
                      {"source", result.entry.source},
-                     {"claim", result.entry.claim},
+                     {"claim", claim_text(result.entry)},
                      {"says", result.entry.says},
                      {"found", result.found},
+                     {"finding", finding_text(result)},
+                     {"tolerance", tolerance_text(result.entry)},
                      {"agrees", result.agrees}});
     }
     std::printf("%s", to_text({{"candor", "catalog-result/1"}, {"entries", out}}).c_str());
     return failed == 0 ? 0 : 1;
   }
-  std::vector<std::vector<std::string>> rows = {{"entry", "source", "paper says", "we get", ""}};
-  rows.reserve(results.size() + 1);
-  for (const CatalogResult& result : results) {
-    rows.push_back({result.entry.name, result.entry.source, says_text(result.entry),
-                    found_text(result.found), result.agrees ? "agrees" : "DIFFERS"});
-  }
-  print_table(rows);
+  for (const CatalogResult& result : results) print_result(result);
   std::printf("\n%zu entries, %td differ\n", results.size(), failed);
   return failed == 0 ? 0 : 1;
 }
@@ -98,8 +103,8 @@ void add_catalog_command(CLI::App& app, CommonOptions& options) {
   CLI::App* command = add_command(
       app,
       {"catalog",
-       "The literature's theorems, figures and tables, computed: what the paper says and what we "
-       "get. Exit 1 when one differs",
+       "The theorems, figures and tables of the literature, and our own: what is said and what we "
+       "find. Exit 1 when one differs",
        "candor catalog table2_w321_utility"},
       options, [own, &options] { return run_catalog(*own, options); });
   command->add_option("NAME", own->names, "Entries to run (default: all)");

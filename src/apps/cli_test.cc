@@ -381,8 +381,9 @@ TEST_F(CliTest, CatalogNamesWhatItDoesNotKnow) {
   EXPECT_TRUE(contains(none.err, "did you mean \"thm3_3_dsic\"")) << none.err;
   EXPECT_EQ(candor("catalog --dir nowhere").code, 3);
   fs::create_directory(folder_ / "c");
-  write("c/catalog.json", R"({"candor":"catalog/1","entries":[{"name":"x","source":"s","claim":"c",
-    "run":{"command":"solve"},"value":"welfare","says":{"equal":1}}]})");
+  write("c/catalog.json",
+        R"({"candor":"catalog/1","entries":[{"name":"x","source":"s","by":"us","claim":"c",
+    "finding":"{}","run":{"command":"solve"},"value":"welfare","says":{"equal":1}}]})");
   EXPECT_TRUE(contains(candor("catalog --dir c").err, "expected one of equals"));
 }
 

@@ -52,6 +52,10 @@ void print_game_noise(const NoiseStudy& study) {
                     shown(group.least_utility)});
   }
   print_table(rows);
+  std::printf(
+      "\nThe mechanism is %s-DSIC and %s-IR under this noise: no lie gains more on average, and "
+      "truth loses no more.\n",
+      shown(study.epsilon_dsic).c_str(), shown(study.epsilon_ir).c_str());
 }
 
 void print_table_noise(const std::vector<TableNoiseGroup>& groups) {
@@ -64,7 +68,16 @@ void print_table_noise(const std::vector<TableNoiseGroup>& groups) {
                     shown(group.utility_floor)});
   }
   print_table(rows);
-  std::printf("bound and floor hold where every true valuation lies within its half-width\n");
+  double dsic = 0;
+  double ir = 0;
+  for (const TableNoiseGroup& group : groups) {
+    dsic = std::max(dsic, group.gain_bound);
+    ir = std::max(ir, -group.utility_floor);
+  }
+  std::printf(
+      "\nWhere every true valuation lies within its half-width, bound and floor hold: the mechanism "
+      "is %s-DSIC and %s-IR.\n",
+      shown(dsic).c_str(), shown(ir).c_str());
 }
 
 PlanRequest plan_request(const NoiseCommandOptions& own, size_t groups, size_t candidates) {

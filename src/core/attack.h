@@ -36,7 +36,7 @@ struct AttackOptions {
 // one reports for both while the other stays out; random sizes; then a climb over the sizes.
 // False names: 2, 3, 4, 8 or 16 names with the true reward and the true total size (split) or
 // a multiple of it (split_inflated). Splitting pays under p^AFF: with interior chi2 a payment is
-// w^2 Var/(4L), so k equal parts pay 1/k of it together [ours].
+// w^2 Var/(4L) (Ours: the chi2 payment), so k equal parts pay 1/k of it together [ours].
 //
 // Errors   kInvalidArgument for kGiven. Cost: some 150 solves a pair, 25 a group.
 Result<std::vector<Attack>> search_attacks(const Game& game, const AttackOptions& options);

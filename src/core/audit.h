@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "core/game.h"
+#include "core/misreport_theorems.h"
 
 namespace candor {
 
@@ -38,6 +39,7 @@ struct GroupAudit {
   std::string bound;          // "exact", "lower" (found by search) or "upper" (certificate)
   double certificate = 0;     // no lie gains more than this; infinity where none is known
   std::vector<FamilyResult> families;
+  MisreportTheorems theorems;  // what the paper assumes and constructs, whatever the payments
 };
 
 struct Audit {

@@ -245,32 +245,5 @@ TEST(BestResponse, SeveralFixedPoints) {
   EXPECT_EQ(best.report.reward, (std::vector<double>{1, 1, 0}));
 }
 
-// Thm E.2: with a least reward of 0 the construction gains, under every divergence of finite
-// curvature and both normalisations, without payments.
-TEST(Audit, TheoremE2) {
-  int gained = 0;
-  for (uint64_t seed = 0; seed < 84; ++seed) {
-    SCOPED_TRACE(seed);
-    const auto kind = static_cast<DivergenceKind>(seed % 7);
-    Game game = random_game({.seed = seed, .kind = kind, .regularization = 8});
-    for (Report& report : game.groups) {
-      *std::ranges::min_element(report.reward) = 0;
-    }
-    if (seed % 2 == 0) game.normalization = Normalization::kSum;
-    game = make_game(game).value();
-    const Audit audit = *audit_game(
-        game,
-        {.payments = PaymentRule::kZero, .given_prices = {}, .seed = seed, .random_reports = 0});
-    for (const GroupAudit& group : audit.groups) {
-      const auto found =
-          std::ranges::find(group.families, std::string("theorem_e_2"), &FamilyResult::family);
-      if (found == group.families.end()) continue;  // two outcomes: nothing lies between 0 and 1
-      EXPECT_GT(found->deviation_gain, 0);
-      ++gained;
-    }
-  }
-  EXPECT_GT(gained, 100);
-}
-
 }  // namespace
 }  // namespace candor

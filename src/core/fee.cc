@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/check.h"
+#include "base/strings.h"
 #include "core/rule.h"
 #include "core/solution.h"
 
@@ -193,6 +194,31 @@ Result<FeeRoom> finite(FeeRoom room) {
 }
 
 }  // namespace
+
+FeeFormula kl_fee_formula(const Game& game, size_t group) {
+  CANDOR_CHECK(group < game.groups.size());
+  FeeFormula out;
+  if (game.divergence.kind != DivergenceKind::kKl) {
+    out.why = str_cat("it is about kl; this game's divergence is ",
+                      divergence_name(game.divergence.kind));
+  } else if (!game.candidates.empty()) {
+    out.why = "it is about all distributions; this game has candidates";
+  } else if (game.normalization == Normalization::kSum ||
+             game.normalization == Normalization::kNone) {
+    out.why = "it needs a reward of 1 on one outcome alone to be a type, as max normalisation has";
+  }
+  if (!out.why.empty()) return out;
+  const double strength = game.divergence.regularization;
+  const double least = std::ranges::min(others_of(game, group).model);
+  out.holds = true;
+  out.why = "kl over all distributions, max normalisation, sizes from 1 on";
+  // L log(1 + p (e^{1/L} - 1)) = 1 + L log(p + (1 - p) e^{-1/L}), which does not overflow.
+  const double room = strength > 1
+                          ? strength * std::log1p(least * std::expm1(1 / strength))
+                          : 1 + strength * std::log(least + (1 - least) * std::exp(-1 / strength));
+  out.largest = room / static_cast<double>(game.block_count());
+  return out;
+}
 
 Result<FeeRoom> fee_room(const Game& game, size_t group) {
   CANDOR_CHECK(group < game.groups.size());

@@ -65,8 +65,16 @@ struct Implementability {
 // change of size at the constant reward rm*. Its forward and backward lengths enclose every payment
 // difference:
 //   -backward <= p(to) - p(from) <= forward
+// Ours: the 2n-step path needs no continuity. For ANY rule psi
 //   forward + backward = (w/n) <theta* - theta, rm* - rm> + (w'/n) <theta' - theta'*, rm' - rm*>
-// for ANY rule [ours], so the payments follow from the allocation alone as n grows.
+// Proof. An edge t -> t' and its reverse cost <psi(t') - psi(t), w' rm' - w rm> together. On the
+// first leg every edge has the same second factor, w (rm* - rm)/n, so the first ones telescope;
+// likewise on the last. In between rm* = c is constant, and <theta'* - theta*, (w' - w) c> = 0
+// because both models sum to 1. QED. Models and rewards are bounded, so the width is O(1/n): with
+// Lemma E.4 EVERY implementable rule has payment equivalence under max or sum normalisation.
+// Neither Condition 3.5 nor "psi(rm*, w) is the same for all w" (Thm 3.6) is needed: menus and tv
+// included. Remark w = 1 (Sec. 3): where sizes are public (w = w') the step in between is absent,
+// and this is the paper's remark that all implementable rules have payment equivalence then.
 struct PaymentPath {
   int steps = 0;       // n
   double forward = 0;  // sum of l along the path

@@ -11,7 +11,9 @@ namespace candor {
 
 namespace {
 
-constexpr int kShiftTrials = 2000;
+// Trials of the search for large shifts, each of one block's outcomes.
+constexpr size_t kShiftTrials = 2000;
+constexpr size_t kShiftWork = 200000;
 
 // p^AFF of every type, relative to the first one.
 Result<std::vector<double>> affine_payments(const Game& game, const TypeSpace& space) {
@@ -76,13 +78,13 @@ Result<RuleStudy> study_rule(const TrainingRule& rule, const Game& game, const T
 }
 
 void study_continuity(const Game& game, uint64_t seed, Laboratory& lab) {
-  const DivergenceKind kind = game.divergence.kind;
-  if (kind != DivergenceKind::kKl && kind != DivergenceKind::kChi2) return;
+  if (game.divergence.kind == DivergenceKind::kTv || !game.candidates.empty()) return;
+  const size_t block = game.outcome_count() / game.block_count();
+  const int trials = static_cast<int>(std::clamp<size_t>(kShiftWork / block, 20, kShiftTrials));
   for (const double epsilon : {0.01, 0.05, 0.2}) {
-    const Modulus modulus = continuity_modulus(game.divergence, epsilon);
-    lab.moduli.push_back(
-        {epsilon, modulus,
-         search_largest_shift(game.divergence, modulus.sharp, kShiftTrials, seed)});
+    const InitialModulus initial = initial_modulus(game, epsilon);
+    lab.moduli.push_back({epsilon, continuity_modulus(game.divergence, epsilon), initial,
+                          search_largest_shift(game, initial.delta, trials, seed)});
   }
 }
 
@@ -166,6 +168,7 @@ Result<Laboratory> run_laboratory(const Game& game, size_t group,
   if (options.progress) options.progress(rules.size(), rules.size());
   study_continuity(game, options.seed, lab);
   study_lemma_e_1(game, lab);
+  lab.fee_formula = kl_fee_formula(game, group);
   Result<FeeRoom> fee = fee_room(game, group);
   if (fee.ok()) {
     lab.fee = std::move(fee).value();

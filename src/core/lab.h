@@ -37,17 +37,19 @@ struct Laboratory {
   std::string path_from;  // the types that the path joins
   std::string path_to;
   std::vector<RuleStudy> rules;
-  // Condition 3.5, at a few epsilon; empty but for kl and chi2.
+  // Condition 3.5, at a few epsilon; empty for tv and menus, which have no modulus.
   struct ModulusRow {
     double epsilon = 0;
-    Modulus modulus;
-    double worst_found = 0;  // largest shift found at the sharp delta: near epsilon, never above
+    Modulus modulus;         // whatever the initial model
+    InitialModulus initial;  // of this game's
+    double worst_found = 0;  // largest shift found at initial.delta: never above epsilon
   };
   std::vector<ModulusRow> moduli;
   // Lemma E.1 on every pair of types: the largest move of the model over its bound; <= 1.
   std::optional<double> lemma_e_1;
   std::optional<FeeRoom> fee;
   std::string no_fee;  // why there is none
+  FeeFormula fee_formula;
 };
 
 // Puts every rule through the checks, on `types` of one group or on default types when empty.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "base/strings.h"
 #include "core/concave_rule.h"
 #include "core/lie_search.h"
 #include "core/sweep.h"
@@ -50,104 +51,40 @@ void try_mixes(LieSearch& search) {
   }
 }
 
-// Thm 3.2: lower the worst outcome (max normalisation), or move eps from the worst to the best
-// (sum).
-void try_theorem_3_2(LieSearch& search) {
-  const Game& game = search.game();
-  const std::vector<double>& reward = search.truth().reward;
-  const auto [worst, best] = std::ranges::minmax_element(reward);
-  if (*worst == *best) return;
-  for (const double share : {1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0}) {
-    const double eps = share * *worst;
-    std::vector<double> lie = reward;
-    lie[static_cast<size_t>(worst - reward.begin())] -= eps;
-    if (game.normalization == Normalization::kSum) {
-      lie[static_cast<size_t>(best - reward.begin())] += eps;
-    }
-    search.try_report("theorem_3_2", std::move(lie), search.truth().group_size, eps);
-  }
-}
-
 namespace {
 
-// What Thm E.2 builds on: sensitivity(x) = p0(x)/f''(r(x)) at the truthful model, and t(z) = sum_x
-// (rm_i(z) - rm_i(x)) sensitivity(x) over z's block, whose sign is the sign of the derivative of
-// v_i in the reported rm_i(z).
-struct RewardSlope {
-  std::vector<double> sensitivity;  // [m]
-  std::vector<double> t;            // [m]
-};
-
-RewardSlope reward_slope(const Game& game, const std::vector<double>& reward,
-                         const std::vector<double>& model) {
-  RewardSlope out{.sensitivity = mass_sensitivity(game, model),
-                  .t = std::vector<double>(reward.size())};
-  for (size_t block = 0; block < game.block_count(); ++block) {
-    const size_t begin = game.block_begin[block];
-    const size_t end = game.block_begin[block + 1];
-    double mass = 0;
-    double mean = 0;
-    for (size_t x = begin; x < end; ++x) {
-      mass += out.sensitivity[x];
-      mean += out.sensitivity[x] * reward[x];
+// The misreport of a theorem's proof at several eps, one of them so small that the first order
+// decides.
+void try_moves(LieSearch& search, const std::string& family, const std::vector<RewardMove>& moves) {
+  if (moves.empty()) return;
+  std::vector<double> shares = {1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 0.99};
+  const double gentle = search.result().theorems.gentle_change / search.truth().group_size;
+  for (const RewardMove& move : moves) {
+    if (gentle > 0 && gentle < move.most) shares.push_back(gentle / move.most);
+  }
+  for (const double share : shares) {
+    std::vector<double> lie = search.truth().reward;
+    for (const RewardMove& move : moves) {
+      if (move.up.has_value()) lie[*move.up] += share * move.most;
+      if (move.down.has_value()) lie[*move.down] -= share * move.most;
     }
-    for (size_t x = begin; x < end; ++x) out.t[x] = reward[x] * mass - mean;
+    search.try_report(family, std::move(lie), search.truth().group_size, share * moves[0].most);
   }
-  return out;
-}
-
-// The outcome of largest |weight(x)| where `allowed`; m where there is none.
-template <typename Allowed>
-size_t strongest(const std::vector<double>& weight, const Allowed& allowed) {
-  size_t best = weight.size();
-  for (size_t x = 0; x < weight.size(); ++x) {
-    if (!allowed(x) || weight[x] == 0) continue;
-    if (best == weight.size() || std::abs(weight[x]) > std::abs(weight[best])) best = x;
-  }
-  return best;
 }
 
 }  // namespace
 
-// Thm E.2, for a group whose least reward is 0. Max normalisation: move one reward strictly between
-// 0 and 1 in the direction of t. Sum normalisation: from an outcome of t < 0 to the best one, or to
-// an outcome of t > 0 from a lesser one that answers less.
+// Thm 3.2.
+void try_theorem_3_2(LieSearch& search) {
+  try_moves(search, "theorem_3_2", search.result().theorems.thm_3_2.moves);
+}
+
+// Thm E.2, each statement a family of its own.
 void try_theorem_e_2(LieSearch& search) {
-  const Game& game = search.game();
-  const std::vector<double>& model = search.honest().allocation;
-  const std::vector<double>& reward = search.truth().reward;
-  if (!game.candidates.empty() || game.divergence.kind == DivergenceKind::kTv) return;
-  if (std::ranges::min(reward) > 0) return;
-  const RewardSlope slope = reward_slope(game, reward, model);
-  const size_t m = reward.size();
-  std::vector<double> effect(m);
-  for (size_t x = 0; x < m; ++x) effect[x] = slope.t[x] * slope.sensitivity[x];
-  const auto inner = [&](size_t x) { return reward[x] > 0 && reward[x] < 1; };
-  const auto move = [&](size_t up, size_t down, double most) {
-    for (const double share : {1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 0.99}) {
-      std::vector<double> lie = reward;
-      if (up < m) lie[up] += share * most;
-      if (down < m) lie[down] -= share * most;
-      search.try_report("theorem_e_2", std::move(lie), search.truth().group_size, share * most);
-    }
-  };
-  if (game.normalization != Normalization::kSum) {
-    const size_t x = strongest(effect, inner);
-    if (x == m) return;
-    if (slope.t[x] > 0) move(x, m, 1 - reward[x]);
-    if (slope.t[x] < 0) move(m, x, reward[x]);
-    return;
+  const auto& statements = search.result().theorems.thm_e_2;
+  for (size_t i = 0; i < statements.size(); ++i) {
+    try_moves(search, str_cat("theorem_e_2_", i + 1), statements[i].moves);
   }
-  const auto best = static_cast<size_t>(std::ranges::max_element(reward) - reward.begin());
-  const size_t down = strongest(effect, [&](size_t x) { return inner(x) && slope.t[x] < 0; });
-  if (down < m) move(best, down, std::min(reward[down], 1 - reward[best]));
-  const size_t up = strongest(effect, [&](size_t x) { return inner(x) && slope.t[x] > 0; });
-  if (up == m) return;
-  const size_t from = strongest(reward, [&](size_t x) {
-    return x != up && reward[x] > 0 && reward[x] <= reward[up] &&
-           slope.sensitivity[x] < slope.sensitivity[up];
-  });
-  if (from < m) move(up, from, std::min(1 - reward[up], reward[from]));
 }
 
 // 1 above a cut of the true reward, 0 below: the shape of every best response without payments.

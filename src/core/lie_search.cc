@@ -15,6 +15,7 @@ LieSearch::LieSearch(const Game& game, size_t group, const AuditOptions& options
   result_.utility_truth = utility(game.groups[group], truth);
   result_.best_utility = result_.utility_truth;
   result_.best_report = game.groups[group];
+  result_.theorems = check_misreport_theorems(game, group, truth.allocation);
 }
 
 double LieSearch::certificate() const {

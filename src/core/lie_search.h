@@ -54,9 +54,9 @@ class LieSearch {
 void try_sizes(LieSearch& search);
 // b rm_i + (1-b) rm_{-i}, b on a grid over [0, 4].
 void try_mixes(LieSearch& search);
-// Thm 3.2: lower the worst outcome (max normalisation), or move eps from the worst to the best.
+// Thm 3.2: the misreport of its proof (misreport_theorems.h).
 void try_theorem_3_2(LieSearch& search);
-// Thm E.2, for a group whose least reward is 0; all distributions.
+// Thm E.2 (1), (2) and (3), each where its assumptions hold.
 void try_theorem_e_2(LieSearch& search);
 // 1 above a cut of the true reward, 0 below: the shape of best responses without payments.
 void try_cuts(LieSearch& search);

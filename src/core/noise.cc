@@ -196,11 +196,17 @@ Status study_losses(const Game& game, const NoiseOptions& options, const NoisyGa
   int beyond = 0;
   for (int draw = 0; draw < options.draws; ++draw) {
     const Game input = noise.draw(draw, kNobody, nullptr);
+    CANDOR_TRY(const Solution solution, solve(input));
     double error = 0;
     for (size_t i = 0; i < game.groups.size(); ++i) {
-      error = std::max(error, largest_error(game.groups[i].reward, input.groups[i].reward));
+      const double own = largest_error(game.groups[i].reward, input.groups[i].reward);
+      error = std::max(error, own);
+      if (!(own > 0)) continue;
+      const double moved = group_valuation(game, input.groups[i], solution.allocation) -
+                           group_valuation(game, game.groups[i], solution.allocation);
+      study.closest_to_lemma_f_1 =
+          std::max(study.closest_to_lemma_f_1, std::abs(moved) / (game.groups[i].group_size * own));
     }
-    CANDOR_TRY(const Solution solution, solve(input));
     const double loss = best - affine_social_welfare(game, solution.allocation);
     losses.add(loss);
     study.largest_loss = std::max(study.largest_loss, loss);
@@ -296,7 +302,14 @@ Result<NoiseStudy> study_noise(const Game& game, const NoiseOptions& options) {
     study.epsilon = hoeffding_half_width(options.votes, 1, (1 - options.confidence) / entries);
   }
   double sizes = 0;
-  for (const Report& group : game.groups) sizes += group.group_size;
+  double largest = 0;
+  for (const Report& group : game.groups) {
+    sizes += group.group_size;
+    largest = std::max(largest, group.group_size);
+  }
+  const bool noisy_are_positive = options.model == NoiseModel::kSampling;
+  study.epsilon_dsic = 2 * largest * study.epsilon;
+  study.epsilon_ir = (noisy_are_positive ? 1 : 2) * largest * study.epsilon;
   study.loss_bound = 2 * study.epsilon * sizes;
   const NoisyGame noise(game, options, study.epsilon);
   CANDOR_RETURN_IF_ERROR(study_losses(game, options, noise, sizes, study));

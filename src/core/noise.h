@@ -39,7 +39,7 @@ struct NoiseOptions {
 
 struct NoiseGroup {
   std::string name;
-  double gain_bound = 0;     // 2 w_i epsilon (Thm B.3; the proof covers sizes too)
+  double gain_bound = 0;     // 2 w_i epsilon (Thm B.3)
   std::string best_lie;      // chosen on one half of the draws ...
   Mean expected_gain;        // ... and measured on the other: U(lie) - U(truth), same noise
   double worst_gain = 0;     // the largest that adversarial noise on the group's own report reached
@@ -49,13 +49,22 @@ struct NoiseGroup {
 
 struct NoiseStudy {
   double epsilon = 0;
+  // In expectation over the noise the mechanism satisfies
+  //   eq. 1, epsilon-DSIC, with epsilon_dsic = max_i 2 w_i epsilon (Thm B.3; its proof covers
+  //   sizes) eq. 2, epsilon-IR [ours], with epsilon_ir = max_i 2 w_i epsilon, half of that where
+  //   noisy rewards are >= 0 (kSampling, whose epsilon itself holds at the stated confidence): with
+  //   theta of the noisy rewards, v^ their valuations, and Lemma F.1, |v^ - v| <= epsilon, twice,
+  //   u_i >= w_i v^_i(theta_{-i}) - w_i epsilon >= w_i v_i(theta_{-i}) - 2 w_i epsilon.
+  double epsilon_dsic = 0;
+  double epsilon_ir = 0;
   double loss_bound = 0;    // 2 epsilon sum_i w_i (Lemma B.2)
   Mean expected_loss;       // ASW(theta) - ASW(theta of the noisy rewards)
   double largest_loss = 0;  // over draws
   double worst_loss = 0;    // the largest that adversarial noise reached
   double closest_to_bound =
-      0;                      // max over draws of loss / (2 x the draw's own largest error x sum w)
-  double beyond_epsilon = 0;  // share of draws with an error above epsilon (kSampling alone)
+      0;  // max over draws of loss / (2 x the draw's own largest error x sum w)
+  double closest_to_lemma_f_1 = 0;  // ... of |v^_i - v_i| / the draw's largest error of group i
+  double beyond_epsilon = 0;        // share of draws with an error above epsilon (kSampling alone)
   std::vector<NoiseGroup> groups;
 };
 
@@ -81,8 +90,8 @@ struct TableNoiseGroup {
 };
 // Draws true tables uniformly inside the half-widths (every other one at their ends).
 // Shapes   half_widths [n][K], one agent's, >= 0.
-std::vector<TableNoiseGroup> study_table_noise(const Table& table,
-                                               const std::vector<std::vector<double>>& half_widths,
-                                               int draws, uint64_t seed);
+[[nodiscard]] std::vector<TableNoiseGroup> study_table_noise(
+    const Table& table, const std::vector<std::vector<double>>& half_widths, int draws,
+    uint64_t seed);
 
 }  // namespace candor

@@ -30,6 +30,8 @@ TEST(Noise, EveryModelStaysWithinBothBounds) {
       EXPECT_LE(found.largest_loss, found.loss_bound + 1e-9);
       EXPECT_LE(found.worst_loss, found.loss_bound + 1e-9);
       EXPECT_LE(found.closest_to_bound, 1 + 1e-9);
+      EXPECT_LE(found.closest_to_lemma_f_1, 1 + 1e-9);
+      EXPECT_GT(found.closest_to_lemma_f_1, 0.05);
       EXPECT_GE(found.expected_loss.value, -1e-9);
       for (const NoiseGroup& group : found.groups) {
         // The bound is on expectations: what is measured may exceed it by chance alone.
@@ -39,6 +41,88 @@ TEST(Noise, EveryModelStaysWithinBothBounds) {
       }
     }
   }
+}
+
+// Lemma F.1: rewards within epsilon are valued within epsilon under every model, and at epsilon
+// where all errors have one sign.
+TEST(Noise, LemmaF1BoundsValuations) {
+  RandomStream random({.seed = 5, .stream = 1});
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    const Game game = random_game({.seed = seed, .blocks = 1 + seed % 2});
+    const std::vector<double> model = solve(game)->allocation;
+    const double epsilon = 0.1 * random.uniform();
+    Report truth = game.groups[0];
+    truth.group_size = 1;
+    Report noisy = truth;
+    Report biased = truth;
+    for (size_t x = 0; x < model.size(); ++x) {
+      noisy.reward[x] += epsilon * (2 * random.uniform() - 1);
+      biased.reward[x] += epsilon;
+    }
+    const double v = group_valuation(game, truth, model);
+    EXPECT_LE(std::abs(group_valuation(game, noisy, model) - v), epsilon);
+    EXPECT_NEAR(group_valuation(game, biased, model) - v, epsilon, 1e-14);
+  }
+}
+
+// eq. 1 and eq. 2 under sign noise, in exact expectation: every outcome of the four coins, every
+// report on a grid of rewards and sizes.
+TEST(Noise, EpsilonDsicAndEpsilonIrHoldForEveryReportOnAGrid) {
+  for (uint64_t seed = 1; seed <= 6; ++seed) {
+    Game game = random_game(
+        {.seed = seed, .kind = static_cast<DivergenceKind>(seed % 7), .most_outcomes = 2});
+    game.groups.resize(1);
+    game.groups.push_back({"other", 3, {0.2, 1}});
+    if (seed > 3) game.candidates = {{.99, .01}, {.01, .99}};
+    const double epsilon = 0.2;
+    const NoiseStudy found =
+        study(game, {.model = NoiseModel::kSign, .epsilon = epsilon, .draws = 4, .lies = 1});
+    EXPECT_EQ(found.epsilon_dsic, 2 * epsilon * std::max(3.0, game.groups[0].group_size));
+    const auto expected = [&](size_t group, const Report& lie) {
+      double sum = 0;
+      for (int coins = 0; coins < 16; ++coins) {
+        Game input = with_report(game, group, lie.group_size, lie.reward);
+        for (int i = 0; i < 4; ++i) {
+          input.groups[i / 2].reward[i % 2] += (coins >> i & 1) == 0 ? -epsilon : epsilon;
+        }
+        const Solution solution = solve(input).value();
+        sum += group_valuation(game, game.groups[group], solution.allocation) -
+               solution.groups[group].payment;
+      }
+      return sum / 16;
+    };
+    for (size_t group = 0; group < 2; ++group) {
+      const double truth = expected(group, game.groups[group]);
+      EXPECT_GE(truth, -found.epsilon_ir - 1e-12);
+      for (const double size : {1.0, 2.0, 6.0, 20.0}) {
+        for (const double low : {0.0, 0.3, 0.6, 1.0}) {
+          for (const std::vector<double>& reward : {std::vector{1, low}, std::vector{low, 1.0}}) {
+            EXPECT_LE(expected(group, {"", size, reward}), truth + found.epsilon_dsic + 1e-12);
+          }
+        }
+      }
+    }
+  }
+}
+
+// eq. 2 is no looser than it must be: noise makes both groups keener, so that B still wins, and
+// group a pays 1 + 2 epsilon for what is worth 1 to it.
+TEST(Noise, EpsilonIrIsReached) {
+  Game game;
+  game.initial = {0.5, 0.5};
+  game.groups = {{"a", 1, {0, 1}}, {"b", 1, {1, 0}}};
+  game.candidates = {{1, 0}, {0, 1}};
+  game = make_game(game).value();
+  const double epsilon = 0.3;
+  const NoiseStudy found = study(game, {.epsilon = epsilon, .draws = 4, .lies = 1});
+  EXPECT_DOUBLE_EQ(found.epsilon_ir, 0.6);
+  Game input = game;
+  input.groups[0].reward = {-epsilon, 1 + epsilon};
+  input.groups[1].reward = {1 + epsilon, -epsilon};
+  const Solution solution = solve(input).value();
+  const double utility =
+      group_valuation(game, game.groups[0], solution.allocation) - solution.groups[0].payment;
+  EXPECT_NEAR(utility, -2 * epsilon, 1e-12);
 }
 
 // Two outcomes, KL, one group of reward (1, 0): adversarial noise makes (1 - e, e) of it. By hand.

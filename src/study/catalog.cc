@@ -215,9 +215,57 @@ bool agrees(const Json& found, const Json& says) {
     }
     return true;
   }
+  // An array keeps a bound where every element does.
+  if (found.is_array()) {
+    return !found.empty() &&
+           std::ranges::all_of(found, [&](const Json& element) { return agrees(element, says); });
+  }
   if (!found.is_number()) return false;
   if (says.contains("at_least")) return found.get<double>() >= says["at_least"].get<double>();
   return found.get<double>() <= says["at_most"].get<double>();
+}
+
+// What the path leads to; below "*" an array of what every element has there.
+Result<Json> value_at(const Json& from, const std::vector<std::string>& path, size_t begin) {
+  if (begin == path.size()) return as_number(from);
+  if (path[begin] == "*" && from.is_array()) {
+    Json out = Json::array();
+    for (const Json& element : from) {
+      CANDOR_TRY(Json one, value_at(element, path, begin + 1));
+      out.push_back(std::move(one));
+    }
+    return out;
+  }
+  const Json* next = step(from, path[begin]);
+  if (next == nullptr) return invalid_argument(str_cat("nothing at ", quote(path[begin])));
+  return value_at(*next, path, begin + 1);
+}
+
+std::string value_text(const Json& value) {
+  if (value.is_number()) return format_short(value.get<double>(), 4);
+  if (value.is_boolean()) return value.get<bool>() ? "yes" : "no";
+  if (value.is_null()) return "none";
+  if (!value.is_array()) return value.is_string() ? value.get<std::string>() : value.dump();
+  std::vector<std::string> parts;
+  for (const Json& element : value) parts.push_back(value_text(element));
+  return join(parts, ", ");
+}
+
+std::string filled(const std::string& sentence, const std::string& value) {
+  const size_t gap = sentence.find("{}");
+  if (gap == std::string::npos) return sentence;
+  return str_cat(sentence.substr(0, gap), value, sentence.substr(gap + 2));
+}
+
+// A sentence, or one for each truth value.
+void check_finding(JsonReader& in, CatalogEntry& entry) {
+  if (!in.json()["finding"].is_object()) {
+    entry.finding = in.text("finding");
+    return;
+  }
+  JsonReader finding = in.object("finding");
+  entry.finding = {{"yes", finding.text("yes")}, {"no", finding.text("no")}};
+  in.adopt(finding.finish());
 }
 
 Status check_says(JsonReader& in) {
@@ -249,10 +297,13 @@ Result<std::vector<CatalogEntry>> load_catalog(const std::string& folder) {
     CatalogEntry out;
     out.name = entry.text("name");
     out.source = entry.text("source");
+    static const std::vector<std::string> kBy = {"paper", "us"};
+    out.ours = entry.choice("by", kBy) == "us";
     out.claim = entry.text("claim");
     out.file = entry.text_or("file", "");
     out.run = entry.any("run");
     out.value = entry.text("value");
+    if (entry.ok()) check_finding(entry, out);
     in.adopt(check_says(entry));
     if (in.ok()) out.says = entry.json()["says"];
     if (in.ok() && !names.insert(out.name).second) {
@@ -274,33 +325,46 @@ Result<CatalogResult> run_entry(const std::string& folder, const CatalogEntry& e
   Request request{(std::filesystem::path(folder) / entry.file).string(), options};
   CANDOR_TRY(const Json result, commands().at(name)(request));
   CANDOR_RETURN_IF_ERROR(options.finish());
-  const Json* found = &result;
-  for (const std::string& segment : split(entry.value, '/')) {
-    const Json* next = step(*found, segment);
-    if (next == nullptr) {
-      return invalid_argument(str_cat("catalog entry ", quote(entry.name), ": value: nothing at ",
-                                      quote(segment), " of ", quote(entry.value)));
-    }
-    found = next;
+  Result<Json> found = value_at(result, split(entry.value, '/'), 0);
+  if (!found.ok()) {
+    return invalid_argument(str_cat("catalog entry ", quote(entry.name), ": value: ",
+                                    found.error().message, " of ", quote(entry.value)));
   }
-  CatalogResult out{.entry = entry, .found = as_number(*found)};
+  CatalogResult out{.entry = entry, .found = std::move(found).value()};
   out.agrees = agrees(out.found, entry.says);
   return out;
 }
 
-std::string found_text(const Json& found) {
-  if (found.is_number()) return format_short(found.get<double>(), 4);
-  if (found.is_boolean()) return found.get<bool>() ? "yes" : "no";
-  if (!found.is_array()) return found.is_string() ? found.get<std::string>() : found.dump();
-  std::vector<std::string> parts;
-  for (const Json& element : found) parts.push_back(found_text(element));
-  return join(parts, " ");
+std::string claim_text(const CatalogEntry& entry) {
+  const Json& says = entry.says;
+  const char* key = says.contains("equals")     ? "equals"
+                    : says.contains("at_least") ? "at_least"
+                                                : "at_most";
+  return str_cat(entry.ours ? "we say: " : "the paper says: ",
+                 filled(entry.claim, value_text(says[key])));
 }
 
-std::string says_text(const CatalogEntry& entry) {
-  if (entry.says.contains("at_least")) return str_cat(">= ", found_text(entry.says["at_least"]));
-  if (entry.says.contains("at_most")) return str_cat("<= ", found_text(entry.says["at_most"]));
-  return found_text(entry.says["equals"]);
+std::string finding_text(const CatalogResult& result) {
+  const Json& finding = result.entry.finding;
+  if (finding.is_string()) {
+    return str_cat("we find: ", filled(finding.get<std::string>(), value_text(result.found)));
+  }
+  const bool yes = result.found.is_boolean() && result.found.get<bool>();
+  return str_cat("we find: ", finding[yes ? "yes" : "no"].get<std::string>());
+}
+
+std::string tolerance_text(const CatalogEntry& entry) {
+  const Json& says = entry.says;
+  if (says.contains("at_least"))
+    return str_cat("at least ", format_short(says["at_least"].get<double>(), 10), " asked");
+  if (says.contains("at_most"))
+    return str_cat("at most ", format_short(says["at_most"].get<double>(), 10), " allowed");
+  if (says.contains("relative")) {
+    return str_cat("tolerance ", format_short(100 * says["relative"].get<double>(), 4), " %");
+  }
+  const Json& equals = says["equals"];
+  if (!equals.is_number() && !equals.is_array()) return "no tolerance";
+  return str_cat("tolerance ", format_short(says.value("tolerance", 0.0), 4));
 }
 
 }  // namespace candor

@@ -72,10 +72,13 @@ void check_count(JsonReader& in, const std::string& key, size_t count) {
 }
 
 Json fee_json(const Laboratory& lab) {
-  if (!lab.fee.has_value()) return {{"reason", lab.no_fee}};
+  Json formula = {{"holds", lab.fee_formula.holds}, {"why", lab.fee_formula.why}};
+  if (lab.fee_formula.holds) formula["largest"] = lab.fee_formula.largest;
+  if (!lab.fee.has_value()) return {{"reason", lab.no_fee}, {"kl_formula", std::move(formula)}};
   return {{"largest", lab.fee->largest},
           {"error", lab.fee->error},
-          {"type", report_json(lab.fee->type)}};
+          {"type", report_json(lab.fee->type)},
+          {"kl_formula", std::move(formula)}};
 }
 
 Json rule_json(const Laboratory& lab, const RuleStudy& study) {
@@ -175,10 +178,15 @@ Json lab_json(const Game& game, const Laboratory& lab) {
   for (const RuleStudy& study : lab.rules) rules.push_back(rule_json(lab, study));
   Json moduli = Json::array();
   for (const auto& row : lab.moduli) {
-    moduli.push_back({{"epsilon", row.epsilon},
-                      {"delta_paper", row.modulus.paper},
-                      {"delta_sharp", row.modulus.sharp},
-                      {"largest_shift_found", row.worst_found}});
+    Json entry = {{"epsilon", row.epsilon},
+                  {"delta_paper", nullptr},
+                  {"delta_sharp", nullptr},
+                  {"delta_initial", row.initial.delta},
+                  {"delta_initial_is_sharp", row.initial.sharp},
+                  {"largest_shift_found", row.worst_found}};
+    if (row.modulus.paper.has_value()) entry["delta_paper"] = *row.modulus.paper;
+    if (row.modulus.sharp > 0) entry["delta_sharp"] = row.modulus.sharp;
+    moduli.push_back(std::move(entry));
   }
   Json out = {{"candor", "lab/1"},
               {"group", game.groups[lab.space.group].name},

@@ -1,5 +1,7 @@
 #include "study/noise_files.h"
 
+#include <algorithm>
+
 #include "base/strings.h"
 
 namespace candor {
@@ -80,6 +82,8 @@ Json noise_json(const NoiseOptions& options, const NoiseStudy& study) {
   return {{"candor", "noise/1"},
           {"noise", noise_model_names()[static_cast<size_t>(options.model)]},
           {"epsilon", study.epsilon},
+          {"epsilon_dsic", study.epsilon_dsic},
+          {"epsilon_ir", study.epsilon_ir},
           {"draws", options.draws},
           {"beyond_epsilon", study.beyond_epsilon},
           {"loss_bound", study.loss_bound},
@@ -87,12 +91,17 @@ Json noise_json(const NoiseOptions& options, const NoiseStudy& study) {
           {"largest_loss", study.largest_loss},
           {"worst_loss_found", study.worst_loss},
           {"closest_to_bound", study.closest_to_bound},
+          {"closest_to_lemma_f_1", study.closest_to_lemma_f_1},
           {"groups", std::move(groups)}};
 }
 
 Json table_noise_json(const std::vector<TableNoiseGroup>& groups) {
   Json out = Json::array();
+  double dsic = 0;
+  double ir = 0;
   for (const TableNoiseGroup& group : groups) {
+    dsic = std::max(dsic, group.gain_bound);
+    ir = std::max(ir, -group.utility_floor);
     out.push_back({{"name", group.name},
                    {"half_width", group.half_width},
                    {"gain_bound", group.gain_bound},
@@ -101,7 +110,11 @@ Json table_noise_json(const std::vector<TableNoiseGroup>& groups) {
                    {"largest_gain", group.largest_gain},
                    {"least_utility", group.least_utility}});
   }
-  return {{"candor", "noise/1"}, {"noise", "half_widths"}, {"groups", std::move(out)}};
+  return {{"candor", "noise/1"},
+          {"noise", "half_widths"},
+          {"epsilon_dsic", dsic},
+          {"epsilon_ir", ir},
+          {"groups", std::move(out)}};
 }
 
 Json plan_json(const PlanRequest& request, const SamplingPlan& plan, const std::string& no_pilot) {

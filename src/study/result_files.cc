@@ -19,6 +19,24 @@ Json families_json(const std::vector<FamilyResult>& families) {
   return out;
 }
 
+// {"holds", "why"} of one statement.
+Json check_json(const TheoremCheck& check) { return {{"holds", check.holds}, {"why", check.why}}; }
+
+Json assumptions_json(const MisreportTheorems& theorems) {
+  Json out = {{"thm_3_2", check_json(theorems.thm_3_2)}, {"thm_a_1", check_json(theorems.thm_a_1)}};
+  if (theorems.thm_3_2.holds) out["thm_3_2"]["case"] = theorems.thm_3_2_case;
+  if (!theorems.t.empty() && theorems.t.size() <= kLongestPrintedReward) {
+    out["thm_a_1"]["t"] = theorems.t;
+  }
+  Json cases = Json::array();
+  for (const TheoremCheck& check : theorems.thm_e_2) cases.push_back(check_json(check));
+  out["thm_e_2"] = {{"holds", theorems.thm_e_2_case > 0},
+                    {"why", theorems.thm_e_2_why},
+                    {"statements", std::move(cases)}};
+  if (theorems.thm_e_2_case > 0) out["thm_e_2"]["case"] = theorems.thm_e_2_case;
+  return out;
+}
+
 }  // namespace
 
 Json report_json(const Report& report) {
@@ -102,7 +120,8 @@ Json audit_json(const Audit& audit) {
                       {"best_report", report_json(group.best_report)},
                       {"bound", group.bound},
                       {"certificate", group.certificate},
-                      {"families", families_json(group.families)}});
+                      {"families", families_json(group.families)},
+                      {"assumptions", assumptions_json(group.theorems)}});
   }
   return {{"candor", "audit/1"},
           {"payments", payment_rule_name(audit.payments)},

@@ -106,9 +106,13 @@ void add_continuity(const Laboratory& lab, HtmlPage& page) {
   page.heading("How far the model moves (Condition 3.5)");
   if (!lab.moduli.empty()) {
     std::vector<std::vector<std::string>> rows = {
-        {"epsilon", "delta of the paper", "sharp delta", "largest move found at the sharp delta"}};
+        {"epsilon", "delta of the paper", "sharp, whatever the initial model",
+         "sharp for this initial model", "largest move found at it"}};
     for (const auto& row : lab.moduli) {
-      rows.push_back({shown(row.epsilon), shown(row.modulus.paper), shown(row.modulus.sharp),
+      rows.push_back({shown(row.epsilon),
+                      row.modulus.paper.has_value() ? shown(*row.modulus.paper) : "-",
+                      row.modulus.sharp > 0 ? shown(row.modulus.sharp) : "none",
+                      str_cat(row.initial.sharp ? "" : ">= ", shown(row.initial.delta)),
                       shown(row.worst_found)});
     }
     page.table(rows);
@@ -137,6 +141,10 @@ void add_fee(const Laboratory& lab, HtmlPage& page) {
     values.push_back(shown(lab.fee->type.reward[x]));
   }
   page.code(join(values, ", ") + (lab.fee->type.reward.size() > kShown ? ", ..." : ""));
+  page.paragraph(lab.fee_formula.holds
+                     ? str_cat("By the closed form min L log(1 + p(x)(e^(1/L) - 1)) it is ",
+                               shown(lab.fee_formula.largest), ": ", lab.fee_formula.why, ".")
+                     : str_cat("The closed form of kl does not apply: ", lab.fee_formula.why, "."));
 }
 
 }  // namespace
@@ -172,7 +180,8 @@ std::string noise_page(const NoiseOptions& options, const NoiseStudy& study) {
       "The mechanism sees every reward with an error of at most ", shown(study.epsilon), " (",
       noise_model_names()[static_cast<size_t>(options.model)], " noise, ", options.draws,
       " draws). Two bounds say what that can cost: welfare (Lemma B.2) and the gain from lying "
-      "(Thm B.3)."));
+      "(Thm B.3). Under this noise the mechanism is ",
+      shown(study.epsilon_dsic), "-DSIC and ", shown(study.epsilon_ir), "-IR."));
   page.heading("Welfare lost");
   BarPlot losses;
   losses.title = "Welfare lost";

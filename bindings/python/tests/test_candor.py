@@ -85,6 +85,15 @@ def test_audit_finds_lies_only_without_payments():
     audit = candor.audit(FIGURE_1)
     assert not audit.profitable and all(g.bound == "exact" for g in audit.groups)
     raises("expected one of affine", lambda: candor.audit(FIGURE_1, "free"))
+    assert audit.groups[0].assumptions["thm_3_2"][0] and not audit.groups[0].assumptions["thm_e_2_1"][0]
+    assert len(audit.groups[0].t) == 4
+
+
+def test_moduli_and_the_fee_formula():
+    paper, sharp = candor.continuity_modulus(FIGURE_1.divergence, 0.05)
+    assert paper < sharp and abs(candor.initial_modulus(FIGURE_1, 0.05)[0] - sharp) < 1e-12
+    formula = candor.kl_fee_formula(FIGURE_1, "a")
+    assert formula.holds and abs(formula.largest - candor.fee_room(FIGURE_1, "a").largest) < 1e-12
 
 
 def test_tables_are_integers():
