@@ -22,6 +22,7 @@ STATEMENTS = [
     ("Lemma B.2", "welfare lost under noise"),
     ("Thm B.3", "gains from lying under noise"),
     ("App. C.2", "size inflation and preference mix"),
+    ("App. C.3", "min-max normalisation"),
     ("Lemma E.1", "how far a strongly convex f lets the model move"),
     ("Thm E.2", "three constructed misreports"),
     ("Prop E.3", "the moduli of KL and chi2"),

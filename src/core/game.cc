@@ -66,19 +66,35 @@ Status rescale(const std::vector<size_t>& block_begin, bool zero_allowed, const 
   return {};
 }
 
-Status normalize(Normalization normalization, const std::string& what,
-                 std::vector<double>& reward) {
+// Shifts and stretches to [0, 1], both reached. False where all values are the same or too far
+// apart for a double.
+bool stretch(std::vector<double>& reward) {
+  const auto [low, high] = std::ranges::minmax(reward);
+  const double range = high - low;
+  if (!(range > 0) || !std::isfinite(range)) return false;
+  for (double& value : reward) value = (value - low) / range;
+  return true;
+}
+
+Status normalize(Normalization normalization, const std::string& what, Report& report) {
+  std::vector<double>& reward = report.reward;
   Sum total;
   double largest = 0;
   for (size_t x = 0; x < reward.size(); ++x) {
-    if (!(std::isfinite(reward[x]) && reward[x] >= 0)) {
-      return invalid_argument(
-          str_cat(what, ".reward[", x, "]: found ", reward[x], "; expected a finite number >= 0"));
+    if (!std::isfinite(reward[x]) || (reward[x] < 0 && !may_be_negative(normalization))) {
+      return invalid_argument(str_cat(what, ".reward[", x, "]: found ", reward[x],
+                                      "; expected a finite number",
+                                      may_be_negative(normalization) ? "" : " >= 0"));
     }
     total.add(reward[x]);
     largest = std::max(largest, reward[x]);
   }
   if (normalization == Normalization::kNone) return {};
+  if (normalization == Normalization::kMinMax) {
+    if (stretch(reward)) return {};
+    return cannot_stretch(str_cat(what, ".reward"), report.name, std::ranges::min(reward),
+                          std::ranges::max(reward));
+  }
   const double scale = normalization == Normalization::kMax ? largest : total.value();
   if (!(scale > 0) || !std::isfinite(scale)) {
     return invalid_argument(str_cat(what,
@@ -111,13 +127,21 @@ Result<Game> make_game(Game game) {
       return invalid_argument(str_cat(what, ".reward: has ", report.reward.size(),
                                       " entries; initial has ", game.outcome_count()));
     }
-    CANDOR_RETURN_IF_ERROR(normalize(game.normalization, what, report.reward));
+    CANDOR_RETURN_IF_ERROR(normalize(game.normalization, what, report));
   }
   for (size_t k = 0; k < game.candidates.size(); ++k) {
     CANDOR_RETURN_IF_ERROR(
         rescale(game.block_begin, true, str_cat("candidates[", k, "]"), game.candidates[k]));
   }
   return game;
+}
+
+Error cannot_stretch(const std::string& what, const std::string& name, double low, double high) {
+  const std::string found =
+      low == high ? str_cat("has the reward ", low, " on every outcome")
+                  : str_cat("has rewards from ", low, " to ", high, ", whose distance is beyond double precision");
+  return invalid_argument(str_cat(what, ": group ", quote(name), " ", found,
+                                  "; min_max normalisation needs two that differ"));
 }
 
 Result<size_t> find_group(const Game& game, const std::string& name) {
@@ -144,6 +168,7 @@ bool make_admissible(const Game& game, size_t group, std::vector<double>& reward
     for (double& value : reward) value = std::clamp(value, 0.0, bound);
     return true;
   }
+  if (game.normalization == Normalization::kMinMax) return stretch(reward);
   double scale = 0;
   for (double& value : reward) {
     value = std::max(0.0, value);

@@ -137,6 +137,7 @@ KlSegment from_part(const SegmentPart& part, size_t n) {
 //   E phi(y - delta) = e^delta E phi(y) + (e^delta - 1 - delta) - (e^delta - 1) E y       [ours]
 struct KlPayment {
   double mean = 0;  // v_i of one agent, raw reward
+  double lift = 0;  // ... less the first segment's centre
   double payment = 0;
   double condition = 0;  // by how much the terms of the sum exceed it
 };
@@ -150,12 +151,14 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
     shift.add(scale * segment.mass.value() * (segment.centre[group] - origin));
     shift.add(scale * segment.lean[group].value() / unit);
   }
-  KlPayment out{.mean = origin + shift.value() / total.value()};
+  KlPayment out{.lift = shift.value() / total.value()};
+  out.mean = origin + out.lift;
   Sum curve;
   double magnitude = 0;
   for (const KlSegment& segment : segments) {
     const double scale = power_of_two(segment.mass.exponent - total.exponent);
-    const double delta = unit * (out.mean - segment.centre[group]);
+    // Centres may lie far from 0 beside their distance: the mean itself has lost that much.
+    const double delta = unit * (origin - segment.centre[group] + out.lift);
     const std::array<double, 3> terms = {
         std::exp(delta) * segment.curve[group].value(),
         (std::abs(delta) < 1e-4 ? delta * delta * (0.5 + delta / 6) : std::expm1(delta) - delta) *
@@ -235,7 +238,7 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
       total.exponent * kLog2 + std::log(total.value()) + std::log(game.initial_scale);
   Sum tops;
   for (const StreamGroup& group : game.groups) {
-    tops.add(group.group_size * group.scale * group.top);
+    tops.add(group.group_size * group.scale * (group.top - group.offset));
   }
   out.welfare = tops.value() + strength * log_mass;
   static constexpr double kRounding = 32 * std::numeric_limits<double>::epsilon();
@@ -247,7 +250,7 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
     const double worth = group.group_size * group.scale;
     const KlPayment& found = sums->payments[i];
     GroupOutcome& outcome = out.groups[i];
-    outcome.valuation = worth * found.mean;
+    outcome.valuation = worth * (segments[0].centre[i] - group.offset + found.lift);
     valuations.add(outcome.valuation);
     outcome.payment = group.top > group.low ? found.payment : 0;
     outcome.payment_error =

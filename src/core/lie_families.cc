@@ -56,7 +56,8 @@ void try_theorem_3_2(LieSearch& search) {
   const Game& game = search.game();
   const std::vector<double>& reward = search.truth().reward;
   const auto [worst, best] = std::ranges::minmax_element(reward);
-  if (*worst == *best) return;
+  // Under min_max the least reward is 0 and there is nothing to lower: Thm E.2 speaks of it.
+  if (*worst == *best || game.normalization == Normalization::kMinMax) return;
   for (const double share : {1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0}) {
     const double eps = share * *worst;
     std::vector<double> lie = reward;
@@ -109,8 +110,8 @@ size_t strongest(const std::vector<double>& weight, const Allowed& allowed) {
 
 }  // namespace
 
-// Thm E.2, for a group whose least reward is 0. Max normalisation: move one reward strictly between
-// 0 and 1 in the direction of t. Sum normalisation: from an outcome of t < 0 to the best one, or to
+// Thm E.2, for a group whose least reward is 0. Max normalisation (and min_max, since a 0 and a 1
+// stay): move one reward strictly between 0 and 1 in the direction of t. Sum normalisation: from an outcome of t < 0 to the best one, or to
 // an outcome of t > 0 from a lesser one that answers less.
 void try_theorem_e_2(LieSearch& search) {
   const Game& game = search.game();

@@ -215,6 +215,11 @@ class LockStep {
            (searches_[0].best_depth() - searches_[i + 1].best_depth());
   }
 
+  // What the group's centre is worth to it, normalised.
+  [[nodiscard]] double centre_value(size_t i) const {
+    return moments_.rates.rate[i] * (moments_.rates.centre[i] - game_.groups[i].offset);
+  }
+
   [[nodiscard]] std::optional<Solution> price() {
     const auto found =
         sum_segments("price", PriceSums(group_count()),
@@ -226,7 +231,7 @@ class LockStep {
     out.divergence = sums.divergence.value();
     Sum constant;
     for (size_t i = 0; i < group_count(); ++i) {
-      constant.add(moments_.rates.rate[i] * moments_.rates.centre[i]);
+      constant.add(centre_value(i));
     }
     const double value = -sums.drop.value() / mass - out.divergence;
     const double dual = (searches_[0].best_depth() - law_.top()) + sums.dual.value();
@@ -235,8 +240,7 @@ class LockStep {
     const double range = moments_.sums.high - moments_.sums.low;
     for (size_t i = 0; i < group_count(); ++i) {
       GroupOutcome& outcome = out.groups[i];
-      outcome.valuation =
-          moments_.rates.rate[i] * moments_.rates.centre[i] + sums.stake[i].value() / mass;
+      outcome.valuation = centre_value(i) + sums.stake[i].value() / mass;
       const bool constant_reward = !(game_.groups[i].top > game_.groups[i].low);
       outcome.payment = constant_reward ? 0 : sums.payment[i].value();
       outcome.utility = outcome.valuation - outcome.payment;

@@ -59,7 +59,7 @@ Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization nor
 Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes);
 
 // An error that names the first value of segment `segment` that no game may have.
-Status check_segment(const StreamGame& game, size_t segment);
+Status check_segment(const StreamGame& game, Normalization normalization, size_t segment);
 
 // Reads the chunks of one segment; the last one of the game is padded: p0 = 0, rewards repeated.
 class ChunkReader {

@@ -145,7 +145,7 @@ class TvStream {
     double spread = strength;
     for (const StreamGroup& group : game_.groups) {
       const double rate = group.group_size * group.scale;
-      constant.add(rate * group.first_mean);
+      constant.add(rate * (group.first_mean - group.offset));
       spread += rate * (group.top - group.low);
     }
     static constexpr double kRounding = 32 * std::numeric_limits<double>::epsilon();
@@ -157,7 +157,8 @@ class TvStream {
       const double others_at_top = total(top_reward) - own;
       GroupOutcome& outcome = out.groups[i];
       outcome.valuation =
-          group.group_size * group.scale * group.first_mean + (sums[3 + i].value() + moved * own);
+          group.group_size * group.scale * (group.first_mean - group.offset) +
+          (sums[3 + i].value() + moved * own);
       // The mass that moved lifts the top outcome above p0, which its own lack sees.
       const double slope = others_at_top - top_.others[i] + strength;
       outcome.payment =
