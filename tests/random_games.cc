@@ -70,7 +70,8 @@ Game random_game(uint64_t seed) {
                                          : random_reward(random, outcomes)});
     std::vector<double>& reward = game.groups.back().reward;
     // A constant is no report there.
-    if (game.normalization == Normalization::kMinMax && std::ranges::min(reward) == 1) reward[0] = 0;
+    if (game.normalization == Normalization::kMinMax && std::ranges::min(reward) == 1)
+      reward[0] = 0;
   }
   // Contested choices: stakes of a thirtieth to thirty times the strength; more where outcomes can
   // lose all their mass, so that most such games are at that boundary.

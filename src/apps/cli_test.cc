@@ -156,7 +156,8 @@ TEST_F(CliTest, MinMaxGamesGoThroughEveryCommand) {
   for (const std::string command : {"solve", "audit", "lab sw_max", "noise"}) {
     const Outcome refused = candor(command + " flat.json");
     EXPECT_EQ(refused.code, 3) << command;
-    EXPECT_TRUE(contains(refused.err, "flat.json: $.groups[1].reward: group \"b\" has the reward 8"))
+    EXPECT_TRUE(
+        contains(refused.err, "flat.json: $.groups[1].reward: group \"b\" has the reward 8"))
         << refused.err;
   }
 }

@@ -139,7 +139,7 @@ void try_collusion(AttackSearch& search, const AttackOptions& options, uint32_t 
     all.group_size = factor * together;
     Report nobody = b;
     nobody.group_size = 1;
-    std::ranges::fill(nobody.reward, 1.0);  // a constant reward pays nothing
+    std::ranges::fill(nobody.reward, 1.0);                      // a constant reward pays nothing
     if (!search.admits(nobody)) nobody.reward = common.reward;  // under min_max nobody stays out
     search.attempt("one_for_both", {all, nobody});
     search.attempt("one_for_both", {nobody, all});

@@ -204,7 +204,8 @@ Result<FeeRoom> fee_room(const Game& game, size_t group) {
   }
   if (game.normalization == Normalization::kMinMax) {
     return invalid_argument(
-        "min_max normalisation excludes the constant report that pays 0, which Thm 4.11 needs: p^AFF "
+        "min_max normalisation excludes the constant report that pays 0, which Thm 4.11 needs: "
+        "p^AFF "
         "may not be the smallest payment");
   }
   if (game.normalization == Normalization::kSum) {

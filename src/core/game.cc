@@ -137,9 +137,9 @@ Result<Game> make_game(Game game) {
 }
 
 Error cannot_stretch(const std::string& what, const std::string& name, double low, double high) {
-  const std::string found =
-      low == high ? str_cat("has the reward ", low, " on every outcome")
-                  : str_cat("has rewards from ", low, " to ", high, ", whose distance is beyond double precision");
+  const std::string found = low == high ? str_cat("has the reward ", low, " on every outcome")
+                                        : str_cat("has rewards from ", low, " to ", high,
+                                                  ", whose distance is beyond double precision");
   return invalid_argument(str_cat(what, ": group ", quote(name), " ", found,
                                   "; min_max normalisation needs two that differ"));
 }

@@ -75,8 +75,8 @@ Result<size_t> find_group(const Game& game, const std::string& name);
 // Brings a reward into the set of admissible reports of this game's normalisation: negative values
 // become 0, then it is rescaled; under `none` values are bounded by the largest that the group has,
 // or 1 (an unbounded report is not a type of any group that this mechanism knows); under min_max it
-// is shifted and rescaled as the mechanism does with whatever is sent. False where it cannot be (all
-// zero; under min_max: constant).
+// is shifted and rescaled as the mechanism does with whatever is sent. False where it cannot be
+// (all zero; under min_max: constant).
 [[nodiscard]] bool make_admissible(const Game& game, size_t group, std::vector<double>& reward);
 
 }  // namespace candor

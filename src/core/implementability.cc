@@ -297,7 +297,8 @@ Result<PaymentPath> payment_path(const TrainingRule& rule, const Game& game, siz
   const auto constant = constant_reward(game);
   if (!constant.has_value()) {
     return invalid_argument(
-        "min_max normalisation excludes the constant reward that the path leads through: Thm 3.6 and "
+        "min_max normalisation excludes the constant reward that the path leads through: Thm 3.6 "
+        "and "
         "Cor 3.7 do not apply, and payments need not be unique");
   }
   const Report middle{.name = "constant", .group_size = to.group_size, .reward = *constant};

@@ -111,8 +111,8 @@ size_t strongest(const std::vector<double>& weight, const Allowed& allowed) {
 }  // namespace
 
 // Thm E.2, for a group whose least reward is 0. Max normalisation (and min_max, since a 0 and a 1
-// stay): move one reward strictly between 0 and 1 in the direction of t. Sum normalisation: from an outcome of t < 0 to the best one, or to
-// an outcome of t > 0 from a lesser one that answers less.
+// stay): move one reward strictly between 0 and 1 in the direction of t. Sum normalisation: from an
+// outcome of t < 0 to the best one, or to an outcome of t > 0 from a lesser one that answers less.
 void try_theorem_e_2(LieSearch& search) {
   const Game& game = search.game();
   const std::vector<double>& model = search.honest().allocation;

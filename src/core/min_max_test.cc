@@ -33,9 +33,7 @@ Game raw_game(const RandomGameOptions& options) {
   return game;
 }
 
-Game min_max_game(const RandomGameOptions& options) {
-  return make_game(raw_game(options)).value();
-}
+Game min_max_game(const RandomGameOptions& options) { return make_game(raw_game(options)).value(); }
 
 // The same game with its rewards normalised here, handed over as they are.
 Game by_hand(Game raw) {
@@ -57,8 +55,8 @@ bool admissible(const std::vector<double>& reward) {
   return std::ranges::min(reward) == 0 && std::ranges::max(reward) == 1;
 }
 
-// App. C.3. A payment sees a group's stake up to a constant, so it is also that of the raw scores with the
-// size w / (max - min); welfare then lacks the constants.
+// App. C.3. A payment sees a group's stake up to a constant, so it is also that of the raw scores
+// with the size w / (max - min); welfare then lacks the constants.
 TEST(MinMax, IsTheGameNormalisedByHandAndTheRawGameOfOtherSizes) {
   for (uint64_t seed = 0; seed < 160; ++seed) {
     SCOPED_TRACE(seed);
@@ -185,8 +183,9 @@ TEST(MinMax, AuditsMeetEveryReportOfAGrid) {
       const Audit audit = audit_game(game, options).value();
       const GroupAudit& found = audit.groups[0];
       EXPECT_TRUE(admissible(found.best_report.reward));
-      const bool exact = rule == PaymentRule::kAffine ||
-                         (rule == PaymentRule::kZero && game.divergence.kind == DivergenceKind::kKl);
+      const bool exact =
+          rule == PaymentRule::kAffine ||
+          (rule == PaymentRule::kZero && game.divergence.kind == DivergenceKind::kKl);
       EXPECT_TRUE(!exact || found.bound == "exact");
       const double grid = grid_best(game, options, game.outcome_count() > 4 ? 4 : 6);
       EXPECT_LE(grid, found.utility_truth + found.certificate + 1e-9);
@@ -231,9 +230,8 @@ TEST(MinMax, TheoremE2AppliesAndTheorem32DoesNot) {
   int gained = 0;
   for (uint64_t seed = 0; seed < 40; ++seed) {
     SCOPED_TRACE(seed);
-    const Game game = min_max_game({.seed = seed,
-                                    .kind = static_cast<DivergenceKind>(seed % 7),
-                                    .regularization = 8});
+    const Game game = min_max_game(
+        {.seed = seed, .kind = static_cast<DivergenceKind>(seed % 7), .regularization = 8});
     const Audit audit =
         audit_game(game, {.payments = PaymentRule::kZero, .given_prices = {}, .random_reports = 0})
             .value();
@@ -316,6 +314,10 @@ TEST(MinMax, SweepsAndAttacks) {
     for (const SweepPoint& point : points) EXPECT_LE(point.utility, points[1].utility + 1e-12);
   }
   const std::vector<Attack> attacks = search_attacks(game, {}).value();
+  // Nobody can stay out with a constant; one speaks for both all the same.
+  EXPECT_TRUE(std::ranges::any_of(attacks[0].families, [](const FamilyResult& family) {
+    return family.family == "one_for_both";
+  }));
   for (const Attack& attack : attacks) {
     for (const Report& report : attack.reports) EXPECT_TRUE(admissible(report.reward));
   }
@@ -324,8 +326,8 @@ TEST(MinMax, SweepsAndAttacks) {
 // ---------------------------------------------------------------- payments that are not unique
 
 // Two outcomes: a report is a whole number of agents for one of them, s = -2, -1, 1, 2, and no
-// report has s = 0. Under KL, lambda 1, uniform p0 the first outcome's mass is (1 + tanh(s/2))/2, so
-// with d = tanh(s'/2) - tanh(s/2) for neighbours the intervals add up to
+// report has s = 0. Under KL, lambda 1, uniform p0 the first outcome's mass is (1 + tanh(s/2))/2,
+// so with d = tanh(s'/2) - tanh(s/2) for neighbours the intervals add up to
 //   (s' - s) d/2 summed = (d(1,2) + d(-2,-1) + 2 d(-1,1)) / 2 = tanh(1) + tanh(1/2) = 1.2237.
 TEST(MinMax, PaymentsAreNotUnique) {
   Game raw;
@@ -367,10 +369,15 @@ TEST(MinMax, PaymentsAreNotUnique) {
   EXPECT_NE(study.no_path.find("Cor 3.7"), std::string::npos);
   EXPECT_FALSE(lab.fee.has_value());
   EXPECT_NE(lab.no_fee.find("Thm 4.11"), std::string::npos);
+}
 
-  // The same types with max normalisation, the constant reward and steps towards it among them: the
-  // intervals close.
-  raw.normalization = Normalization::kMax;
+// The same choices with max normalisation, the constant reward and steps towards it among the
+// types: the intervals close.
+TEST(MinMax, PaymentsAreUniqueUnderMax) {
+  Game raw;
+  raw.initial = {1, 1};
+  raw.groups = {{"a", 1, {1, 0}}};
+  raw.max_size = 2;
   std::vector<Report> types;
   for (int step = -64; step <= 64; ++step) {
     const double stake = step / 32.0;
@@ -379,6 +386,7 @@ TEST(MinMax, PaymentsAreNotUnique) {
     types.push_back({std::to_string(step), size,
                      stake < 0 ? std::vector<double>{less, 1} : std::vector<double>{1, less}});
   }
+  const auto rule = make_training_rule("sw_max").value();
   const Laboratory closed =
       run_laboratory(make_game(raw).value(), 0, {rule.get()}, types, {}).value();
   EXPECT_LT(closed.rules[0].incentives.widest, 0.04);
@@ -509,9 +517,9 @@ TEST(MinMax, ShardsGiveTheBitsOfOneMachine) {
     for (int round = 0; round < 40 && !solution.has_value(); ++round) {
       std::vector<Accumulator> parts;
       for (size_t shard = 0; shard < 3; ++shard) {
-        parts.push_back(map_shard(view, Normalization::kMinMax, history,
-                                  shard_segments(kOutcomes, shard, 3), 1)
-                            .value());
+        parts.push_back(
+            map_shard(view, Normalization::kMinMax, history, shard_segments(kOutcomes, shard, 3), 1)
+                .value());
       }
       Reduced reduced =
           reduce_shards(bare, Normalization::kMinMax, std::move(history), parts).value();

@@ -198,8 +198,8 @@ namespace {
 
 // ---------------------------------------------------------------- min_max
 
-// winning_stakes with the size as one more unknown, the last one, above all stakes. Its rows are the
-// rivals' and then one for each outcome: stake - size <= 0.
+// winning_stakes with the size as one more unknown, the last one, above all stakes. Its rows are
+// the rivals' and then one for each outcome: stake - size <= 0.
 LinearProgram stretched_stakes(const Menu& menu, size_t k, double cap, double most) {
   const size_t m = menu.models[k].size();
   LinearProgram program = winning_stakes(menu, k, cap, most, false);

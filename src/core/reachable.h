@@ -14,9 +14,9 @@ namespace candor {
 //
 // Under min_max the stakes of a report reach from 0 to exactly its size, a whole number [ours]: no
 // constant makes a small report a large one. So one programme for each pair of outcomes, of which
-// one carries the size and one nothing, has the size as an unknown; its value is concave in the size
-// (the margin) or convex (the payment), so the best whole size is a neighbour of the best real one.
-// Beyond kMostEnds outcomes the programme without pairs bounds the gain from above.
+// one carries the size and one nothing, has the size as an unknown; its value is concave in the
+// size (the margin) or convex (the payment), so the best whole size is a neighbour of the best real
+// one. Beyond kMostEnds outcomes the programme without pairs bounds the gain from above.
 struct ReachableGain {
   double upper = 0;    // no report gains more than this (utility less that of the truth)
   bool exact = false;  // the best report found reaches it

@@ -24,7 +24,7 @@ struct Column {
 struct StreamGroup {
   std::string name;
   double group_size = 1;
-  Column reward;     // [m], as reported
+  Column reward;      // [m], as reported
   double offset = 0;  // less this, times `scale`: normalised; 0 but under min_max
   double scale = 1;
   double low = 0;  // least and greatest reported reward

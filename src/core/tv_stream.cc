@@ -156,9 +156,8 @@ class TvStream {
       const double own = stake(i, top_reward(i));
       const double others_at_top = total(top_reward) - own;
       GroupOutcome& outcome = out.groups[i];
-      outcome.valuation =
-          group.group_size * group.scale * (group.first_mean - group.offset) +
-          (sums[3 + i].value() + moved * own);
+      outcome.valuation = group.group_size * group.scale * (group.first_mean - group.offset) +
+                          (sums[3 + i].value() + moved * own);
       // The mass that moved lifts the top outcome above p0, which its own lack sees.
       const double slope = others_at_top - top_.others[i] + strength;
       outcome.payment =
