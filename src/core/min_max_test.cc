@@ -132,6 +132,7 @@ void for_each_report(const Game& game, int steps, double most, const Visit& visi
   for (bool more = true; more;) {
     if (std::ranges::min(at) == 0 && std::ranges::max(at) == steps) {
       std::vector<double> reward;
+      reward.reserve(m);
       for (const int level : at) reward.push_back(static_cast<double>(level) / steps);
       for (double size = 1; size <= most; ++size) visit(reward, size);
     }
