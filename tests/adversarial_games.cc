@@ -44,42 +44,22 @@ struct Claims {
   double tolerance = 0;  // what every value is within of the truth, where converged
 };
 
-// What a solution claims: its enclosures; of a solver without them what gap and payment_error say.
-// The one place that knows.
-template <typename AnySolution>
-Claims claims_of(const AnySolution& solution) {
+// What a solution claims.
+Claims claims_of(const Solution& solution) {
   Claims out;
-  const auto add = [&](double value, double low, double high) {
-    out.numbers.push_back({value, low, high});
+  const auto add = [&](double value, const Enclosure& bounds) {
+    out.numbers.push_back({value, bounds.low, bounds.high});
   };
-  if constexpr (requires { solution.welfare_enclosure; }) {
-    const auto inside = [&](double value, const auto& bounds) {
-      add(value, bounds.low, bounds.high);
-    };
-    inside(solution.welfare, solution.welfare_enclosure);
-    inside(solution.divergence, solution.divergence_enclosure);
-    for (const auto& group : solution.groups) {
-      inside(group.valuation, group.valuation_enclosure);
-      inside(group.payment, group.payment_enclosure);
-      inside(group.utility, group.utility_enclosure);
-      inside(group.welfare_without, group.welfare_without_enclosure);
-    }
-    out.converged = solution.converged;
-    out.tolerance = solution.tolerance;
-  } else {
-    const auto around = [&](double value, double error) {
-      add(value, value - error, value + error);
-    };
-    around(solution.welfare, solution.gap);
-    around(solution.divergence, solution.gap);
-    for (const auto& group : solution.groups) {
-      around(group.valuation, solution.gap);
-      around(group.payment, group.payment_error);
-      around(group.utility, solution.gap + group.payment_error);
-      around(group.welfare_without, solution.gap + group.payment_error);
-    }
-    out.tolerance = std::numeric_limits<double>::infinity();
+  add(solution.welfare, solution.welfare_enclosure);
+  add(solution.divergence, solution.divergence_enclosure);
+  for (const GroupOutcome& group : solution.groups) {
+    add(group.valuation, group.valuation_enclosure);
+    add(group.payment, group.payment_enclosure);
+    add(group.utility, group.utility_enclosure);
+    add(group.welfare_without, group.welfare_without_enclosure);
   }
+  out.converged = solution.converged;
+  out.tolerance = solution.tolerance;
   return out;
 }
 

@@ -51,7 +51,9 @@ Game random_game(uint64_t seed) {
   Game game;
   game.divergence.kind = static_cast<DivergenceKind>(seed % kKinds);
   game.divergence.alpha = kOrders[random.below(std::size(kOrders))];
-  game.normalization = random.below(4) == 0 ? Normalization::kSum : Normalization::kMax;
+  static constexpr Normalization kRules[] = {Normalization::kSum, Normalization::kMinMax,
+                                             Normalization::kMax, Normalization::kMax};
+  game.normalization = kRules[random.below(std::size(kRules))];
   const auto outcomes = static_cast<size_t>(log_uniform(random, 2, 201));
   const auto groups = static_cast<size_t>(log_uniform(random, 1, 9));
   for (size_t x = 0; x < outcomes; ++x) {
@@ -66,6 +68,10 @@ Game random_game(uint64_t seed) {
                            .reward = i > 0 && random.below(8) == 0
                                          ? game.groups[0].reward
                                          : random_reward(random, outcomes)});
+    std::vector<double>& reward = game.groups.back().reward;
+    // A constant is no report there.
+    if (game.normalization == Normalization::kMinMax && std::ranges::min(reward) == 1)
+      reward[0] = 0;
   }
   // Contested choices: stakes of a thirtieth to thirty times the strength; more where outcomes can
   // lose all their mass, so that most such games are at that boundary.
@@ -154,11 +160,7 @@ void check_lie(uint64_t seed, const Game& game, const Solution& truth, Tally& ta
   const Report& type = game.groups[group];
   std::vector<double> reward =
       random.below(3) == 0 ? type.reward : random_reward(random, game.outcome_count());
-  if (game.normalization == Normalization::kSum) {
-    double total = 0;
-    for (const double value : reward) total += value;
-    for (double& value : reward) value /= total;
-  }
+  if (!make_admissible(game, group, reward)) reward = type.reward;
   const double size = std::max(1.0, std::round(type.group_size * log_uniform(random, 0.1, 10)));
   const Game lied = with_report(game, group, size, reward);
   const Result<Solution> solution = solve(lied);
@@ -182,7 +184,7 @@ Game rewritten(const Game& game, RandomStream& random, double& factor) {
     std::ranges::reverse(other.groups);
     std::ranges::reverse(other.initial);
     for (Report& report : other.groups) std::ranges::reverse(report.reward);
-  } else if (how == 1 && game.normalization == Normalization::kMax) {
+  } else if (how == 1 && game.normalization != Normalization::kSum) {
     const size_t x = random.below(game.outcome_count());
     const double share = 0.1 + 0.8 * random.uniform();
     other.initial.push_back(other.initial[x] * share);

@@ -21,9 +21,9 @@ def write_npy(path, rows):
             out.write(struct.pack("<%df" % OUTCOMES, *row))
 
 
-def write_game(folder, name, divergence):
+def write_game(folder, name, divergence, normalization="max"):
     groups = [{"name": f"g{i}", "size": i + 2, "reward": {"file": "rewards.npy", "row": i}} for i in range(2)]
-    game = {"candor": "game/1", "divergence": divergence, "normalization": "max", "initial": {"file": "initial.npy", "row": 0}, "groups": groups}
+    game = {"candor": "game/1", "divergence": divergence, "normalization": normalization, "initial": {"file": "initial.npy", "row": 0}, "groups": groups}
     (folder / name).write_text(json.dumps(game))
 
 
@@ -49,8 +49,9 @@ def main(program):
         rng = random.Random(1)
         write_npy(folder / "initial.npy", [[0.1 + rng.random() for _ in range(OUTCOMES)]])
         write_npy(folder / "rewards.npy", [[rng.random() for _ in range(OUTCOMES)] for _ in range(2)])
-        for file, divergence in [("kl.json", {"name": "kl", "lambda": 0.5}), ("js.json", {"name": "js", "lambda": 0.5})]:
-            write_game(folder, file, divergence)
+        kl = {"name": "kl", "lambda": 0.5}
+        for file, divergence, normalization in [("min_max.json", kl, "min_max"), ("kl.json", kl, "max"), ("js.json", {"name": "js", "lambda": 0.5}, "max")]:
+            write_game(folder, file, divergence, normalization)
             whole = json.loads(candor("solve", file, "--format", "json"))
             for shards in (1, 4):
                 found, rounds = solve_in_shards(file, shards)

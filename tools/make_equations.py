@@ -26,6 +26,7 @@ STATEMENTS = [
     ("Lemma B.2", "welfare lost under noise"),
     ("Thm B.3", "gains from lying under noise"),
     ("App. C.2", "size inflation and preference mix"),
+    ("App. C.3", "min-max normalisation"),
     ("Lemma E.1", "how far a strongly convex f lets the model move"),
     ("Thm E.2", "three constructed misreports"),
     ("Thm E.2 (1)", "... under max normalisation"),

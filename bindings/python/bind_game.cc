@@ -30,7 +30,8 @@ Normalization make_normalization(const std::string& name) {
   if (name == "max") return Normalization::kMax;
   if (name == "sum") return Normalization::kSum;
   if (name == "none") return Normalization::kNone;
-  throw CandorError("normalization: found \"" + name + "\"; expected max, sum or none");
+  if (name == "min_max") return Normalization::kMinMax;
+  throw CandorError("normalization: found \"" + name + "\"; expected max, sum, none or min_max");
 }
 
 Game new_game(const Numbers& initial, std::vector<Report> groups, const Divergence& divergence,
@@ -149,7 +150,8 @@ void bind_types(py::module_& module) {
   py::class_<Game>(
       module, "Game",
       "One RLHF game (Sec. 2): an initial model, groups, a divergence. Rewards are "
-      "normalised as declared (max: largest 1; sum: sum 1; none), checked on the way in.")
+      "normalised as declared (max: largest 1; sum: sum 1; none; min_max: smallest 0 and largest "
+      "1, so negative rewards are fine and constant ones are not), checked on the way in.")
       .def(py::init(&new_game), py::arg("initial"), py::arg("groups"),
            py::arg("divergence") = Divergence{}, py::arg("normalization") = "max",
            py::arg("candidates") = std::vector<Numbers>(),
@@ -281,7 +283,8 @@ void bind_game(py::module_& module) {
         const size_t index = group_index(game, group);
         (void)size_above_0(size);
         if (!game.candidates.empty() || game.normalization == Normalization::kSum) {
-          throw CandorError("best responses need all distributions and max or no normalisation");
+          throw CandorError(
+              "best responses need all distributions and max, min_max or no normalisation");
         }
         return run_long([&] { return best_response_without_payments(game, index, size); });
       },

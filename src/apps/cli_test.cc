@@ -123,6 +123,45 @@ TEST_F(CliTest, SolveAgreesWithTheClosedForm) {
   EXPECT_TRUE(contains(people.out, "payment")) << people.out;
 }
 
+// App. C.3: raw scores of any sign. Two outcomes by hand: a is (0, 1) and b is (1, 0) once they are
+// normalised.
+TEST_F(CliTest, MinMaxGamesGoThroughEveryCommand) {
+  const auto game = [](const std::string& of_b) {
+    return R"({"candor":"game/1","divergence":{"name":"kl","lambda":1},"normalization":"min_max",)"
+           R"("initial":[0.25,0.75],"groups":[{"name":"a","size":2,"reward":[-3,5]},)"
+           R"({"name":"b","size":1,"reward":)" +
+           of_b + "}]}";
+  };
+  write("g.json", game("[10,8]"));
+  const Json solved = *parse_json(candor("solve g.json --format json").out, "out");
+  const double welfare = std::log(0.25 * std::exp(1.0) + 0.75 * std::exp(2.0));
+  const double valuation = 2 * 0.75 * std::exp(2.0 - welfare);
+  const double without = std::log(0.25 * std::exp(1.0) + 0.75);
+  EXPECT_NEAR(solved["welfare"].get<double>(), welfare, 1e-12);
+  EXPECT_NEAR(solved["groups"][0]["valuation"].get<double>(), valuation, 1e-12);
+  EXPECT_NEAR(solved["groups"][0]["payment"].get<double>(), without - (welfare - valuation), 1e-12);
+  EXPECT_EQ(candor("audit g.json").code, 0);
+  EXPECT_EQ(candor("audit g.json --payments zero").code, 1);
+  const Outcome lab = candor("lab sw_max g.json");
+  EXPECT_EQ(lab.code, 0) << lab.err;
+  EXPECT_TRUE(contains(lab.out, "Lost under min_max:\n  no path: ")) << lab.out;
+  EXPECT_TRUE(contains(lab.out, "  no room for a fee: ")) << lab.out;
+  const Json study = *parse_json(candor("lab sw_max g.json --format json").out, "out");
+  EXPECT_TRUE(contains(study["rules"][0]["path"]["reason"].get<std::string>(), "Cor 3.7"));
+  EXPECT_TRUE(contains(study["fee"]["reason"].get<std::string>(), "Thm 4.11"));
+  const Outcome noise = candor("noise g.json --epsilon 0.05 --format json");
+  EXPECT_EQ(noise.code, 0) << noise.err;
+  EXPECT_NEAR(parse_json(noise.out, "out")->at("loss_bound").get<double>(), 2 * 0.05 * 3, 1e-15);
+  write("flat.json", game("[8,8]"));
+  for (const std::string command : {"solve", "audit", "lab sw_max", "noise"}) {
+    const Outcome refused = candor(command + " flat.json");
+    EXPECT_EQ(refused.code, 3) << command;
+    EXPECT_TRUE(
+        contains(refused.err, "flat.json: $.groups[1].reward: group \"b\" has the reward 8"))
+        << refused.err;
+  }
+}
+
 TEST_F(CliTest, SolveWithCandidatesNamesTheWinner) {
   write("g.json", R"({"candor":"game/1","divergence":{"name":"chi2","lambda":0.1},
     "normalization":"none","initial":[1,1],"candidates":[[1,1],[1,0],[0,1]],

@@ -87,6 +87,10 @@ void print_lab(const Game& game, const Laboratory& lab) {
     std::printf("\nThe largest fee that keeps every type of this group willing: %s\n",
                 format_short(lab.fee->largest, 6).c_str());
   }
+  if (game.normalization == Normalization::kMinMax) {
+    std::printf("\nLost under min_max:\n  no path: %s\n  no room for a fee: %s\n",
+                lab.rules.front().no_path.c_str(), lab.no_fee.c_str());
+  }
 }
 
 CommandResult run_lab(const LabCommandOptions& own, const CommonOptions& options) {

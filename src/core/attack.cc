@@ -61,6 +61,10 @@ class AttackSearch {
     return std::clamp(std::round(size), 1.0, arena_.max_size);
   }
 
+  [[nodiscard]] bool admits(Report report) const {
+    return arena_.admit(members_.front(), report.reward);
+  }
+
   // `reports`: one for each member, then any number of further names.
   void attempt(const std::string& family, std::vector<Report> reports) {
     std::vector<Report> profile = arena_.truth;
@@ -136,7 +140,8 @@ void try_collusion(AttackSearch& search, const AttackOptions& options, uint32_t 
     all.group_size = factor * together;
     Report nobody = b;
     nobody.group_size = 1;
-    std::ranges::fill(nobody.reward, 1.0);  // a constant reward pays nothing
+    std::ranges::fill(nobody.reward, 1.0);                      // a constant reward pays nothing
+    if (!search.admits(nobody)) nobody.reward = common.reward;  // under min_max nobody stays out
     search.attempt("one_for_both", {all, nobody});
     search.attempt("one_for_both", {nobody, all});
     for (const double share : {0.25, 0.5, 0.75}) {

@@ -14,14 +14,14 @@ namespace candor {
 
 namespace {
 
-// Exact where the theory is: KL, nobody pays, no candidates, max normalisation (MATH 5).
+// Exact where the theory is: KL, nobody pays, no candidates, max or min_max normalisation (MATH 5).
 bool try_best_response(LieSearch& search) {
   const Game& game = search.game();
   if (search.options().payments != PaymentRule::kZero || !game.candidates.empty() ||
       game.normalization == Normalization::kSum) {
     return false;
   }
-  bool exact = game.normalization == Normalization::kMax;
+  bool exact = game.normalization != Normalization::kNone;
   for (const double size : {search.truth().group_size, search.max_size()}) {
     BestResponse best = best_response_without_payments(game, search.group(), size);
     exact = exact && best.exact;

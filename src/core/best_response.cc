@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "base/check.h"
@@ -58,6 +59,9 @@ std::vector<double> cut_report(const std::vector<size_t>& order, size_t top, dou
   return report;
 }
 
+// Cuts 1..this are looked at: the worst outcome stays at 0 (best_response.h).
+size_t cut_count(size_t outcomes) { return std::max<size_t>(2, outcomes) - 1; }
+
 BlockBest best_in_kl_block(const Block& block, size_t group, double size) {
   const double strength = block.divergence.regularization;
   const std::vector<size_t> order = by_reward_descending(block, group);
@@ -75,8 +79,8 @@ BlockBest best_in_kl_block(const Block& block, size_t group, double size) {
   }
   LogMean top;
   double best = -std::numeric_limits<double>::infinity();
-  size_t best_cut = order.size();
-  for (size_t u = 1; u <= order.size(); ++u) {
+  size_t best_cut = 1;
+  for (size_t u = 1; u <= cut_count(order.size()); ++u) {
     top.add(log_weight(order[u - 1]), block.rewards[group][order[u - 1]]);
     double mean = top.mean();
     if (u < order.size()) {
@@ -141,7 +145,7 @@ BlockBest best_in_searched_block(const Block& block, size_t group, double size) 
     return mean;
   };
   // Whoever asked looks at the flag and throws the answer away.
-  for (size_t cut = 1; cut <= m && !interrupted(); cut += stride) try_cut(cut, 0.0);
+  for (size_t cut = 1; cut <= cut_count(m) && !interrupted(); cut += stride) try_cut(cut, 0.0);
   // A maximum inside (0, 1) of the outcome in between needs a slope that falls through 0 there. The
   // condition can hold at several cuts (MATH 5), so of a block with every cut each is looked at.
   const auto rises = [&](size_t cut, double fraction) {
@@ -150,13 +154,13 @@ BlockBest best_in_searched_block(const Block& block, size_t group, double size) 
   std::vector<size_t> inside = {best_cut - 1, best_cut};
   if (m <= kEveryInterior) {
     inside.clear();
-    for (size_t cut = 1; cut < m; ++cut) {
+    for (size_t cut = 1; cut < cut_count(m); ++cut) {
       if (rises(cut, 0.0) && !rises(cut, 1.0)) inside.push_back(cut);
     }
   }
   for (const size_t cut : inside) {
     // Cut 0 with a fraction on the top outcome is cut 1 once it is normalised.
-    if (cut == 0 || cut >= m || interrupted()) continue;
+    if (cut == 0 || cut >= cut_count(m) || interrupted()) continue;
     double low = 0;
     double high = 1;
     for (int step = 0; step < 40; ++step) {
@@ -188,7 +192,9 @@ BestResponse best_response_without_payments(const Game& game, size_t group, doub
     const BlockBest best =
         exact ? best_in_kl_block(block, group, size) : best_in_searched_block(block, group, size);
     total.add(best.mean_reward);
-    out.report.reward.insert(out.report.reward.end(), best.report.begin(), best.report.end());
+    const auto kept =
+        best.report.size() == 1 ? block.rewards[group] : std::span<const double>(best.report);
+    out.report.reward.insert(out.report.reward.end(), kept.begin(), kept.end());
   }
   out.valuation =
       game.groups[group].group_size * total.value() / static_cast<double>(game.block_count());

@@ -24,7 +24,15 @@ struct BestResponse {
 // Blocks: the constraint 0 <= rm' <= 1 is one per outcome and a 0/1 report with a 1 anywhere has
 // maximum 1, so under max normalisation the best lie is the best lie of each block by itself.
 //
-// REQUIRES: size > 0, normalisation max or none, no candidates.
+// min_max has the same answer [ours]. Its reports are among those of [0, 1], so nothing does better
+// than the best of those; and some best one has a 1 and a 0. For raising the stake of a block's
+// best outcome moves mass there from all others alike (p solves f'(p/p0) = s - mu with one mu,
+// which rises), and lowering that of its worst moves mass from there: neither lowers v_i. So the
+// worst outcome of each block stays at 0 (the cut that leaves nothing out is a constant, the model
+// without the group), and each cut has a 1. A block of one outcome has nothing to choose: it keeps
+// the truth.
+//
+// REQUIRES: size > 0, normalisation max, min_max or none, no candidates.
 [[nodiscard]] BestResponse best_response_without_payments(const Game& game, size_t group,
                                                           double size);
 

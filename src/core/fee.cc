@@ -228,6 +228,12 @@ Result<FeeRoom> fee_room(const Game& game, size_t group) {
     std::ranges::fill(nothing.reward, 0.0);
     return FeeRoom{.largest = 0, .error = 0, .type = std::move(nothing)};
   }
+  if (game.normalization == Normalization::kMinMax) {
+    return invalid_argument(
+        "min_max normalisation excludes the constant report that pays 0, which Thm 4.11 needs: "
+        "p^AFF "
+        "may not be the smallest payment");
+  }
   if (game.normalization == Normalization::kSum) {
     if (!game.candidates.empty() || game.divergence.kind == DivergenceKind::kTv) {
       return invalid_argument(

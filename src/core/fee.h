@@ -38,7 +38,8 @@ struct FeeFormula {
 // its KKT system: p(x) = c where the type's reward is positive, >= c elsewhere; the error is its
 // duality gap. Under `none` a group that values nothing has utility 0.
 //
-// Errors   kInvalidArgument: sum normalisation with tv or with candidates.
+// Errors   kInvalidArgument: sum normalisation with tv or with candidates; min_max normalisation,
+//          whose domain has no constant report that pays 0, so that Thm 4.11 does not apply.
 // Cost     max: at worst one O(m) solve per outcome, most of which p_{-i}(x) <= u rules out.
 Result<FeeRoom> fee_room(const Game& game, size_t group);
 

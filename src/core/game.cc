@@ -74,18 +74,33 @@ DoubleDouble exact_total(const std::vector<double>& values) {
   return total;
 }
 
-// Divides by `scale` and keeps in `rests` what rounding took, where it took anything.
-void divide(std::vector<double>& values, const DoubleDouble& scale, std::vector<double>& rests) {
+// (value - low) / scale for every value; `rests` keeps what rounding took, where it took anything.
+// By a power of two everything is first brought to where no remainder underflows.
+void divide(double low, const DoubleDouble& scale, std::vector<double>& values,
+            std::vector<double>& rests) {
   rests.clear();
+  const int exponent = -std::ilogb(scale.high);
+  const double divisor = std::scalbn(scale.high, exponent);
+  const double divisor_rest = std::scalbn(scale.low, exponent);
   for (size_t x = 0; x < values.size(); ++x) {
-    const double value = values[x];
-    const double quotient = value / scale.high;
-    const double rest =
-        (std::fma(-quotient, scale.high, value) - quotient * scale.low) / scale.high;
+    const DoubleDouble shifted =
+        exact_sum(std::scalbn(values[x], exponent), std::scalbn(-low, exponent));
+    const double quotient = shifted.high / divisor;
+    const double remainder = std::fma(-quotient, divisor, shifted.high);
+    const double rest = (remainder + (shifted.low - quotient * divisor_rest)) / divisor;
     if (rest != 0 && rests.empty()) rests.resize(values.size());
     if (rest != 0) rests[x] = rest;
     values[x] = quotient;
   }
+}
+
+// Shifts and stretches to [0, 1], both reached. False where all values are the same or too far
+// apart for a double.
+bool stretch(std::vector<double>& reward, std::vector<double>& rests) {
+  const auto [low, high] = std::ranges::minmax(reward);
+  if (!(high - low > 0) || !std::isfinite(high - low)) return false;
+  divide(low, exact_sum(high, -low), reward, rests);
+  return true;
 }
 
 Status normalize(Normalization normalization, const std::string& what, Report& report) {
@@ -93,22 +108,28 @@ Status normalize(Normalization normalization, const std::string& what, Report& r
   Sum total;
   double largest = 0;
   for (size_t x = 0; x < reward.size(); ++x) {
-    if (!(std::isfinite(reward[x]) && reward[x] >= 0)) {
-      return invalid_argument(
-          str_cat(what, ".reward[", x, "]: found ", reward[x], "; expected a finite number >= 0"));
+    if (!std::isfinite(reward[x]) || (reward[x] < 0 && !may_be_negative(normalization))) {
+      return invalid_argument(str_cat(what, ".reward[", x, "]: found ", reward[x],
+                                      "; expected a finite number",
+                                      may_be_negative(normalization) ? "" : " >= 0"));
     }
     total.add(reward[x]);
     largest = std::max(largest, reward[x]);
   }
   if (normalization == Normalization::kNone) return {};
+  if (normalization == Normalization::kMinMax) {
+    if (stretch(reward, report.reward_rest)) return {};
+    return cannot_stretch(str_cat(what, ".reward"), report.name, std::ranges::min(reward),
+                          std::ranges::max(reward));
+  }
   const double scale = normalization == Normalization::kMax ? largest : total.value();
   if (!(scale > 0) || !std::isfinite(scale)) {
     return invalid_argument(str_cat(what,
                                     ".reward: ", scale == 0 ? "is zero everywhere" : "overflows",
                                     "; it cannot be normalised"));
   }
-  divide(reward, normalization == Normalization::kMax ? DoubleDouble{largest, 0} : exact_total(reward),
-         report.reward_rest);
+  const bool by_max = normalization == Normalization::kMax;
+  divide(0, by_max ? DoubleDouble{largest, 0} : exact_total(reward), reward, report.reward_rest);
   return {};
 }
 
@@ -143,6 +164,14 @@ Result<Game> make_game(Game game) {
   return game;
 }
 
+Error cannot_stretch(const std::string& what, const std::string& name, double low, double high) {
+  const std::string found = low == high ? str_cat("has the reward ", low, " on every outcome")
+                                        : str_cat("has rewards from ", low, " to ", high,
+                                                  ", whose distance is beyond double precision");
+  return invalid_argument(str_cat(what, ": group ", quote(name), " ", found,
+                                  "; min_max normalisation needs two that differ"));
+}
+
 Result<size_t> find_group(const Game& game, const std::string& name) {
   std::vector<std::string> names;
   for (size_t i = 0; i < game.groups.size(); ++i) {
@@ -168,6 +197,8 @@ bool make_admissible(const Game& game, size_t group, std::vector<double>& reward
     for (double& value : reward) value = std::clamp(value, 0.0, bound);
     return true;
   }
+  std::vector<double> rests;  // a lie is what its doubles are
+  if (game.normalization == Normalization::kMinMax) return stretch(reward, rests);
   double scale = 0;
   for (double& value : reward) {
     value = std::max(0.0, value);

@@ -12,10 +12,16 @@ namespace candor {
 
 // How a reported reward is scaled before anything else (Sec. 2).
 enum class Normalization {
-  kMax,   // max over all outcomes = 1
-  kSum,   // sum over all outcomes = 1
-  kNone,  // as reported; must be >= 0
+  kMax,     // max over all outcomes = 1
+  kSum,     // sum over all outcomes = 1
+  kNone,    // as reported; must be >= 0
+  kMinMax,  // (rm - min) / (max - min) over all outcomes (App. C.3): no constant reward is a report
 };
+
+// Whether a reward may be negative before it is normalised: only where its least value becomes 0.
+[[nodiscard]] constexpr bool may_be_negative(Normalization normalization) {
+  return normalization == Normalization::kMinMax;
+}
 
 // What a group sends: its reward on every outcome and its number of agents. Its type has the same
 // shape.
@@ -48,10 +54,15 @@ struct Game {
 //
 // Errors   kInvalidArgument, naming the group or outcome: shapes differ, m < 1, n < 1, two groups
 // of
-//          one name, a size outside 1..max_size, a reward negative or not finite, an all-zero
-//          reward that must be normalised, initial <= 0 or not finite, lambda outside (0, inf), a
-//          candidate that is negative or sums to 0 in a block.
+//          one name, a size outside 1..max_size, a reward negative (but under min_max) or not
+//          finite, an all-zero reward that must be normalised, a constant one under min_max,
+//          initial <= 0 or not finite, lambda outside (0, inf), a candidate that is negative or
+//          sums to 0 in a block.
 Result<Game> make_game(Game raw);
+
+// The error of a reward, from `low` to `high`, that min_max cannot normalise. `what` is its place.
+[[nodiscard]] Error cannot_stretch(const std::string& what, const std::string& name, double low,
+                                   double high);
 
 // The place of the group of that name; the first one for an empty name.
 // Errors: kInvalidArgument, naming the groups that there are.
@@ -65,8 +76,9 @@ Result<size_t> find_group(const Game& game, const std::string& name);
 
 // Brings a reward into the set of admissible reports of this game's normalisation: negative values
 // become 0, then it is rescaled; under `none` values are bounded by the largest that the group has,
-// or 1 (an unbounded report is not a type of any group that this mechanism knows). False where it
-// cannot be (all zero).
+// or 1 (an unbounded report is not a type of any group that this mechanism knows); under min_max it
+// is shifted and rescaled as the mechanism does with whatever is sent. False where it cannot be
+// (all zero; under min_max: constant).
 [[nodiscard]] bool make_admissible(const Game& game, size_t group, std::vector<double>& reward);
 
 }  // namespace candor

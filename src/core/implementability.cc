@@ -173,7 +173,8 @@ double gain_paying_report(const Matrix& value) {
   return gain;
 }
 
-std::vector<double> constant_reward(const Game& game) {
+std::optional<std::vector<double>> constant_reward(const Game& game) {
+  if (game.normalization == Normalization::kMinMax) return std::nullopt;
   const size_t m = game.outcome_count();
   const bool sum = game.normalization == Normalization::kSum;
   return std::vector<double>(m, sum ? 1.0 / static_cast<double>(m) : 1.0);
@@ -220,7 +221,9 @@ TypeSpace default_types(const Game& game, size_t group, size_t count, uint64_t s
   };
   const auto at = [&](auto place) { return static_cast<size_t>(place - truth.reward.begin()); };
   add("truth", truth.group_size, truth.reward);
-  add("constant", truth.group_size, constant_reward(game));
+  if (const auto constant = constant_reward(game); constant.has_value()) {
+    add("constant", truth.group_size, *constant);
+  }
   add("half size", truth.group_size / 2, truth.reward);
   add("double size", truth.group_size * 2, truth.reward);
   add("four times", truth.group_size * 4, truth.reward);
@@ -291,9 +294,15 @@ Result<Leg> walk_leg(const TrainingRule& rule, const Game& game, size_t group, c
 Result<PaymentPath> payment_path(const TrainingRule& rule, const Game& game, size_t group,
                                  const Report& from, const Report& to, int steps) {
   CANDOR_CHECK(steps >= 1 && group < game.groups.size());
-  const std::vector<double> constant = constant_reward(game);
-  const Report middle{.name = "constant", .group_size = to.group_size, .reward = constant};
-  CANDOR_TRY(const Leg there, walk_leg(rule, game, group, from, constant, steps));
+  const auto constant = constant_reward(game);
+  if (!constant.has_value()) {
+    return invalid_argument(
+        "min_max normalisation excludes the constant reward that the path leads through: Thm 3.6 "
+        "and "
+        "Cor 3.7 do not apply, and payments need not be unique");
+  }
+  const Report middle{.name = "constant", .group_size = to.group_size, .reward = *constant};
+  CANDOR_TRY(const Leg there, walk_leg(rule, game, group, from, *constant, steps));
   CANDOR_TRY(const Leg onward, walk_leg(rule, game, group, middle, to.reward, steps));
   // The change of size at the constant reward costs nothing: every model is worth the same there.
   return PaymentPath{.steps = steps,

@@ -81,11 +81,14 @@ struct PaymentPath {
   double backward = 0;
   double predicted_width = 0;  // the right-hand side above
 };
-// Errors: those of the rule. REQUIRES: steps >= 1, both types admissible.
+// Errors: those of the rule; min_max normalisation, which admits no constant reward.
+// REQUIRES: steps >= 1, both types admissible.
 Result<PaymentPath> payment_path(const TrainingRule& rule, const Game& game, size_t group,
                                  const Report& from, const Report& to, int steps);
 
-// The constant reward of the game's normalisation: 1, or 1/m under sum normalisation.
-[[nodiscard]] std::vector<double> constant_reward(const Game& game);
+// The constant reward of the game's normalisation: 1, or 1/m under sum normalisation; nothing under
+// min_max, whose rewards take two values at least: there the argument of Thm 3.6 and Cor 3.7 fails,
+// and payments are not unique (MATH 6).
+[[nodiscard]] std::optional<std::vector<double>> constant_reward(const Game& game);
 
 }  // namespace candor

@@ -133,6 +133,7 @@ KlSegment from_part(const SegmentPart& part, size_t n) {
 //   E phi(y - delta) = e^delta E phi(y) + (e^delta - 1 - delta) - (e^delta - 1) E y       [ours]
 struct KlPayment {
   double mean = 0;  // v_i of one agent, raw reward
+  double lift = 0;  // ... less the first segment's centre
   double payment = 0;
   double condition = 0;  // by how much the terms of the sum exceed it
 };
@@ -146,12 +147,14 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
     shift.add(scale * segment.mass.value() * (segment.centre[group] - origin));
     shift.add(scale * segment.lean[group].value() / unit);
   }
-  KlPayment out{.mean = origin + shift.value() / total.value()};
+  KlPayment out{.lift = shift.value() / total.value()};
+  out.mean = origin + out.lift;
   Sum curve;
   double magnitude = 0;
   for (const KlSegment& segment : segments) {
     const double scale = power_of_two(segment.mass.exponent - total.exponent);
-    const double delta = unit * (out.mean - segment.centre[group]);
+    // Centres may lie far from 0 beside their distance: the mean itself has lost that much.
+    const double delta = unit * (origin - segment.centre[group] + out.lift);
     const std::array<double, 3> terms = {
         std::exp(delta) * segment.curve[group].value(),
         (std::abs(delta) < 1e-4 ? delta * delta * (0.5 + delta / 6) : std::expm1(delta) - delta) *
@@ -231,7 +234,7 @@ class KlErrors {
       const StreamGroup& group = game.groups[i];
       const double worth = group.group_size * group.scale;
       below += worth * (group.top - sums.payments[i].mean);
-      tops_ += worth * group.top;
+      tops_ += worth * (group.top - group.offset);
     }
     mass_ = 3 * kChunkRounding + 4 * game.initial_scale_error + exponent(below) +
             0x1p-1000 / std::max(game.initial_low, 0x1p-1000);
@@ -245,15 +248,13 @@ class KlErrors {
   }
   [[nodiscard]] double valuation(double worth, const StreamGroup& group, double mean) const {
     return worth * ((group.top - group.low) * (2 * mass_ + 2 * kChunkRounding) +
-                    (16 * kUnitRoundoff + 2 * scale_error_) * mean);
+                    16 * kUnitRoundoff * (std::abs(group.top) + std::abs(group.offset)) +
+                2 * scale_error_ * (mean - group.offset));
   }
   // Of L log1p(excess): terms of `condition` times its size, each with an exponent up to the range;
   // and that the mean around which it is taken is itself off, which enters squared.
-  [[nodiscard]] double payment(double condition, double worth, const StreamGroup& group,
-                               double mean) const {
-    const double off =
-        worth / strength_ *
-        (4 * kChunkRounding * (group.top - group.low) + 8 * kUnitRoundoff * std::abs(mean));
+  [[nodiscard]] double payment(double condition, double worth, const StreamGroup& group) const {
+    const double off = worth / strength_ * 4 * kChunkRounding * (group.top - group.low);
     return strength_ * (condition * (8 * kChunkRounding + 4 * exponent(range_)) + off * off);
   }
   // Of L log of a leave-one-out mass.
@@ -280,12 +281,12 @@ void set_group(const StreamGame& game, const KlSums& sums, const KlErrors& error
   const double strength = game.divergence.regularization;
   const double worth = group.group_size * group.scale;
   const KlPayment& found = sums.payments[i];
-  out.valuation = worth * found.mean;
+  out.valuation = worth * (sums.segments[0].centre[i] - group.offset + found.lift);
   const double valuation_error = errors.valuation(worth, group, found.mean);
   out.valuation_enclosure = around(out.valuation, valuation_error);
   if (!(group.top > group.low)) return;  // a constant reward pays nothing
   out.payment = found.payment;
-  out.payment_enclosure = around(out.payment, errors.payment(found.condition, worth, group, found.mean));
+  out.payment_enclosure = around(out.payment, errors.payment(found.condition, worth, group));
   if (!wide) return;
   ScaledSum others;
   for (const KlSegment& segment : sums.segments) {
@@ -324,7 +325,7 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
   Enclosure valued;
   for (size_t i = 0; i < game.groups.size(); ++i) {
     const StreamGroup& group = game.groups[i];
-    tops.add(group.group_size * group.scale * group.top);
+    tops.add(group.group_size * group.scale * (group.top - group.offset));
     set_group(game, *sums, errors, rates.wide[i], log_mass, i, out.groups[i]);
     valuations.add(out.groups[i].valuation);
     valued = valued + out.groups[i].valuation_enclosure;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/check.h"
 #include "base/strings.h"
@@ -124,6 +125,7 @@ Status check_types(const Game& game, const std::vector<Report>& types) {
     }
     double total = 0;
     double largest = 0;
+    double smallest = std::numeric_limits<double>::infinity();
     for (const double value : type.reward) {
       if (!(value >= 0 && std::isfinite(value))) {
         return invalid_argument(
@@ -131,11 +133,16 @@ Status check_types(const Game& game, const std::vector<Report>& types) {
       }
       total += value;
       largest = std::max(largest, value);
+      smallest = std::min(smallest, value);
     }
     const double scale = game.normalization == Normalization::kSum ? total : largest;
     if (game.normalization != Normalization::kNone && !(std::abs(scale - 1) <= 1e-9)) {
       return invalid_argument(str_cat(what, ": its reward is not normalised as the game's are (",
                                       scale, " in place of 1)"));
+    }
+    if (game.normalization == Normalization::kMinMax && !(smallest <= 1e-9)) {
+      return invalid_argument(str_cat(what, ": its reward is not normalised as the game's are (",
+                                      smallest, " in place of 0 for its least value)"));
     }
   }
   return {};

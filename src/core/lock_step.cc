@@ -80,7 +80,7 @@ class StreamProblems {
 
  private:
   [[nodiscard]] double own_origin(size_t i) const {
-    return moments_.rates.rate[i] * moments_.rates.centre[i];
+    return moments_.rates.rate[i] * (moments_.rates.centre[i] - game_.groups[i].offset);
   }
   template <typename Reward>
   void fill_precisely(const Reward& reward, Outcome& out) const {
@@ -295,7 +295,7 @@ class LockStep {
       sums.payment[i].add(weight * bregman_at_depth(law_, chosen.ratio, without.ratio, change,
                                                     depth_without));
       const double value = reward(i);
-      sums.valuation[i].add(weight * chosen.ratio * value);
+      sums.valuation[i].add(weight * chosen.ratio * (value - game_.groups[i].offset));
       sums.below[i].add(weight * chosen.ratio * (game_.groups[i].top - value));
     }
   }

@@ -62,6 +62,17 @@ LinearProgram winning_stakes(const Menu& menu, size_t k, double cap, double most
 
 enum class Reach { kYes, kNo, kUnclear };
 
+// A candidate wins or loses clearly by more than this times scale_of().
+constexpr double kMargin = 1e-7;
+
+double scale_of(const Menu& menu, size_t k) {
+  double scale = 1;
+  for (const double other : menu.others) {
+    if (std::isfinite(other)) scale = std::max(scale, std::abs(other - menu.others[k]));
+  }
+  return scale;
+}
+
 // Whether k can be made to win, and a stake that does.
 struct Witness {
   Reach reach = Reach::kUnclear;
@@ -70,19 +81,13 @@ struct Witness {
 
 // Caps grow step by step: the smallest that suffices keeps the programme well scaled.
 Witness reach(const LieSearch& search, const Menu& menu, size_t k) {
-  static constexpr double kMargin = 1e-7;
   const Game& game = search.game();
   const bool sum = game.normalization == Normalization::kSum;
   double largest = search.max_size();
   if (game.normalization == Normalization::kNone) {
     largest *= std::max(1.0, std::ranges::max(search.truth().reward));
   }
-  double scale = 1;
-  for (size_t j = 0; j < menu.others.size(); ++j) {
-    if (std::isfinite(menu.others[j])) {
-      scale = std::max(scale, std::abs(menu.others[j] - menu.others[k]));
-    }
-  }
+  const double scale = scale_of(menu, k);
   Witness out;
   for (double cap = 1;; cap = std::min(cap * 30, largest)) {
     cap = std::min(cap, largest);
@@ -106,8 +111,13 @@ std::optional<Report> report_of(const LieSearch& search, std::vector<double> sta
   if (game.normalization == Normalization::kSum) {
     size = std::round(std::accumulate(stake.begin(), stake.end(), 0.0));
   } else {
+    if (game.normalization == Normalization::kMinMax) {
+      const double least = std::ranges::min(stake);
+      for (double& value : stake) value -= least;
+    }
     const double top = std::ranges::max(stake);
-    size = std::clamp(std::ceil(top), 1.0, search.max_size());
+    const bool whole = game.normalization == Normalization::kMinMax;  // but for rounding
+    size = std::clamp(std::ceil(whole ? top - 1e-7 : top), 1.0, search.max_size());
     if (game.normalization == Normalization::kMax) {
       for (double& value : stake) value += size - top;  // a constant changes no comparison
     }
@@ -118,14 +128,15 @@ std::optional<Report> report_of(const LieSearch& search, std::vector<double> sta
 }
 
 // Tries the cheapest report of the programme's stakes, of size `size`; a little dearer where ties
-// go against k.
+// go against k. The stakes are the programme's first unknowns.
 void try_stakes(LieSearch& search, const LinearProgram& program, size_t rivals, double size) {
+  const auto m = static_cast<ptrdiff_t>(search.truth().reward.size());
   for (const double slack : {0.0, 1e-9, 1e-7}) {
     LinearProgram strict = program;
     for (size_t r = 0; r < rivals; ++r) strict.row_lower[r] += slack;
     const LinearSolution found = solve_linear_program(strict);
     if (found.status != LinearSolution::Status::kOptimal) return;
-    std::vector<double> reward(found.x.begin(), found.x.end() - 1);
+    std::vector<double> reward(found.x.begin(), found.x.begin() + m);
     for (double& entry : reward) entry = std::max(0.0, entry / size);
     search.try_report("reachable", std::move(reward), size);
   }
@@ -161,7 +172,7 @@ void try_cheapest(LieSearch& search, const Menu& menu, size_t k, double* ceiling
   const size_t rivals = program.rows.size() - (sum ? 1 : 0);
   program.lower[m] = program.upper[m] = 0;
   std::copy(menu.models[k].begin(), menu.models[k].end(), program.cost.begin());
-  if (sum || search.game().normalization == Normalization::kNone || m > kMostCarriers) {
+  if (search.game().normalization != Normalization::kMax || m > kMostCarriers) {
     if (sum) program.row_lower.back() = 1;  // any whole size from 1 on
     const Cheapest found = cheapest(program, sum);
     *ceiling = std::max(*ceiling, menu.utility[k] - found.payment);
@@ -183,11 +194,133 @@ void try_cheapest(LieSearch& search, const Menu& menu, size_t k, double* ceiling
 
 }  // namespace
 
+namespace {
+
+// ---------------------------------------------------------------- min_max
+
+// winning_stakes with the size as one more unknown, the last one, above all stakes. Its rows are
+// the rivals' and then one for each outcome: stake - size <= 0.
+LinearProgram stretched_stakes(const Menu& menu, size_t k, double cap, double most) {
+  const size_t m = menu.models[k].size();
+  LinearProgram program = winning_stakes(menu, k, cap, most, false);
+  for (std::vector<double>& row : program.rows) row.push_back(0);
+  program.cost.push_back(0);
+  program.lower.push_back(1);
+  program.upper.push_back(cap);
+  for (size_t x = 0; x < m; ++x) {
+    std::vector<double>& row = program.rows.emplace_back(m + 2, 0.0);
+    row[x] = 1;
+    row[m + 1] = -1;
+    program.row_lower.push_back(-kInfinity);
+    program.row_upper.push_back(0);
+  }
+  return program;
+}
+
+// The best that a whole size attains for one pair, and the programme at that size.
+struct WholeSize {
+  double value = kInfinity;  // infinite where no whole size will do
+  bool decided = true;       // false where a programme found no answer
+  LinearProgram program;
+  std::vector<double> stake;  // [m]
+};
+
+// The pair's optimum over real sizes is at `size`; the whole sizes beside it are tried.
+WholeSize best_whole_size(const LinearProgram& pair, size_t m, double size) {
+  WholeSize best;
+  for (const double whole : {std::floor(size + 1e-9), std::ceil(size - 1e-9)}) {
+    LinearProgram fixed = pair;
+    fixed.lower.back() = fixed.upper.back() = whole;
+    const LinearSolution found = solve_linear_program(fixed);
+    if (found.status != LinearSolution::Status::kOptimal) {
+      best.decided = best.decided && found.status == LinearSolution::Status::kInfeasible;
+      continue;
+    }
+    if (found.value >= best.value) continue;
+    best.value = found.value;
+    best.program = std::move(fixed);
+    best.stake.assign(found.x.begin(), found.x.begin() + static_cast<ptrdiff_t>(m));
+  }
+  return best;
+}
+
+// visit(programme of the pair) for every pair of outcomes; stops where it returns true.
+template <typename Visit>
+void for_each_pair(const LinearProgram& program, size_t m, const Visit& visit) {
+  const size_t rivals = program.rows.size() - m;
+  for (size_t top = 0; top < m; ++top) {
+    for (size_t bottom = 0; bottom < m; ++bottom) {
+      if (top == bottom) continue;
+      LinearProgram pair = program;
+      pair.row_lower[rivals + top] = 0;  // stake = size
+      pair.upper[bottom] = 0;
+      if (visit(pair)) return;
+    }
+  }
+}
+
+// reach() for stakes that are reports under min_max.
+Witness reach_stretched(const LieSearch& search, const Menu& menu, size_t k) {
+  Witness out = reach(search, menu, k);
+  const size_t m = menu.models[k].size();
+  if (out.reach == Reach::kNo || m > kMostEnds) {
+    if (out.reach == Reach::kYes) out.reach = Reach::kUnclear;
+    return out;
+  }
+  const double scale = scale_of(menu, k);
+  bool excluded = true;  // by every pair, at the largest size allowed
+  for (double cap = 1;; cap = std::min(cap * 30, search.max_size())) {
+    cap = std::min(cap, search.max_size());
+    LinearProgram program = stretched_stakes(menu, k, cap, scale);
+    program.cost[m] = -1;  // the widest margin
+    excluded = true;
+    WholeSize found;
+    for_each_pair(program, m, [&](const LinearProgram& pair) {
+      const LinearSolution real = solve_linear_program(pair);
+      if (real.status != LinearSolution::Status::kOptimal) {
+        excluded = excluded && real.status == LinearSolution::Status::kInfeasible;
+        return false;
+      }
+      found = best_whole_size(pair, m, real.x.back());
+      excluded = excluded && found.decided && found.value > kMargin * scale;
+      return found.value < -kMargin * scale;
+    });
+    if (found.value < -kMargin * scale) return {Reach::kYes, std::move(found.stake)};
+    if (cap >= search.max_size()) break;
+  }
+  return {excluded ? Reach::kNo : Reach::kUnclear, std::move(out.stake)};
+}
+
+// try_cheapest() for stakes that are reports under min_max.
+void try_cheapest_stretched(LieSearch& search, const Menu& menu, size_t k, double* ceiling) {
+  const size_t m = menu.models[k].size();
+  LinearProgram program = stretched_stakes(menu, k, search.max_size(), kInfinity);
+  program.lower[m] = program.upper[m] = 0;
+  std::copy(menu.models[k].begin(), menu.models[k].end(), program.cost.begin());
+  for_each_pair(program, m, [&](const LinearProgram& pair) {
+    const LinearSolution real = solve_linear_program(pair);
+    if (real.status == LinearSolution::Status::kInfeasible) return false;
+    if (real.status != LinearSolution::Status::kOptimal) {
+      *ceiling = std::max(*ceiling, menu.utility[k]);  // payments are not negative
+      return false;
+    }
+    const WholeSize whole = best_whole_size(pair, m, real.x.back());
+    const double utility = menu.utility[k] - std::max(0.0, whole.value);
+    *ceiling = std::max(*ceiling, whole.decided ? utility : menu.utility[k]);
+    if (utility <= search.result().best_utility) return false;
+    try_stakes(search, whole.program, program.rows.size() - m, whole.program.upper.back());
+    return false;
+  });
+}
+
+}  // namespace
+
 ReachableGain try_reachable(LieSearch& search) {
   const Game& game = search.game();
   const size_t count = game.candidates.size();
   if (count * game.outcome_count() > kMostReachableEntries) return {search.certificate(), false};
   const Menu menu = menu_of(search);
+  const bool stretched = game.normalization == Normalization::kMinMax;
   std::vector<size_t> order;
   for (size_t k = 0; k < count; ++k) {
     if (std::isfinite(menu.others[k])) order.push_back(k);
@@ -198,13 +331,18 @@ ReachableGain try_reachable(LieSearch& search) {
     // In falling order of worth: what follows cannot beat what was reached.
     if (menu.utility[k] <= search.result().best_utility) break;
     if (search.options().payments == PaymentRule::kPayReport) {
-      try_cheapest(search, menu, k, &ceiling);
+      if (stretched && game.outcome_count() <= kMostEnds) {
+        try_cheapest_stretched(search, menu, k, &ceiling);
+      } else {
+        try_cheapest(search, menu, k, &ceiling);
+      }
       continue;
     }
-    Witness witness = reach(search, menu, k);
+    Witness witness = stretched ? reach_stretched(search, menu, k) : reach(search, menu, k);
     if (witness.reach == Reach::kNo) continue;
     ceiling = std::max(ceiling, menu.utility[k]);
-    if (witness.reach != Reach::kYes) continue;
+    // Of more than kMostEnds outcomes the stakes are tried although they may not be a report.
+    if (witness.reach != Reach::kYes && (!stretched || witness.stake.empty())) continue;
     const auto report = report_of(search, std::move(witness.stake));
     if (report.has_value()) {
       search.try_report("reachable", report->reward, report->group_size, static_cast<double>(k));

@@ -11,6 +11,12 @@ namespace candor {
 // constant reward changes no comparison: 0 <= r <= w_max (max), r >= 0 with sum w_max (sum). Under
 // pay_report <P_k, r> is minimised as well; there sizes are whole and max r must be one, so the
 // programme bounds the gain from above and the report made from it from below.
+//
+// Under min_max the stakes of a report reach from 0 to exactly its size, a whole number [ours]: no
+// constant makes a small report a large one. So one programme for each pair of outcomes, of which
+// one carries the size and one nothing, has the size as an unknown; its value is concave in the
+// size (the margin) or convex (the payment), so the best whole size is a neighbour of the best real
+// one. Beyond kMostEnds outcomes the programme without pairs bounds the gain from above.
 struct ReachableGain {
   double upper = 0;    // no report gains more than this (utility less that of the truth)
   bool exact = false;  // the best report found reaches it
@@ -20,6 +26,7 @@ struct ReachableGain {
 // REQUIRES: candidates. Cost: at most K programmes of m + 1 unknowns and K rows; nothing is done
 // beyond kMostEntries = K x m (then `upper` is the certificate).
 inline constexpr size_t kMostReachableEntries = 200000;
+inline constexpr size_t kMostEnds = 16;
 [[nodiscard]] ReachableGain try_reachable(LieSearch& search);
 
 }  // namespace candor

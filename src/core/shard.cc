@@ -163,7 +163,7 @@ Result<Accumulator> map_shard(const StreamGame& raw, Normalization normalization
   CANDOR_RETURN_IF_ERROR(check_history(raw, history));
   if (history.empty()) {
     for (size_t segment = range.begin; segment < range.end; ++segment) {
-      CANDOR_RETURN_IF_ERROR(check_segment(raw, segment));
+      CANDOR_RETURN_IF_ERROR(check_segment(raw, normalization, segment));
     }
   }
   RecordedPasses passes(history, range, threads);

@@ -247,7 +247,8 @@ StreamTotals::StreamTotals(const StreamGame& game) {
     exact_ = exact_ && rate.low == 0 && game.reward_scale_error == 0;
     ranges_.push_back(rate.high * (group.top - group.low) * (1 + 4 * kUnitRoundoff));
     range_ += ranges_.back();
-    largest += rate.high * group.top;
+    offsets_.push_back(group.offset);
+    largest += rate.high * (std::abs(group.top) + std::abs(group.offset));
   }
   const auto count = static_cast<double>(game.groups.size() + 4);
   error_ = count * (0x1p-100 * largest + 0x1p-1060) + game.reward_scale_error * range_;
@@ -331,11 +332,12 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
   for (size_t i = 0; i < game.groups.size(); ++i) {
     const double rate = moments.rates.rate[i];
     GroupOutcome& outcome = out.groups[i];
-    const double origin = rate * moments.rates.centre[i];
+    const double centre = moments.rates.centre[i] - game.groups[i].offset;
+    const double origin = rate * centre;
     constant.add(origin);
     constants += origin;
     const double tilt = covariance(sums.cross[i], sums.mean, sums.own_mean[i]) / (2 * strength);
-    outcome.valuation = rate * (moments.rates.centre[i] + sums.own_mean[i] / sums.mass + tilt);
+    outcome.valuation = rate * (centre + sums.own_mean[i] / sums.mass + tilt);
     const double own = covariance(sums.own_square[i], sums.own_mean[i], sums.own_mean[i]);
     const double range = totals.range(i);
     outcome.payment = range > 0 ? std::max(0.0, rate * rate * own / (4 * strength)) : 0.0;
@@ -393,25 +395,36 @@ ColumnCheck merge_checks(const std::vector<SegmentPart>& parts, size_t index) {
   return out;
 }
 
+enum class Sign { kPositive, kNotNegative, kAny };
+
+bool allowed(double value, Sign sign) {
+  return sign == Sign::kAny || (sign == Sign::kPositive ? value > 0 : value >= 0);
+}
+
+Sign sign_of_rewards(Normalization normalization) {
+  return may_be_negative(normalization) ? Sign::kAny : Sign::kNotNegative;
+}
+
 // Names the first value between begin and end that the column may not have.
-Status check_values(const Column& column, const std::string& name, bool positive, size_t begin,
+Status check_values(const Column& column, const std::string& name, Sign sign, size_t begin,
                     size_t end) {
   if (column.f64 == nullptr && column.f32 == nullptr) return {};  // not here: only its sums are
   for (size_t x = begin; x < end; ++x) {
     const double value = column.at(x);
-    if (std::isfinite(value) && (positive ? value > 0 : value >= 0)) continue;
-    return invalid_argument(str_cat(name, "[", x, "]: found ", value, "; expected a finite number ",
-                                    positive ? "above 0" : "of at least 0"));
+    if (std::isfinite(value) && allowed(value, sign)) continue;
+    static constexpr const char* kBounds[] = {" above 0", " of at least 0", ""};
+    return invalid_argument(str_cat(name, "[", x, "]: found ", value, "; expected a finite number",
+                                    kBounds[static_cast<size_t>(sign)]));
   }
   return {};
 }
 
 Status check_column(const Column& column, const ColumnCheck& found, const std::string& name,
-                    bool positive) {
-  const bool fine = found.finite && (positive ? found.low > 0 : found.low >= 0);
+                    Sign sign) {
+  const bool fine = found.finite && allowed(found.low, sign);
   if (fine && std::isfinite(found.sum)) return {};
   if (!fine) {
-    CANDOR_RETURN_IF_ERROR(check_values(column, name, positive, 0, column.size));
+    CANDOR_RETURN_IF_ERROR(check_values(column, name, sign, 0, column.size));
   }
   return invalid_argument(str_cat(name, ": sums to ", found.sum, "; expected a finite sum"));
 }
@@ -420,12 +433,22 @@ std::string reward_name(size_t group) { return str_cat("groups[", group, "].rewa
 
 Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization normalization,
                  const std::string& name) {
-  CANDOR_RETURN_IF_ERROR(check_column(group.reward, found, name, false));
+  CANDOR_RETURN_IF_ERROR(check_column(group.reward, found, name, sign_of_rewards(normalization)));
   group.low = found.low;
   group.top = found.high;
   group.first_mean = found.first_mean;
+  group.offset = 0;
   group.scale = 1;
   if (normalization == Normalization::kNone) return {};
+  if (normalization == Normalization::kMinMax) {
+    const DoubleDouble range = exact_sum(found.high, -found.low);
+    group.offset = found.low;
+    group.scale = 1 / range.high;
+    group.scale_rest =
+        (std::fma(-group.scale, range.high, 1.0) - group.scale * range.low) / range.high;
+    const bool fine = std::isfinite(group.scale) && group.scale > 0;
+    return fine ? Status() : cannot_stretch(name, group.name, found.low, found.high);
+  }
   const double divisor = normalization == Normalization::kMax ? found.high : found.sum;
   if (!(divisor > 0)) {
     return invalid_argument(str_cat(name, ": is 0 everywhere and cannot be normalised"));
@@ -461,12 +484,13 @@ Status check_shape(const StreamGame& raw) {
 
 }  // namespace
 
-Status check_segment(const StreamGame& game, size_t segment) {
+Status check_segment(const StreamGame& game, Normalization normalization, size_t segment) {
   const size_t begin = segment * kSegment;
   const size_t end = std::min(game.outcome_count(), begin + kSegment);
-  CANDOR_RETURN_IF_ERROR(check_values(game.initial, "initial", true, begin, end));
+  CANDOR_RETURN_IF_ERROR(check_values(game.initial, "initial", Sign::kPositive, begin, end));
   for (size_t i = 0; i < game.groups.size(); ++i) {
-    CANDOR_RETURN_IF_ERROR(check_values(game.groups[i].reward, reward_name(i), false, begin, end));
+    CANDOR_RETURN_IF_ERROR(check_values(game.groups[i].reward, reward_name(i),
+                                        sign_of_rewards(normalization), begin, end));
   }
   return {};
 }
@@ -482,7 +506,7 @@ Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization nor
   });
   if (!parts.has_value()) return std::optional<StreamGame>();
   const ColumnCheck initial = merge_checks(*parts, 0);
-  CANDOR_RETURN_IF_ERROR(check_column(raw.initial, initial, "initial", true));
+  CANDOR_RETURN_IF_ERROR(check_column(raw.initial, initial, "initial", Sign::kPositive));
   // Sums of columns: a chunk's lanes, then compensated.
   raw.initial_scale_error = 2 * kChunkRounding;
   raw.reward_scale_error = normalization == Normalization::kSum ? 2 * kChunkRounding : 0;

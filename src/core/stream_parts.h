@@ -61,7 +61,7 @@ Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPass
                                              const SolveOptions& options);
 
 // An error that names the first value of segment `segment` that no game may have.
-Status check_segment(const StreamGame& game, size_t segment);
+Status check_segment(const StreamGame& game, Normalization normalization, size_t segment);
 
 // Reads the chunks of one segment; the last one of the game is padded: p0 = 0, rewards repeated.
 class ChunkReader {
@@ -117,8 +117,9 @@ class StreamTotals {
   [[nodiscard]] const DoubleDouble& rate(size_t group) const { return rates_[group]; }
   [[nodiscard]] DoubleDouble stake(size_t group, double reward) const {
     const DoubleDouble& rate = rates_[group];
-    DoubleDouble product = exact_product(rate.high, reward);
-    product.low += rate.low * reward;
+    const DoubleDouble above = exact_sum(reward, -offsets_[group]);
+    DoubleDouble product = exact_product(rate.high, above.high);
+    product.low += rate.low * above.high + rate.high * above.low;
     return product;
   }
   template <typename Reward>
@@ -139,6 +140,7 @@ class StreamTotals {
 
  private:
   std::vector<DoubleDouble> rates_;  // [n], size times scale
+  std::vector<double> offsets_;      // [n]
   std::vector<double> ranges_;       // [n]
   double range_ = 0;
   double error_ = 0;

@@ -68,8 +68,11 @@ class TvStream {
   template <typename Reward>
   [[nodiscard]] double plain_total(const Reward& reward) const {
     double sum = 0;
-    for (size_t i = 0; i < n(); ++i) sum += totals_.rate(i).high * reward(i);
+    for (size_t i = 0; i < n(); ++i) sum += plain_stake(i, reward(i));
     return sum;
+  }
+  [[nodiscard]] double plain_stake(size_t group, double reward) const {
+    return totals_.rate(group).high * (reward - game_.groups[group].offset);
   }
   [[nodiscard]] double margin() const { return 2 * totals_.plain_error(); }
 
@@ -100,7 +103,7 @@ class TvStream {
     const double plain = plain_total(reward);
     bool near = plain + margin() >= top.total.high;
     for (size_t i = 0; i < n(); ++i) {
-      const double others = plain - totals_.rate(i).high * reward(i);
+      const double others = plain - plain_stake(i, reward(i));
       near = near || others + margin() >= top.others[i].high;
     }
     if (!near) return;
@@ -183,8 +186,8 @@ class TvStream {
       const double total = plain_total(reward);
       for (size_t i = 0; i < n(); ++i) {
         const double drop =
-            std::max(0.0, top_.others[i].high - (total - totals_.rate(i).high * reward(i)));
-        if (!place.gone) sums.kept[i].add(weight * reward(i));
+            std::max(0.0, top_.others[i].high - (total - plain_stake(i, reward(i))));
+        if (!place.gone) sums.kept[i].add(weight * (reward(i) - game_.groups[i].offset));
         if (!place.gone) sums.below[i].add(weight * (game_.groups[i].top - reward(i)));
         sums.lack[i].add(weight * tv_lack(strength - drop, place.gone ? 0 : 1,
                                           place.gone ? -1 : 0, strength));
@@ -241,7 +244,7 @@ class TvStream {
     const double range = totals_.range(i);
     const double moved = sums.moved.value();
     const double relative = 2 * open + 2 * game_.reward_scale_error;
-    out.valuation = rate * (sums.kept[i].value() + moved * top_.rewards[i]);
+    out.valuation = rate * (sums.kept[i].value() + moved * (top_.rewards[i] - group.offset));
     const double rounding =
         16 * kUnitRoundoff + 2 * (game_.initial_scale_error + game_.reward_scale_error);
     out.valuation_enclosure =

@@ -1,5 +1,6 @@
 #include "study/game_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <filesystem>
@@ -16,7 +17,8 @@ namespace candor {
 
 namespace {
 
-const std::vector<std::string> kNormalizations = {"max", "sum", "none"};
+// In the order of Normalization.
+const std::vector<std::string> kNormalizations = {"max", "sum", "none", "min_max"};
 
 // {"file", "tensor"?, "row"?} opened: one of the two files is set.
 struct ArrayFile {
@@ -77,8 +79,10 @@ std::vector<double> read_array(JsonReader& in, const std::string& key) {
 
 Normalization read_normalization(JsonReader& in) {
   const std::string name = in.choice("normalization", kNormalizations);
-  if (name == "max") return Normalization::kMax;
-  return name == "sum" ? Normalization::kSum : Normalization::kNone;
+  const auto found = std::ranges::find(kNormalizations, name);
+  return found == kNormalizations.end()
+             ? Normalization::kMax
+             : static_cast<Normalization>(found - kNormalizations.begin());
 }
 
 std::vector<size_t> read_blocks(JsonReader& in, size_t outcomes) {

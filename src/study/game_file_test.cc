@@ -60,6 +60,19 @@ TEST_F(GameFileTest, ReadsAndNormalises) {
   EXPECT_EQ(game->block_begin, (std::vector<size_t>{0, 3}));
 }
 
+// Raw scores may be negative; what is written reads back the same.
+TEST_F(GameFileTest, ReadsAndNormalisesMinMax) {
+  const Result<Game> game =
+      load(Parts{.head = R"("candor":"game/1","normalization":"min_max")",
+                 .groups = R"("groups":[{"name":"a","size":3,"reward":[-4,0,4]}])"}
+               .text());
+  ASSERT_TRUE(game.ok()) << game.error().message;
+  EXPECT_EQ(game->normalization, Normalization::kMinMax);
+  EXPECT_EQ(game->groups[0].reward, (std::vector<double>{0, .5, 1}));
+  const std::string written = to_text(game_json(*game));
+  EXPECT_EQ(to_text(game_json(*load(written))), written);
+}
+
 TEST_F(GameFileTest, BlocksAndCandidates) {
   const Result<Game> game = load(
       Parts{.more = R"(,"blocks":[1,2],"candidates":[[1,1,1],[1,0,4]],"max_size":3.0)"}.text());
@@ -108,6 +121,12 @@ TEST_F(GameFileTest, RefusesWithTheReason) {
       {"[]", "object"},
       {Parts{.head = R"("candor":"game/2","normalization":"max")"}.text(), "$.candor"},
       {Parts{.head = R"("candor":"game/1","normalization":"maxx")"}.text(), "did you mean \"max\""},
+      {Parts{.head = R"("candor":"game/1","normalization":"minmax")"}.text(),
+       "did you mean \"min_max\""},
+      {Parts{.head = R"("candor":"game/1","normalization":"min_max")",
+             .groups = R"("groups":[{"name":"flat","size":1,"reward":[2,2,2]}])"}
+           .text(),
+       "$.groups[0].reward: group \"flat\" has the reward 2 on every outcome"},
       {Parts{.head = R"("candor":"game/1")"}.text(), "normalization"},
       {Parts{.more = R"(,"block":[3])"}.text(), "did you mean \"blocks\""},
       {Parts{.more = R"(,"initial":[1,1,1])"}.text(), "initial"},

@@ -57,6 +57,22 @@ def test_interior_chi2_payments_are_variances():
             assert abs(group.payment - sizes[i] ** 2 * variance / 4000) < 1e-12 + 1e-9 * group.payment
 
 
+def test_min_max_takes_raw_scores():
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        _, p0, rewards, sizes = random_game(rng)
+        raw = 7 * rewards - rng.uniform(0, 9, (len(rewards), 1))
+        low, high = raw.min(axis=1, keepdims=True), raw.max(axis=1, keepdims=True)
+        welfare = np.log(p0 @ np.exp(sizes @ ((raw - low) / (high - low))))
+        groups = [candor.Report(f"g{i}", w, r) for i, (w, r) in enumerate(zip(sizes, raw))]
+        game = candor.Game(p0, groups, normalization="min_max")
+        assert abs(candor.solve(game).welfare - welfare) < 1e-10
+        assert abs(candor.solve_arrays(p0, raw, [float(w) for w in sizes], normalization="min_max").welfare - welfare) < 1e-10
+        raises("Thm 4.11", lambda: candor.fee_room(game, 0))
+    flat = [candor.Report("flat", 1, [2, 2])]
+    raises('group "flat" has the reward 2 on every outcome', lambda: candor.Game([1, 1], flat, normalization="min_max"))
+
+
 def test_arrays_are_not_copied():
     m = 4_000_000
     rng = np.random.default_rng(3)
