@@ -24,8 +24,9 @@ struct Study {
 
 Study study(const std::string& rule, const Game& game, size_t count, uint64_t seed = 1) {
   Study out{.space = default_types(game, 0, count, seed), .values = {}, .answer = {}};
-  out.values = report_values(*make_training_rule(rule).value(), game, out.space).value();
-  out.answer = check_implementable(out.values.value, out.values.gap);
+  out.values =
+      values_of(game, train_types(*make_training_rule(rule).value(), game, out.space).value());
+  out.answer = check_implementable(out.values.value, out.values.error);
   return out;
 }
 
@@ -74,7 +75,7 @@ TEST(Implementability, SwMaxHasPaymentsAndTheyEncloseTheAffineOnes) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     const Game game = random_game({.seed = seed, .kind = static_cast<DivergenceKind>(seed % 8)});
     const Study found = study("sw_max", game, 16, seed);
-    ASSERT_TRUE(found.answer.implementable) << "seed " << seed;
+    ASSERT_TRUE(found.answer.payments_exist) << "seed " << seed;
     EXPECT_LT(worst_violation(found.values.value, found.answer.payments), 1e-10);
     const double base = payment_of(game, found.space.types[0]);
     for (size_t t = 0; t < found.space.types.size(); ++t) {
@@ -134,7 +135,7 @@ TEST(Implementability, EgalitarianRulesAreCaughtWithAWitness) {
       if (game.groups.size() < 2) continue;
       const Study found = study(rule, game, 12, seed);
       const double shortest = least_short_cycle(found.values.value);
-      if (found.answer.implementable) {
+      if (found.answer.payments_exist) {
         EXPECT_GT(shortest, -4 * found.answer.tolerance - 1e-13) << rule << " seed " << seed;
         EXPECT_LT(worst_violation(found.values.value, found.answer.payments),
                   1e-9 + 20 * found.answer.tolerance);
@@ -159,7 +160,7 @@ TEST(Implementability, ADictatorAnswersToNobody) {
   const Game game = random_game({.seed = 12, .most_groups = 5});
   ASSERT_GE(game.groups.size(), 2U);
   const Study found = study("dictatorship:g1", game, 16);
-  EXPECT_TRUE(found.answer.implementable);
+  EXPECT_TRUE(found.answer.payments_exist);
   EXPECT_EQ(found.answer.widest, 0);  // the same model whatever group 0 says: one payment for all
   EXPECT_EQ(gain_without_payments(found.values.value), 0);
 }
@@ -276,15 +277,16 @@ TEST(Continuity, LemmaE1BoundsEveryMove) {
     const Game game = random_game({.seed = seed, .kind = kind});
     const TypeSpace space = default_types(game, 0, 8, seed);
     const auto rule = make_training_rule("sw_max").value();
-    const ReportValues values = report_values(*rule, game, space).value();
+    const std::vector<TypeModel> models = train_types(*rule, game, space).value();
     for (size_t t = 1; t < space.types.size(); ++t) {
       double delta = 0;
       for (size_t x = 0; x < game.outcome_count(); ++x) {
         delta = std::max(delta, std::abs(space.types[0].group_size * space.types[0].reward[x] -
                                          space.types[t].group_size * space.types[t].reward[x]));
       }
-      EXPECT_LE(largest_shift(values.models[0], values.models[t]),
-                curvature_bound(game, values.models[0], values.models[t], delta) + 1e-12)
+      EXPECT_LE(
+          largest_shift(models[0].trained.model, models[t].trained.model),
+          curvature_bound(game, models[0].trained.model, models[t].trained.model, delta) + 1e-12)
           << divergence_names()[seed % 7] << " seed " << seed;
     }
   }
