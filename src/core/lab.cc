@@ -79,12 +79,16 @@ std::string why_not_proved(const RuleStudy& study, size_t grid) {
                    ", which solver and rounding may have moved by ",
                    format_short(incentives.tolerance, 2), " at most (Rochet 1987)");
   }
-  std::string out = str_cat("payments exist on these ", grid, " types");
+  std::string out = grid < 2 ? "one type alone closes no cycle"
+                             : str_cat("the least cycle of these ", grid, " types, of length ",
+                                       format_short(incentives.worst_cycle_length, 2),
+                                       ", is not negative beyond its error, ",
+                                       format_short(incentives.tolerance, 2));
   if (study.rule_runs > static_cast<int>(grid)) {
-    return out + str_cat(", and a search of ", study.types_searched - static_cast<int>(grid),
-                         " more closed no negative cycle: evidence, no proof");
+    return out + str_cat("; a search among ", study.types_searched - static_cast<int>(grid),
+                         " more types closed no negative one: evidence, no proof");
   }
-  return out + "; no others were looked at";
+  return out + "; no other types were looked at";
 }
 
 // The verdict, on the laboratory's types and, where `search` allows it, beyond them.
