@@ -24,7 +24,20 @@ class CallableRule : public TrainingRule {
   [[nodiscard]] Result<TrainedModel> train(const Game& game) const override {
     const py::gil_scoped_acquire acquire;
     try {
-      TrainedModel out{.model = numbers(callable_(game).cast<Numbers>(), "model")};
+      const py::object made = callable_(game);
+      TrainedModel out;
+      const bool pair = py::isinstance<py::tuple>(made) && py::len(made) == 2 &&
+                        py::hasattr(made[py::int_(0)], "__len__");
+      if (pair) {  // and no tuple of two numbers, which is a model of two outcomes
+        const auto parts = made.cast<py::tuple>();
+        out.model = numbers(parts[0].cast<Numbers>(), "model");
+        out.distance = parts[1].cast<double>();
+        if (!(out.distance >= 0)) {
+          return invalid_argument("the rule's error: expected a number >= 0");
+        }
+      } else {
+        out.model = numbers(made.cast<Numbers>(), "model");
+      }
       if (out.model.size() != game.outcome_count()) {
         return invalid_argument("the rule returned " + std::to_string(out.model.size()) +
                                 " numbers; the game has " + std::to_string(game.outcome_count()) +
@@ -49,6 +62,7 @@ class CallableRule : public TrainingRule {
       if (!(std::abs(mass - 1) <= 1e-9)) {
         return invalid_argument("the rule's model sums to " + std::to_string(mass));
       }
+      out.distance += std::abs(mass - 1) / static_cast<double>(game.block_count());
     }
     return out;
   }
@@ -66,7 +80,7 @@ std::unique_ptr<TrainingRule> rule_of(const py::object& rule) {
 
 void bind_results(py::module_& module) {
   py::class_<Implementability>(module, "Implementability")
-      .def_readonly("implementable", &Implementability::implementable)
+      .def_readonly("payments_exist", &Implementability::payments_exist)
       .def_readonly("tolerance", &Implementability::tolerance)
       .def_readonly("worst_cycle", &Implementability::worst_cycle)
       .def_readonly("worst_cycle_length", &Implementability::worst_cycle_length)
@@ -81,6 +95,16 @@ void bind_results(py::module_& module) {
       .def_readonly("predicted_width", &PaymentPath::predicted_width);
   py::class_<RuleStudy>(module, "RuleStudy")
       .def_readonly("rule", &RuleStudy::rule)
+      .def_property_readonly("verdict",
+                             [](const RuleStudy& study) { return verdict_name(study.verdict); })
+      .def_property_readonly("implementable", &RuleStudy::implementable,
+                             "True (proved), False (a witness) or None (no witness found).")
+      .def_readonly("why", &RuleStudy::why)
+      .def_readonly("types_searched", &RuleStudy::types_searched)
+      .def_readonly("rule_runs", &RuleStudy::rule_runs)
+      .def_readonly("types", &RuleStudy::types)
+      .def_property_readonly("worst_cycle_types", &RuleStudy::worst_cycle_types,
+                             "The reports of the worst cycle in its order: the witness of a no.")
       .def_readonly("incentives", &RuleStudy::incentives)
       .def_readonly("worst_cycle", &RuleStudy::worst_cycle)
       .def_readonly("gain_zero", &RuleStudy::gain_zero)
@@ -115,15 +139,21 @@ void bind_lab(py::module_& module) {
       },
       py::arg("rule"), py::arg("game"),
       "The model of a training rule: sw_max, max_min, nash, mean_of_optima, median_of_optima, "
-      "uniform_mixture, dictatorship[:NAME], or a callable game -> model.");
+      "uniform_mixture, dictatorship[:NAME], or a callable game -> model. A callable whose model "
+      "is not exact returns (model, bound of its L1 error), so that no witness rests on the "
+      "error.");
   module.def(
       "study_rule",
       [](const py::object& rule, const Game& game, const std::variant<size_t, std::string>& group,
-         std::vector<Report> types, size_t type_count, int largest_steps, uint64_t seed) {
+         std::vector<Report> types, size_t type_count, int largest_steps, uint64_t seed,
+         int search_runs) {
+        if (search_runs < 0) throw CandorError("search_runs: expected a number >= 0");
         const auto made = rule_of(rule);
         const size_t index = group_index(game, group);
-        const LabOptions options{
-            .type_count = type_count, .largest_steps = largest_steps, .seed = seed};
+        const LabOptions options{.type_count = type_count,
+                                 .search_runs = search_runs,
+                                 .largest_steps = largest_steps,
+                                 .seed = seed};
         Laboratory lab = run_long([&] {
           return unwrap(run_laboratory(game, index, {made.get()}, std::move(types), options));
         });
@@ -131,8 +161,9 @@ void bind_lab(py::module_& module) {
       },
       py::arg("rule"), py::arg("game"), py::arg("group") = 0,
       py::arg("types") = std::vector<Report>(), py::arg("type_count") = 24,
-      py::arg("largest_steps") = 64, py::arg("seed") = 1,
-      "Cycle monotonicity (Def 3.4), payment intervals and the 2n-step path (Thm 3.6) of a rule.");
+      py::arg("largest_steps") = 64, py::arg("seed") = 1, py::arg("search_runs") = 512,
+      "Can payments make truth dominant (Def 3.4)? `verdict`: proved, no (a witness cycle) or "
+      "none_found among the types searched; payment intervals and the 2n-step path (Thm 3.6).");
   module.def(
       "check_implementable",
       [](const std::vector<std::vector<double>>& value, double error) {
@@ -144,10 +175,15 @@ void bind_lab(py::module_& module) {
         if (value.empty() || value.size() > kMostTypes) {
           throw CandorError("value: expected 1 to " + std::to_string(kMostTypes) + " types");
         }
-        return run_long([&] { return check_implementable(value, error); });
+        return run_long([&] {
+          const std::vector<std::vector<double>> errors(value.size(),
+                                                        std::vector<double>(value.size(), error));
+          return check_implementable(value, errors);
+        });
       },
       py::arg("value"), py::arg("error") = 0.0,
-      "value[t][s]: what type t makes of the model that report s brings about (Rochet 1987).");
+      "value[t][s]: what type t makes of the model that report s brings about, off by at most "
+      "`error`. Says whether payments exist on these types, nothing of others (Rochet 1987).");
   module.def(
       "fee_room",
       [](const Game& game, const std::variant<size_t, std::string>& group) {

@@ -316,9 +316,21 @@ TEST_F(CliTest, LabTellsImplementableRulesFromOthers) {
   const Outcome fine = candor("lab sw_max " + game + " --steps 4 --format json --report lab.html");
   EXPECT_EQ(fine.code, 0) << fine.err;
   const Json json = *parse_json(fine.out, "stdout");
-  EXPECT_TRUE(json["rules"][0]["implementable"].get<bool>());
+  EXPECT_EQ(json["rules"][0]["implementable"], true);
+  EXPECT_EQ(json["rules"][0]["verdict"], "proved");
   EXPECT_TRUE(contains(*read_file(folder_ / "lab.html"), "<svg"));
   EXPECT_EQ(candor("lab max_min " + game + " --steps 1").code, 1);
+  // Not known is no failure; the witness of a no proves it again.
+  const Outcome unknown =
+      candor("lab mean_of_optima " + game + " --type-count 2 --search-runs 0 --witness none.json");
+  EXPECT_EQ(unknown.code, 0) << unknown.out;
+  EXPECT_TRUE(contains(unknown.out, "none_found")) << unknown.out;
+  EXPECT_TRUE(contains(unknown.out, "no other types were looked at")) << unknown.out;
+  EXPECT_TRUE(contains(unknown.err, "no witness found, so none.json is not written"));
+  EXPECT_EQ(candor("lab nash " + game + " --witness witness.json").code, 1);
+  const Outcome again = candor("lab nash " + game + " --types witness.json");
+  EXPECT_EQ(again.code, 1);
+  EXPECT_TRUE(contains(again.out, "length -0.05")) << again.out;
   EXPECT_TRUE(contains(candor("lab swmax " + game).err, "did you mean \"sw_max\""));
   EXPECT_EQ(candor("lab swmax " + game).code, 2);
   EXPECT_EQ(candor("lab " + game).code, 2);

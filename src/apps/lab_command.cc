@@ -21,6 +21,8 @@ struct LabCommandOptions {
   std::string report;
   int64_t type_count = 24;
   int steps = 64;
+  int search_runs = 512;
+  std::string witness;
 };
 
 struct LoadedRules {
@@ -57,31 +59,51 @@ Result<LoadedRules> load_rules(const std::vector<std::string>& names, const Game
   return out;
 }
 
+// The types of a witness, for checking by hand: {"type", "size", "reward"} lines.
+void print_witness(const RuleStudy& study) {
+  constexpr size_t kShown = 12;
+  std::printf("\n%s: no payments make truth dominant. Witness: %s -> %s, length %s\n",
+              study.rule.c_str(), join(study.worst_cycle, " -> ").c_str(),
+              study.worst_cycle.front().c_str(),
+              format_short(study.incentives.worst_cycle_length, 6).c_str());
+  std::vector<std::vector<std::string>> rows;
+  for (const Report& type : study.worst_cycle_types()) {
+    std::vector<std::string> values;
+    for (size_t x = 0; x < std::min(kShown, type.reward.size()); ++x) {
+      values.push_back(format_double(type.reward[x]));
+    }
+    if (type.reward.size() > kShown) values.emplace_back("...");
+    rows.push_back({"  " + type.name, str_cat("size ", type.group_size),
+                    str_cat("reward ", join(values, " "))});
+  }
+  print_table(rows);
+}
+
 void print_lab(const Game& game, const Laboratory& lab) {
-  std::vector<std::vector<std::string>> rows = {{"rule", "implementable", "worst cycle",
-                                                 "unique within", "gain unpaid", "gain pay_report",
-                                                 "path width"}};
+  std::vector<std::vector<std::string>> rows = {{"rule", "verdict", "worst cycle", "unique within",
+                                                 "gain unpaid", "gain pay_report", "path width"}};
   for (const RuleStudy& study : lab.rules) {
     const Implementability& incentives = study.incentives;
     const std::string width =
         study.paths.empty()
             ? "-"
             : format_short(study.paths.back().forward + study.paths.back().backward, 4);
-    rows.push_back({study.rule, incentives.implementable ? "yes" : "no",
-                    format_short(incentives.worst_cycle_length, 4),
-                    incentives.implementable ? format_short(incentives.widest, 4) : "-",
-                    format_short(study.gain_zero, 4), format_short(study.gain_pay_report, 4),
-                    width});
+    rows.push_back(
+        {study.rule, verdict_name(study.verdict), format_short(incentives.worst_cycle_length, 4),
+         study.verdict == Verdict::kNo ? "-" : format_short(incentives.widest, 4),
+         format_short(study.gain_zero, 4), format_short(study.gain_pay_report, 4), width});
   }
   std::printf("group %s, %zu types\n\n", game.groups[lab.space.group].name.c_str(),
               lab.space.types.size());
   print_table(rows);
   for (const RuleStudy& study : lab.rules) {
-    if (study.incentives.implementable) continue;
-    std::printf("\n%s: no payments make truth dominant. Witness: %s -> %s, length %s\n",
-                study.rule.c_str(), join(study.worst_cycle, " -> ").c_str(),
-                study.worst_cycle.front().c_str(),
-                format_short(study.incentives.worst_cycle_length, 6).c_str());
+    if (study.verdict == Verdict::kNo) {
+      print_witness(study);
+    } else {
+      std::printf("\n%s: %s: %s\n", study.rule.c_str(),
+                  study.verdict == Verdict::kProved ? "implementable, proved" : "not known",
+                  study.why.c_str());
+    }
   }
   if (lab.fee.has_value()) {
     std::printf("\nThe largest fee that keeps every type of this group willing: %s\n",
@@ -109,6 +131,7 @@ CommandResult run_lab(const LabCommandOptions& own, const CommonOptions& options
   }
   Progress progress(options.progress_mode(), "rules", names.size());
   LabOptions lab_options{.type_count = static_cast<size_t>(own.type_count),
+                         .search_runs = own.search_runs,
                          .largest_steps = own.steps,
                          .seed = options.seed,
                          .progress = [&](size_t done, size_t) { progress.set(done); }};
@@ -123,14 +146,19 @@ CommandResult run_lab(const LabCommandOptions& own, const CommonOptions& options
   if (!own.report.empty()) {
     CANDOR_RETURN_IF_ERROR(write_file_atomically(own.report, lab_page(game, lab)));
   }
+  const bool witness = std::ranges::any_of(
+      lab.rules, [](const RuleStudy& study) { return study.verdict == Verdict::kNo; });
+  if (!own.witness.empty() && witness) {
+    CANDOR_RETURN_IF_ERROR(write_file_atomically(own.witness, to_text(witness_types_json(lab))));
+  } else if (!own.witness.empty()) {
+    std::fprintf(stderr, "candor: no witness found, so %s is not written\n", own.witness.c_str());
+  }
   if (options.json()) {
     std::printf("%s", to_text(lab_json(game, lab)).c_str());
   } else {
     print_lab(game, lab);
   }
-  const bool all = std::ranges::all_of(
-      lab.rules, [](const RuleStudy& study) { return study.incentives.implementable; });
-  return all ? 0 : 1;
+  return witness ? 1 : 0;
 }
 
 }  // namespace
@@ -140,8 +168,9 @@ void add_lab_command(CLI::App& app, CommonOptions& options) {
   CLI::App* command = add_command(
       app,
       {"lab",
-       "Can payments make truth dominant under a training rule? Witness cycles, payments and their "
-       "uniqueness. Exit 1 when a rule is not implementable",
+       "Can payments make truth dominant under a training rule? Proved, refuted by a witness "
+       "cycle, "
+       "or not known; payments and their uniqueness. Exit 1 when a rule has a witness against it",
        "candor lab sw_max max_min nash catalog/sun2025/fig1_shape.json --group \"group 1\""},
       options, [own, &options] { return run_lab(*own, options); });
   command
@@ -153,6 +182,13 @@ void add_lab_command(CLI::App& app, CommonOptions& options) {
   command->add_option("--types", own->types, "A types/1 file (default: types made from the game)");
   command->add_option("--type-count", own->type_count, "How many types to make (default 24)")
       ->check(CLI::Range(2, 512));
+  command
+      ->add_option("--search-runs", own->search_runs,
+                   "Runs of a rule in the search for a witness beyond these types, which follows "
+                   "where neither a proof nor a witness is at hand; 0: none (default 512)")
+      ->check(CLI::Range(0, 1000000));
+  command->add_option("--witness", own->witness,
+                      "Write the witness types found as a types/1 file, for --types");
   command->add_option("--steps", own->steps, "Steps of the longest path (default 64)")
       ->check(CLI::Range(1, 65536));
   command->add_option("--report", own->report, "Write an HTML page with pictures");

@@ -100,7 +100,7 @@ double mean_reward_after(const Block& block, size_t group, double size,
                          const std::vector<double>& report) {
   Block lied = block;
   lied.replace(group, size, report);
-  const BlockSolution solution = solve_block(lied);
+  const BlockSolution solution = solve_block(lied, Scope::kModel);
   Sum mean;
   for (size_t x = 0; x < report.size(); ++x) {
     mean.add(solution.allocation[x] * block.rewards[group][x]);
@@ -115,7 +115,7 @@ double slope_sign(const Block& block, size_t group, double size, const std::vect
   if (block.divergence.kind == DivergenceKind::kTv) return 0;
   Block lied = block;
   lied.replace(group, size, report);
-  const BlockSolution solution = solve_block(lied);
+  const BlockSolution solution = solve_block(lied, Scope::kModel);
   Sum slope;
   for (size_t x = 0; x < report.size(); ++x) {
     const double ratio = solution.allocation[x] / block.initial[x];

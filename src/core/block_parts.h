@@ -70,7 +70,7 @@ struct BlockPieces {
   const TotalReward& reward;
   const Drops& drops;                       // of the full problem
   ProblemOptimum full;
-  std::vector<ProblemOptimum> without;      // [n]
+  std::vector<ProblemOptimum> without;      // [n], or [0]: the model alone
   // [n], each by a formula that keeps its small digits; NaN: the difference of the optima will do.
   std::vector<double> payments;
   double model_error = 0;  // |E_p g - E_p* g| <= range(g) times this, p the allocation
@@ -88,10 +88,14 @@ void conclude(const BlockPieces& pieces, BlockSolution& out);
 [[nodiscard]] double tv_lack(double slope, double ratio, double excess, double strength);
 
 // One per kind of divergence; each REQUIRES its own.
-[[nodiscard]] BlockSolution solve_kl(const Block& block);
-[[nodiscard]] BlockSolution solve_chi2(const Block& block);
-[[nodiscard]] BlockSolution solve_tv(const Block& block);
+[[nodiscard]] BlockSolution solve_kl(const Block& block, Scope scope);
+[[nodiscard]] BlockSolution solve_chi2(const Block& block, Scope scope);
+[[nodiscard]] BlockSolution solve_tv(const Block& block, Scope scope);
 // Every strictly convex generator, kl and chi2 too: there it is the second route of the tests.
-[[nodiscard]] BlockSolution solve_smooth(const Block& block);
+[[nodiscard]] BlockSolution solve_smooth(const Block& block, Scope scope = Scope::kAll);
+// How many leave-one-out problems that is.
+[[nodiscard]] inline size_t problems_without(const Block& block, Scope scope) {
+  return scope == Scope::kAll ? block.group_count() : 0;
+}
 
 }  // namespace candor

@@ -214,7 +214,8 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
       -pieces.full.value.enclosure -
       around(drop, range * pieces.model_error + kPositiveSum * drop + 2 * drop_error);
   out.divergence = bounded(divergence, both(by_drops, {0, std::numeric_limits<double>::infinity()}));
-  for (size_t group = 0; group < block.group_count(); ++group) {
+  out.model_error = pieces.model_error;
+  for (size_t group = 0; group < pieces.without.size(); ++group) {
     const bool constant = pieces.reward.stake_range(group) == 0;
     const Enclosure payment =
         constant ? Enclosure{0, 0} : payment_enclosure(pieces, out.allocation, group);
@@ -245,16 +246,16 @@ Block block_of(const Game& game, size_t index) {
   return block;
 }
 
-BlockSolution solve_block(const Block& block) {
+BlockSolution solve_block(const Block& block, Scope scope) {
   switch (block.divergence.kind) {
     case DivergenceKind::kKl:
-      return solve_kl(block);
+      return solve_kl(block, scope);
     case DivergenceKind::kChi2:
-      return solve_chi2(block);
+      return solve_chi2(block, scope);
     case DivergenceKind::kTv:
-      return solve_tv(block);
+      return solve_tv(block, scope);
     default:
-      return solve_smooth(block);
+      return solve_smooth(block, scope);
   }
 }
 

@@ -36,6 +36,8 @@ struct BlockSolution {
   Bounded welfare;                 // max_p ASW(p)
   Bounded divergence;              // D_f(p*||p0)
   std::vector<double> allocation;  // [m]
+  // |E_p g - E_p* g| <= range(g) times this, p the allocation: half their L1 distance.
+  double model_error = 0;
   std::vector<Bounded> valuations;  // [n], w_i v_i(p*)
   std::vector<Bounded> payments;    // [n], p^AFF
   std::vector<Bounded> utilities;   // [n], valuation - payment
@@ -46,7 +48,10 @@ struct BlockSolution {
 // Block `block` of `game`; the game must outlive it.
 [[nodiscard]] Block block_of(const Game& game, size_t block);
 
-[[nodiscard]] BlockSolution solve_block(const Block& block);
+// Or the model alone, without the leave-one-out problems: payments, utilities and without stay
+// empty.
+enum class Scope { kAll, kModel };
+[[nodiscard]] BlockSolution solve_block(const Block& block, Scope scope = Scope::kAll);
 
 // The block with some of the groups only.
 [[nodiscard]] Block keep_groups(const Block& block, std::span<const size_t> groups);

@@ -84,7 +84,7 @@ double chi2_payment(const Block& block, size_t group, const Chi2Others& others,
 
 }  // namespace
 
-BlockSolution solve_chi2(const Block& block) {
+BlockSolution solve_chi2(const Block& block, Scope scope) {
   static constexpr double kDominance = 1e3;
   const double strength = block.divergence.regularization;
   const PowerLaw law(2, 2 * strength, Anchor::kOne);
@@ -105,7 +105,7 @@ BlockSolution solve_chi2(const Block& block) {
                      .without = {},
                      .payments = {},
                      .model_error = full.model_error};
-  for (size_t group = 0; group < block.group_count(); ++group) {
+  for (size_t group = 0; group < problems_without(block, scope); ++group) {
     const Drops others = reward.without(group);
     const DualSolution without = solve_problem(others);
     const double stake = reward.stake_range(group);

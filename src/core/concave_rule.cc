@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
+#include "core/model_error.h"
 #include "core/solution.h"
 
 namespace candor {
@@ -15,15 +17,24 @@ using Matrix = std::vector<Vector>;
 
 // g at one vector of weights, with its derivatives.
 struct DualPoint {
-  Vector weights;     // a
-  Vector model;       // p(a)
-  Vector valuations;  // v_i(p(a)), per agent: the gradient of g
-  double value = 0;   // g(a)
+  Vector weights;       // a
+  Vector model;         // p(a)
+  Vector valuations;    // v_i(p(a)), per agent: the gradient of g
+  double value = 0;     // g(a)
+  double distance = 0;  // of `model` from p(a), in L1
+
+  // What that, and rounding, can do to a per-agent valuation.
+  [[nodiscard]] double valuation_error(const Game& game, size_t group) const {
+    return (distance + 4 * std::numeric_limits<double>::epsilon()) *
+           std::ranges::max(game.groups[group].reward);
+  }
 };
 
 DualPoint dual_point(const Game& game, Vector weights) {
   DualPoint out{.weights = std::move(weights), .model = {}, .valuations = {}};
-  out.model = weighted_optimum(game, out.weights);
+  WeightedOptimum optimum = solve_weighted(game, out.weights);
+  out.model = std::move(optimum.model);
+  out.distance = optimum.distance;
   out.value = -divergence_from_initial(game, out.model);
   for (size_t i = 0; i < game.groups.size(); ++i) {
     const Report& group = game.groups[i];
@@ -169,11 +180,15 @@ TrainedModel solve_nash(const Game& game) {
   const BarrierProblem problem{.game = game, .barrier = sizes};
   const DualPoint best = problem.minimise(dual_point(game, std::move(weights)), 1e-15 * scale);
   double gap = 0;
+  double exact_gap = 0;  // at most that of the exact p(a), whose valuations may be a little off
   for (size_t i = 0; i < sizes.size(); ++i) {
     const double excess = best.weights[i] * best.valuations[i] / sizes[i] - 1;
     gap += sizes[i] * (excess - std::log1p(excess));
+    const double off = best.weights[i] / sizes[i] * best.valuation_error(game, i);
+    const double below = std::max(-1.0, -std::abs(excess) - off);  // log falls fastest there
+    exact_gap += sizes[i] * (below - std::log1p(below));
   }
-  return {best.model, gap};
+  return {best.model, gap, distance_from_gap(game, exact_gap) + best.distance};
 }
 
 TrainedModel solve_max_min(const Game& game) {
@@ -186,7 +201,10 @@ TrainedModel solve_max_min(const Game& game) {
   double mean = 0;
   for (size_t i = 0; i < n; ++i) mean += at.weights[i] * at.valuations[i];
   const double worst = *std::ranges::min_element(at.valuations);
-  return {std::move(at.model), std::max(0.0, mean - worst)};
+  const double gap = std::max(0.0, mean - worst);
+  double off = 0;
+  for (size_t i = 0; i < n; ++i) off = std::max(off, at.valuation_error(game, i));
+  return {std::move(at.model), gap, distance_from_gap(game, gap + 2 * off) + at.distance};
 }
 
 }  // namespace candor

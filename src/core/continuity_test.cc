@@ -192,15 +192,16 @@ TEST(Continuity, LemmaE1BoundsEveryMove) {
     const Game game = random_game({.seed = seed, .kind = kind});
     const TypeSpace space = default_types(game, 0, 8, seed);
     const auto rule = make_training_rule("sw_max").value();
-    const ReportValues values = report_values(*rule, game, space).value();
+    const std::vector<TypeModel> models = train_types(*rule, game, space).value();
     for (size_t t = 1; t < space.types.size(); ++t) {
       double delta = 0;
       for (size_t x = 0; x < game.outcome_count(); ++x) {
         delta = std::max(delta, std::abs(space.types[0].group_size * space.types[0].reward[x] -
                                          space.types[t].group_size * space.types[t].reward[x]));
       }
-      EXPECT_LE(largest_shift(values.models[0], values.models[t]),
-                curvature_bound(game, values.models[0], values.models[t], delta) + 1e-12)
+      const std::vector<double>& first = models[0].trained.model;
+      const std::vector<double>& other = models[t].trained.model;
+      EXPECT_LE(largest_shift(first, other), curvature_bound(game, first, other, delta) + 1e-12)
           << divergence_names()[seed % 7] << " seed " << seed;
     }
   }

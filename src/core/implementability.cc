@@ -123,30 +123,38 @@ Matrix shortest_paths(const Matrix& edge) {
   return path;
 }
 
-double largest_magnitude(const Matrix& value) {
-  double most = 0;
-  for (const auto& row : value) {
-    for (const double entry : row) most = std::max(most, std::abs(entry));
-  }
-  return most;
-}
-
 }  // namespace
 
-Implementability check_implementable(const Matrix& value, double error) {
+Implementability check_implementable(const Matrix& value, const Matrix& error) {
   const size_t count = value.size();
-  CANDOR_CHECK(count >= 1 && count <= kMostTypes);
+  CANDOR_CHECK(count >= 1 && error.size() == count);
+  constexpr double kRounding = 256 * std::numeric_limits<double>::epsilon();
   const Matrix edge = edges_of(value);
-  Implementability out;
-  out.tolerance =
-      2 * error + 256 * std::numeric_limits<double>::epsilon() * largest_magnitude(value);
-  if (count > 1) {
-    const Cycle worst = least_mean_cycle(edge);
-    out.worst_cycle = worst.types;
-    out.worst_cycle_length = worst.length;
-    if (worst.mean() < -out.tolerance) return out;
+  Matrix doubt(count, std::vector<double>(count, 0.0));  // of an edge
+  Matrix longest = edge;                                 // what it may be at most
+  for (size_t s = 0; s < count; ++s) {
+    for (size_t t = 0; t < count; ++t) {
+      if (s == t) continue;
+      doubt[s][t] = error[t][t] + error[t][s] +
+                    kRounding * std::max(std::abs(value[t][t]), std::abs(value[t][s]));
+      longest[s][t] += doubt[s][t];
+    }
   }
-  out.implementable = true;
+  Implementability out;
+  if (count > 1) {
+    Cycle worst = least_mean_cycle(longest);
+    const bool witness = worst.length < 0;
+    if (!witness) worst = least_mean_cycle(edge);
+    out.worst_cycle = worst.types;
+    for (size_t i = 0; i < worst.types.size(); ++i) {
+      const size_t from = worst.types[i];
+      const size_t to = worst.types[(i + 1) % worst.types.size()];
+      out.worst_cycle_length += edge[from][to];
+      out.tolerance += doubt[from][to];
+    }
+    if (witness) return out;
+  }
+  out.payments_exist = true;
   const Matrix path = shortest_paths(edge);
   for (size_t t = 0; t < count; ++t) {
     out.high.push_back(path[0][t]);
@@ -180,23 +188,59 @@ std::optional<std::vector<double>> constant_reward(const Game& game) {
   return std::vector<double>(m, sum ? 1.0 / static_cast<double>(m) : 1.0);
 }
 
-Result<ReportValues> report_values(const TrainingRule& rule, const Game& game,
-                                   const TypeSpace& space) {
-  ReportValues out;
+std::optional<std::vector<double>> equal_stake_reward(const Game& game, size_t group,
+                                                      const std::vector<double>& reward,
+                                                      double size, double other) {
+  const bool none = game.normalization == Normalization::kNone;
+  const auto constants = constant_reward(game);
+  if (!none && !constants.has_value()) return std::nullopt;
+  const double constant = none ? 0.0 : constants->front();
+  std::vector<double> out;
+  for (const double value : reward) {
+    out.push_back(constant + (value - constant) * (size / other));
+    if (out.back() < 0) return std::nullopt;
+  }
+  std::vector<double> admissible = out;
+  if (!make_admissible(game, group, admissible)) return std::nullopt;
+  for (size_t x = 0; x < out.size(); ++x) {
+    if (std::abs(admissible[x] - out[x]) > 1e-12) return std::nullopt;
+  }
+  return admissible;
+}
+
+Result<TypeModel> train_type(const TrainingRule& rule, const Game& game, size_t group,
+                             Report type) {
+  Result<TrainedModel> trained = rule.train(with_report(game, group, type.group_size, type.reward));
+  if (!trained.ok()) {
+    return Error{trained.error().code, str_cat(rule.name(), " on type ", quote(type.name), ": ",
+                                               trained.error().message)};
+  }
+  return TypeModel{std::move(type), std::move(trained).value()};
+}
+
+Result<std::vector<TypeModel>> train_types(const TrainingRule& rule, const Game& game,
+                                           const TypeSpace& space) {
+  std::vector<TypeModel> out;
   for (const Report& type : space.types) {
     CANDOR_RETURN_IF_ERROR(check_interrupted());
-    Result<TrainedModel> trained =
-        rule.train(with_report(game, space.group, type.group_size, type.reward));
-    if (!trained.ok()) {
-      return Error{trained.error().code, str_cat(rule.name(), " on type ", quote(type.name), ": ",
-                                                 trained.error().message)};
-    }
-    out.gap = std::max(out.gap, trained->gap);
-    out.models.push_back(std::move(trained->model));
+    CANDOR_TRY(TypeModel model, train_type(rule, game, space.group, type));
+    out.push_back(std::move(model));
   }
-  for (const Report& type : space.types) {
-    std::vector<double>& row = out.value.emplace_back();
-    for (const auto& model : out.models) row.push_back(group_valuation(game, type, model));
+  return out;
+}
+
+ReportValues values_of(const Game& game, const std::vector<TypeModel>& models) {
+  constexpr double kRounding = 16 * std::numeric_limits<double>::epsilon();
+  ReportValues out;
+  for (const TypeModel& row : models) {
+    const auto [least, most] = std::ranges::minmax(row.type.reward);
+    const double per_distance = row.type.group_size * (most - least) / 2;
+    std::vector<double>& value = out.value.emplace_back();
+    std::vector<double>& error = out.error.emplace_back();
+    for (const TypeModel& column : models) {
+      value.push_back(group_valuation(game, row.type, column.trained.model));
+      error.push_back(per_distance * column.trained.distance + kRounding * std::abs(value.back()));
+    }
   }
   return out;
 }
@@ -231,6 +275,23 @@ TypeSpace default_types(const Game& game, size_t group, size_t count, uint64_t s
   add("worst only", truth.group_size, vertex(at(std::ranges::min_element(truth.reward))));
   if (game.groups.size() > 1) {
     add("the others' mean", truth.group_size, others_mean_reward(game, group));
+  }
+  // Loud reports of few and mild ones of many may have one stake, and should bring one model.
+  std::vector<Report> loud = {{"truth", truth.group_size, truth.reward},
+                              {"loud best", 1, vertex(at(std::ranges::max_element(truth.reward)))}};
+  if (game.groups.size() > 1) {
+    const std::vector<double> others = others_mean_reward(game, group);
+    const auto worst = std::ranges::min_element(others) - others.begin();
+    loud.push_back({"loud against the others", 1, vertex(static_cast<size_t>(worst))});
+  }
+  for (const Report& base : loud) {
+    add(base.name, base.group_size, base.reward);
+    for (const double factor : {4.0, 12.0}) {
+      const double size =
+          std::clamp(std::round(factor * base.group_size), 1.0, static_cast<double>(game.max_size));
+      auto reward = equal_stake_reward(game, group, base.reward, base.group_size, size);
+      if (reward.has_value()) add(str_cat(base.name, " at size ", size), size, std::move(*reward));
+    }
   }
   // A game of one outcome has no second reward: the tries are limited.
   for (uint32_t i = 0; space.types.size() < count && i < 4 * count; ++i) {

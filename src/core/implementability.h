@@ -16,45 +16,71 @@ struct TypeSpace {
   std::vector<Report> types;  // N >= 1, admissible; the first one is the truth where there is one
 };
 
-// The truth, other sizes, the constant reward, the other groups' mean, vertices, small changes and
-// random rewards: enough to break every rule of rule.h that can be broken. All differ; N is `count`
-// >= 1, less where the game has no more types to offer.
+// The truth, other sizes, the constant reward, the other groups' mean, vertices, triples of one
+// stake at different sizes, small changes and random rewards. All differ; N is `count` >= 1, less
+// where the game has no more types to offer. A grid to start from: that no cycle of it is negative
+// does not say that no types of the group close one (cycle_search.h looks further).
 [[nodiscard]] TypeSpace default_types(const Game& game, size_t group, size_t count, uint64_t seed);
+
+// The reward rm' with which a group of size `other` has the stake of (`reward`, `size`) up to a
+// constant: other rm' = size rm + a constant, so both value every difference of models alike
+// [ours]:
+//
+//   max    rm' = 1 - (1 - rm) size/other
+//   sum    rm' = 1/m - (1/m - rm) size/other
+//   none   rm' = rm size/other
+//
+// Nothing where that is no admissible reward (a smaller size may need negative ones).
+[[nodiscard]] std::optional<std::vector<double>> equal_stake_reward(
+    const Game& game, size_t group, const std::vector<double>& reward, double size, double other);
+
+// A type as it is reported, and the model that the rule makes of that report.
+struct TypeModel {
+  Report type;
+  TrainedModel trained;
+};
+// Errors: those of the rule, naming the type.
+Result<TypeModel> train_type(const TrainingRule& rule, const Game& game, size_t group, Report type);
 
 // What every type makes of every report (Sec. 3):
 //   value[t][s] = w_t v(psi(type s); rm_t), the group's valuation by type t of the model that the
 //   report of type s brings about.
 struct ReportValues {
-  std::vector<std::vector<double>> value;   // [N][N]
-  std::vector<std::vector<double>> models;  // [N][m]
-  double gap = 0;                           // the largest of the rule's own gaps
+  std::vector<std::vector<double>> value;  // [N][N]
+  // [N][N], bounds |value - exact|: w_t/2 (max rm_t - min rm_t) x TrainedModel::distance of the
+  // model, and the rounding of the sum.
+  std::vector<std::vector<double>> error;
 };
+[[nodiscard]] ReportValues values_of(const Game& game, const std::vector<TypeModel>& models);
 // Cost: N runs of the rule. Errors: those of the rule, naming the type.
-Result<ReportValues> report_values(const TrainingRule& rule, const Game& game,
-                                   const TypeSpace& space);
+Result<std::vector<TypeModel>> train_types(const TrainingRule& rule, const Game& game,
+                                           const TypeSpace& space);
 
-inline constexpr size_t kMostTypes = 512;
+inline constexpr size_t kMostTypes = 512;  // that a user may ask for
 
 // Whether payments exist that make truth dominant on these types (Def 3.4), by Rochet's cycle
 // monotonicity: with l(t', t) = value[t][t] - value[t][t'] on the edge t' -> t, payments exist iff
-// no cycle is negative, and then p(t) - p(t') <= V(t', t), the length of the shortest path.
+// no cycle is negative, and then p(t) - p(t') <= V(t', t), the length of the shortest path. It says
+// nothing about types that are not among these.
 struct Implementability {
-  bool implementable = false;
-  double tolerance = 0;             // a cycle counts as negative below this times its length
+  bool payments_exist = false;      // false: worst_cycle is a witness, negative beyond `tolerance`
   std::vector<size_t> worst_cycle;  // the cycle of least mean length: t_0 -> t_1 -> ... -> t_0
   double worst_cycle_length = 0;    // the sum of its edges
-  // Where implementable:
+  double tolerance = 0;             // bounds the error of worst_cycle_length
+  // Where payments exist; they meet every constraint within the errors of the values:
   std::vector<double> payments;  // [N], p(t) with p(0) = 0: the largest ones
   std::vector<double> low;       // [N], every implementing payment has p(t) - p(0) in [low, high]
   std::vector<double> high;
   double widest = 0;  // max over pairs of V(t,t') + V(t',t): 0 means unique up to a constant
 };
 
+// A witness is certain: an edge counts with the errors of its two values and its own rounding
+// added, so only a cycle that is negative whatever they were is one.
+//
 // Source   Rochet 1987; Sun et al. 2025, Def 3.4 and App. E.
-// Cost     O(N^3); 1 <= N <= kMostTypes.
-// `error` bounds what the rule's own solver may have added to a value.
+// Cost     O(N^3). REQUIRES: N >= 1; `error` has the shape of `value`.
 [[nodiscard]] Implementability check_implementable(const std::vector<std::vector<double>>& value,
-                                                   double error);
+                                                   const std::vector<std::vector<double>>& error);
 
 // What the group gains at most by a lie among these types when nobody pays, and when everybody pays
 // the valuation that was reported.
@@ -64,7 +90,7 @@ struct Implementability {
 // The path of the proof of Thm 3.6 (Lemma E.4) and Cor 3.7: rm -> rm* -> rm' in 2n edges and one
 // change of size at the constant reward rm*. Its forward and backward lengths enclose every payment
 // difference:
-//   -backward <= p(to) - p(from) <= forward
+//   -backward <= p(to) - p(from) <= forward          where payments exist at all
 // Ours: the 2n-step path needs no continuity. For ANY rule psi
 //   forward + backward = (w/n) <theta* - theta, rm* - rm> + (w'/n) <theta' - theta'*, rm' - rm*>
 // Proof. An edge t -> t' and its reverse cost <psi(t') - psi(t), w' rm' - w rm> together. On the

@@ -22,8 +22,9 @@ struct Study {
 
 Study study(const std::string& rule, const Game& game, size_t count, uint64_t seed = 1) {
   Study out{.space = default_types(game, 0, count, seed), .values = {}, .answer = {}};
-  out.values = report_values(*make_training_rule(rule).value(), game, out.space).value();
-  out.answer = check_implementable(out.values.value, out.values.gap);
+  out.values =
+      values_of(game, train_types(*make_training_rule(rule).value(), game, out.space).value());
+  out.answer = check_implementable(out.values.value, out.values.error);
   return out;
 }
 
@@ -72,7 +73,7 @@ TEST(Implementability, SwMaxHasPaymentsAndTheyEncloseTheAffineOnes) {
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     const Game game = random_game({.seed = seed, .kind = static_cast<DivergenceKind>(seed % 8)});
     const Study found = study("sw_max", game, 16, seed);
-    ASSERT_TRUE(found.answer.implementable) << "seed " << seed;
+    ASSERT_TRUE(found.answer.payments_exist) << "seed " << seed;
     EXPECT_LT(worst_violation(found.values.value, found.answer.payments), 1e-10);
     const double base = payment_of(game, found.space.types[0]);
     for (size_t t = 0; t < found.space.types.size(); ++t) {
@@ -132,7 +133,7 @@ TEST(Implementability, EgalitarianRulesAreCaughtWithAWitness) {
       if (game.groups.size() < 2) continue;
       const Study found = study(rule, game, 12, seed);
       const double shortest = least_short_cycle(found.values.value);
-      if (found.answer.implementable) {
+      if (found.answer.payments_exist) {
         EXPECT_GT(shortest, -4 * found.answer.tolerance - 1e-13) << rule << " seed " << seed;
         EXPECT_LT(worst_violation(found.values.value, found.answer.payments),
                   1e-9 + 20 * found.answer.tolerance);
@@ -157,7 +158,7 @@ TEST(Implementability, ADictatorAnswersToNobody) {
   const Game game = random_game({.seed = 12, .most_groups = 5});
   ASSERT_GE(game.groups.size(), 2U);
   const Study found = study("dictatorship:g1", game, 16);
-  EXPECT_TRUE(found.answer.implementable);
+  EXPECT_TRUE(found.answer.payments_exist);
   EXPECT_EQ(found.answer.widest, 0);  // the same model whatever group 0 says: one payment for all
   EXPECT_EQ(gain_without_payments(found.values.value), 0);
 }
@@ -318,8 +319,8 @@ TEST(PaymentPath, PublicSizesNeedNoStepBetweenSizes) {
     const auto rule = make_training_rule(name).value();
     for (const Game* one : {&game, &menu}) {
       const TypeSpace space = default_types(*one, 0, 10, 1);
-      const ReportValues values = report_values(*rule, *one, space).value();
-      ASSERT_TRUE(check_implementable(values.value, values.gap).implementable) << name;
+      const ReportValues values = values_of(*one, train_types(*rule, *one, space).value());
+      ASSERT_TRUE(check_implementable(values.value, values.error).payments_exist) << name;
       for (size_t t = 1; t < space.types.size(); ++t) {
         ASSERT_EQ(space.types[t].group_size, 1);
         const PaymentPath path =

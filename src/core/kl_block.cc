@@ -89,7 +89,7 @@ double kl_payment(const Block& block, size_t group, const std::vector<double>& m
 
 }  // namespace
 
-BlockSolution solve_kl(const Block& block) {
+BlockSolution solve_kl(const Block& block, Scope scope) {
   // Beyond it e^{-y} may overflow against p*, and a payment is no small difference of the optima.
   static constexpr double kWideStake = 300;
   const double strength = block.divergence.regularization;
@@ -110,7 +110,7 @@ BlockSolution solve_kl(const Block& block) {
                      .payments = {},
                      .model_error = 2 * (kUnitRoundoff * (8 * full.mean_drop + 16) +
                                          2 * reward.drop_error() / strength)};
-  for (size_t group = 0; group < block.group_count(); ++group) {
+  for (size_t group = 0; group < problems_without(block, scope); ++group) {
     const Drops others = reward.without(group);
     const LogPartition without = log_partition(block, others, reward.drop_error());
     pieces.without.push_back({others.highest, without.value});

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/strings.h"
+#include "core/cycle_search.h"
 #include "core/solution.h"
 
 namespace candor {
@@ -55,15 +56,78 @@ Status add_paths(const TrainingRule& rule, const Game& game, const TypeSpace& sp
   return {};
 }
 
+// Adds the witness that a search finds to the models of the types, named by the rule.
+Status search_witness(const TrainingRule& rule, const Game& game, const TypeSpace& space,
+                      const LabOptions& options, std::vector<TypeModel>& models, RuleStudy& study) {
+  CANDOR_TRY(CycleSearch search,
+             search_negative_cycle(rule, game, space.group, models,
+                                   {.runs = options.search_runs, .seed = options.seed}));
+  study.rule_runs += search.runs;
+  study.types_searched += search.types;
+  const ReportValues values = values_of(game, search.cycle);
+  if (check_implementable(values.value, values.error).payments_exist) return {};
+  int number = 0;
+  for (TypeModel& found : search.cycle) {
+    if (!found.type.name.empty()) continue;  // a type of the grid
+    found.type.name = str_cat(study.rule, " witness ", ++number);
+    models.push_back(std::move(found));
+  }
+  return {};
+}
+
+std::string why_not_proved(const RuleStudy& study, size_t grid) {
+  const Implementability& incentives = study.incentives;
+  if (study.verdict == Verdict::kNo) {
+    return str_cat("a cycle of lies has length ", format_short(incentives.worst_cycle_length, 6),
+                   ", which solver and rounding may have moved by ",
+                   format_short(incentives.tolerance, 2), " at most (Rochet 1987)");
+  }
+  std::string out = grid < 2 ? "one type alone closes no cycle"
+                             : str_cat("the least cycle of these ", grid, " types, of length ",
+                                       format_short(incentives.worst_cycle_length, 2),
+                                       ", is not negative beyond its error, ",
+                                       format_short(incentives.tolerance, 2));
+  if (study.rule_runs > static_cast<int>(grid)) {
+    return out + str_cat("; a search among ", study.types_searched - static_cast<int>(grid),
+                         " more types closed no negative one: evidence, no proof");
+  }
+  return out + "; no other types were looked at";
+}
+
+// The verdict, on the laboratory's types and, where `search` allows it, beyond them.
+Result<ReportValues> judge(const TrainingRule& rule, const Game& game, const TypeSpace& space,
+                           bool search, const LabOptions& options, RuleStudy& study) {
+  CANDOR_TRY(std::vector<TypeModel> models, train_types(rule, game, space));
+  study.rule_runs = study.types_searched = static_cast<int>(models.size());
+  ReportValues values = values_of(game, models);
+  study.incentives = check_implementable(values.value, values.error);
+  const std::optional<std::string> proof = rule.proof(game, space.group);
+  if (study.incentives.payments_exist && !proof.has_value() && search && options.search_runs > 0) {
+    CANDOR_RETURN_IF_ERROR(search_witness(rule, game, space, options, models, study));
+    if (models.size() > space.types.size()) {
+      values = values_of(game, models);
+      study.incentives = check_implementable(values.value, values.error);
+    }
+  }
+  for (TypeModel& model : models) study.types.push_back(std::move(model.type));
+  if (!study.incentives.payments_exist) {
+    study.verdict = Verdict::kNo;
+  } else if (proof.has_value()) {
+    study.verdict = Verdict::kProved;
+  }
+  study.why =
+      study.verdict == Verdict::kProved ? *proof : why_not_proved(study, space.types.size());
+  for (const size_t type : study.incentives.worst_cycle) {
+    study.worst_cycle.push_back(study.types[type].name);
+  }
+  return values;
+}
+
 Result<RuleStudy> study_rule(const TrainingRule& rule, const Game& game, const TypeSpace& space,
-                             size_t path_to, const LabOptions& options) {
+                             bool search, size_t path_to, const LabOptions& options) {
   RuleStudy study;
   study.rule = rule.name();
-  CANDOR_TRY(const ReportValues values, report_values(rule, game, space));
-  study.incentives = check_implementable(values.value, values.gap);
-  for (const size_t type : study.incentives.worst_cycle) {
-    study.worst_cycle.push_back(space.types[type].name);
-  }
+  CANDOR_TRY(const ReportValues values, judge(rule, game, space, search, options, study));
   study.gain_zero = gain_without_payments(values.value);
   study.gain_pay_report = gain_paying_report(values.value);
   if (study.rule == "sw_max") {
@@ -72,6 +136,8 @@ Result<RuleStudy> study_rule(const TrainingRule& rule, const Game& game, const T
   }
   if (space.types.size() < 2) {
     study.no_path = "there is one type alone";
+  } else if (study.verdict == Verdict::kNo) {
+    study.no_path = "no payments make truth dominant, so there are none to enclose";
   } else {
     CANDOR_RETURN_IF_ERROR(add_paths(rule, game, space, path_to, options.largest_steps, study));
   }
@@ -93,8 +159,8 @@ void study_continuity(const Game& game, uint64_t seed, Laboratory& lab) {
 void study_lemma_e_1(const Game& game, Laboratory& lab) {
   if (!game.candidates.empty() || game.divergence.kind == DivergenceKind::kTv) return;
   const auto rule = make_training_rule("sw_max").value();
-  const Result<ReportValues> values = report_values(*rule, game, lab.space);
-  if (!values.ok()) return;
+  const Result<std::vector<TypeModel>> models = train_types(*rule, game, lab.space);
+  if (!models.ok()) return;
   double most = 0;
   for (size_t t = 1; t < lab.space.types.size(); ++t) {
     const Report& left = lab.space.types[0];
@@ -105,8 +171,10 @@ void study_lemma_e_1(const Game& game, Laboratory& lab) {
           delta, std::abs(left.group_size * left.reward[x] - right.group_size * right.reward[x]));
     }
     if (delta == 0) continue;
-    most = std::max(most, largest_shift(values->models[0], values->models[t]) /
-                              curvature_bound(game, values->models[0], values->models[t], delta));
+    const std::vector<double>& before = (*models)[0].trained.model;
+    const std::vector<double>& after = (*models)[t].trained.model;
+    most =
+        std::max(most, largest_shift(before, after) / curvature_bound(game, before, after, delta));
   }
   lab.lemma_e_1 = most;
 }
@@ -150,6 +218,22 @@ Status check_types(const Game& game, const std::vector<Report>& types) {
 
 }  // namespace
 
+const std::string& verdict_name(Verdict verdict) {
+  static const std::vector<std::string> kNames = {"proved", "no", "none_found"};
+  return kNames[static_cast<size_t>(verdict)];
+}
+
+std::optional<bool> RuleStudy::implementable() const {
+  if (verdict == Verdict::kNoneFound) return std::nullopt;
+  return verdict == Verdict::kProved;
+}
+
+std::vector<Report> RuleStudy::worst_cycle_types() const {
+  std::vector<Report> out;
+  for (const size_t type : incentives.worst_cycle) out.push_back(types[type]);
+  return out;
+}
+
 Result<Laboratory> run_laboratory(const Game& game, size_t group,
                                   const std::vector<const TrainingRule*>& rules,
                                   std::vector<Report> types, const LabOptions& options) {
@@ -159,6 +243,7 @@ Result<Laboratory> run_laboratory(const Game& game, size_t group,
     return invalid_argument(str_cat("types: found ", count, "; expected 1 to ", kMostTypes));
   }
   CANDOR_RETURN_IF_ERROR(check_types(game, types));
+  const bool search = types.empty();
   Laboratory lab;
   lab.space = {.group = group, .types = std::move(types)};
   if (lab.space.types.empty()) {
@@ -169,7 +254,7 @@ Result<Laboratory> run_laboratory(const Game& game, size_t group,
   lab.path_to = lab.space.types[path_to].name;
   for (size_t i = 0; i < rules.size(); ++i) {
     if (options.progress) options.progress(i, rules.size());
-    CANDOR_TRY(RuleStudy study, study_rule(*rules[i], game, lab.space, path_to, options));
+    CANDOR_TRY(RuleStudy study, study_rule(*rules[i], game, lab.space, search, path_to, options));
     lab.rules.push_back(std::move(study));
   }
   if (options.progress) options.progress(rules.size(), rules.size());

@@ -341,7 +341,7 @@ TEST(MinMax, PaymentsAreNotUnique) {
   const Laboratory lab = run_laboratory(game, 0, {rule.get()}, {}, {}).value();
   ASSERT_EQ(lab.space.types.size(), 4U);
   const RuleStudy& study = lab.rules[0];
-  ASSERT_TRUE(study.incentives.implementable);
+  ASSERT_TRUE(study.incentives.payments_exist);
   EXPECT_NEAR(study.incentives.widest, std::tanh(1.0) + std::tanh(0.5), 1e-12);
   // Both ends of the intervals, and p^AFF between them, leave no type a lie, by the definition.
   const auto leaves_no_lie = [&](const std::vector<double>& payment) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,8 @@ namespace candor {
 struct TrainedModel {
   std::vector<double> model;  // [m], sum 1 in each block
   double gap = 0;             // how far its objective may be from the rule's maximum
+  // Bounds the L1 distance from the model that the rule defines, mean over blocks; 0: exact.
+  double distance = 0;
 };
 
 // A training rule psi (Sec. 3): reports in, one model out. Derive from it to put a rule of your own
@@ -28,6 +31,13 @@ class TrainingRule {
   // Must depend on `game` alone: the same reports give the same model.
   // Errors: kInvalidArgument where the rule is not defined for these reports.
   [[nodiscard]] virtual Result<TrainedModel> train(const Game& game) const = 0;
+  // Why some payments make truth dominant for EVERY type of `group`, the others' reports being
+  // those of `game`: one sentence. Nothing where no proof is known.
+  [[nodiscard]] virtual std::optional<std::string> proof(const Game& game, size_t group) const {
+    (void)game;
+    (void)group;
+    return std::nullopt;
+  }
 };
 
 // The rules of MATH 6, by name:
@@ -46,6 +56,18 @@ class TrainingRule {
 //
 // max_min and nash maximise a concave function of the valuations: Newton on its dual over group
 // weights a, where p(a) is the SW-Max model of sizes a; `gap` is the duality gap.
+//
+// `proof` is known for sw_max, uniform_mixture and dictatorship, and for mean and median where the
+// group is alone [Rochet 1987; the cases ours]: with the stake s = w rm, the valuation of a model p
+// is <s, p>, and the rule chooses a subgradient of a convex function U of s:
+//
+//   sw_max            U(s) = max_p <s, p> + sum_{j != i} w_j v_j(p) - D(p), a maximum of affine
+//                     functions; the payment <s, p> - U(s) + a constant is p^AFF (Thm 3.3)
+//   dictatorship      U(s) = max_p <s, p> - D(p) for the dictator, <s, p> with a fixed p for others
+//   uniform_mixture   1/n of the former plus <s, the others' share of the model>
+//
+// Then a cycle of lies has length >= sum U(s_k) - U(s_k) = 0, with and without candidates,
+// whichever of several maxima is taken.
 //
 // Errors   kInvalidArgument: no such rule; (train) no such dictator; max_min or nash under tv,
 // whose

@@ -31,7 +31,7 @@ DualSolution solve_problem(const Law& law, const Block& block, const TotalReward
 }
 
 template <typename Law>
-BlockSolution solve_with(const Block& block) {
+BlockSolution solve_with(const Block& block, Scope scope) {
   const TotalReward reward(block);
   const Drops drops = reward.everyone();
   const DualSolution full = solve_problem(law_for<Law>(block, drops), block, reward, drops);
@@ -45,7 +45,7 @@ BlockSolution solve_with(const Block& block) {
                      .without = {},
                      .payments = {},
                      .model_error = full.model_error};
-  for (size_t group = 0; group < block.group_count(); ++group) {
+  for (size_t group = 0; group < problems_without(block, scope); ++group) {
     const Drops others = reward.without(group);
     const Law law = law_for<Law>(block, others);
     const DualSolution without = solve_problem(law, block, reward, others);
@@ -67,9 +67,9 @@ BlockSolution solve_with(const Block& block) {
 
 }  // namespace
 
-BlockSolution solve_smooth(const Block& block) {
+BlockSolution solve_smooth(const Block& block, Scope scope) {
   return std::visit(
-      [&](const auto& law) { return solve_with<std::decay_t<decltype(law)>>(block); },
+      [&](const auto& law) { return solve_with<std::decay_t<decltype(law)>>(block, scope); },
       law_of(block.divergence));
 }
 

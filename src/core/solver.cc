@@ -352,7 +352,7 @@ namespace {
 std::vector<double> optimum_of(const Game& game, const std::vector<size_t>& groups) {
   std::vector<double> model;
   for (size_t index = 0; index < game.block_count(); ++index) {
-    const BlockSolution block = solve_block(keep_groups(block_of(game, index), groups));
+    const BlockSolution block = solve_block(keep_groups(block_of(game, index), groups), Scope::kModel);
     model.insert(model.end(), block.allocation.begin(), block.allocation.end());
   }
   return model;

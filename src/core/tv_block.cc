@@ -86,7 +86,7 @@ double tv_lack(double slope, double ratio, double excess, double strength) {
 
 // mu = max s - L is the dual variable of every tv problem, so a payment is the sum over outcomes of
 // what p* lacks to ASW*_{-i} there.
-BlockSolution solve_tv(const Block& block) {
+BlockSolution solve_tv(const Block& block, Scope scope) {
   const double strength = block.divergence.regularization;
   const TotalReward reward(block);
   const double drop_error = reward.drop_error();
@@ -103,7 +103,7 @@ BlockSolution solve_tv(const Block& block) {
                      .without = {},
                      .payments = {},
                      .model_error = open + 16 * kUnitRoundoff};
-  for (size_t group = 0; group < block.group_count(); ++group) {
+  for (size_t group = 0; group < problems_without(block, scope); ++group) {
     const Drops others = reward.without(group);
     pieces.without.push_back(
         bounded_optimum(others, optimum(block, others, drop_error), drop_error));

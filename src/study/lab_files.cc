@@ -81,23 +81,40 @@ Json fee_json(const Laboratory& lab) {
           {"kl_formula", std::move(formula)}};
 }
 
+Json type_json(const Report& type) {
+  Json out = report_json(type);
+  out["name"] = type.name;
+  return out;
+}
+
+Json types_json(const std::vector<Report>& types) {
+  Json out = Json::array();
+  for (const Report& type : types) out.push_back(type_json(type));
+  return out;
+}
+
 Json rule_json(const Laboratory& lab, const RuleStudy& study) {
   const Implementability& incentives = study.incentives;
+  const std::optional<bool> implementable = study.implementable();
   Json out = {{"rule", study.rule},
-              {"implementable", incentives.implementable},
+              {"verdict", verdict_name(study.verdict)},
+              {"implementable", implementable.has_value() ? Json(*implementable) : Json(nullptr)},
+              {"why", study.why},
+              {"types_searched", study.types_searched},
+              {"rule_runs", study.rule_runs},
               {"tolerance", incentives.tolerance},
               {"gain_zero", study.gain_zero},
               {"gain_pay_report", study.gain_pay_report}};
   if (!incentives.worst_cycle.empty()) {
     out["worst_cycle"] = {{"types", study.worst_cycle}, {"length", incentives.worst_cycle_length}};
   }
+  if (study.verdict == Verdict::kNo) out["witness"] = types_json(study.worst_cycle_types());
   if (study.gain_affine.has_value()) out["gain_affine"] = *study.gain_affine;
-  if (incentives.implementable) {
+  if (study.verdict != Verdict::kNo) {
     Json payments = Json::array();
     for (size_t t = 0; t < incentives.low.size(); ++t) {
-      Json row = {{"type", lab.space.types[t].name},
-                  {"low", incentives.low[t]},
-                  {"high", incentives.high[t]}};
+      Json row = {
+          {"type", study.types[t].name}, {"low", incentives.low[t]}, {"high", incentives.high[t]}};
       if (!study.affine.empty()) row["affine"] = study.affine[t];
       payments.push_back(std::move(row));
     }
@@ -167,13 +184,21 @@ Result<LoadedRule> load_rule(const std::string& path, const Game& game, size_t g
   return out;
 }
 
-Json lab_json(const Game& game, const Laboratory& lab) {
+Json witness_types_json(const Laboratory& lab) {
   Json types = Json::array();
-  for (const Report& type : lab.space.types) {
-    Json entry = report_json(type);
-    entry["name"] = type.name;
-    types.push_back(std::move(entry));
+  for (const RuleStudy& study : lab.rules) {
+    if (study.verdict != Verdict::kNo) continue;
+    for (const Report& type : study.worst_cycle_types()) {
+      // In full, however long: it is there to be read again.
+      types.push_back({{"name", type.name},
+                       {"size", static_cast<int64_t>(type.group_size)},
+                       {"reward", type.reward}});
+    }
   }
+  return {{"candor", "types/1"}, {"types", std::move(types)}};
+}
+
+Json lab_json(const Game& game, const Laboratory& lab) {
   Json rules = Json::array();
   for (const RuleStudy& study : lab.rules) rules.push_back(rule_json(lab, study));
   Json moduli = Json::array();
@@ -190,7 +215,7 @@ Json lab_json(const Game& game, const Laboratory& lab) {
   }
   Json out = {{"candor", "lab/1"},
               {"group", game.groups[lab.space.group].name},
-              {"types", std::move(types)},
+              {"types", types_json(lab.space.types)},
               {"rules", std::move(rules)},
               {"continuity", std::move(moduli)},
               {"fee", fee_json(lab)}};

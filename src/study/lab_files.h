@@ -21,6 +21,10 @@ struct LoadedRule {
 };
 Result<LoadedRule> load_rule(const std::string& path, const Game& game, size_t group);
 
+// types/1: the types of every witness cycle found, which prove it again when they are given to the
+// same rules. No types where no rule has a witness.
+[[nodiscard]] Json witness_types_json(const Laboratory& lab);
+
 // lab/1
 [[nodiscard]] Json lab_json(const Game& game, const Laboratory& lab);
 

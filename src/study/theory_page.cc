@@ -19,18 +19,36 @@ constexpr const char* kGrey = "#9aa3ad";
 
 std::string shown(double value) { return format_short(value, 4); }
 
+std::string shown_reward(const std::vector<double>& reward) {
+  static constexpr size_t kShown = 24;
+  std::vector<std::string> values;
+  for (size_t x = 0; x < std::min(kShown, reward.size()); ++x) {
+    values.push_back(shown(reward[x]));
+  }
+  return join(values, ", ") + (reward.size() > kShown ? ", ..." : "");
+}
+
 void add_rules_table(const Laboratory& lab, HtmlPage& page) {
   std::vector<std::vector<std::string>> rows = {
-      {"rule", "implementable", "worst cycle", "its length", "payments unique within",
+      {"rule", "verdict", "types searched", "worst cycle", "its length", "payments unique within",
        "gain, nobody pays", "gain, all pay their report"}};
   for (const RuleStudy& study : lab.rules) {
     const Implementability& incentives = study.incentives;
-    rows.push_back({study.rule, incentives.implementable ? "yes" : "no",
+    rows.push_back({study.rule, verdict_name(study.verdict), std::to_string(study.types_searched),
                     join(study.worst_cycle, " \xe2\x86\x92 "), shown(incentives.worst_cycle_length),
-                    incentives.implementable ? shown(incentives.widest) : "-",
+                    study.verdict == Verdict::kNo ? "-" : shown(incentives.widest),
                     shown(study.gain_zero), shown(study.gain_pay_report)});
   }
   page.table(rows);
+  for (const RuleStudy& study : lab.rules) {
+    page.paragraph(str_cat(study.rule, ", ", verdict_name(study.verdict), ": ", study.why, "."));
+    if (study.verdict != Verdict::kNo) continue;
+    std::vector<std::vector<std::string>> witness = {{"witness type", "size", "reward"}};
+    for (const Report& type : study.worst_cycle_types()) {
+      witness.push_back({type.name, shown(type.group_size), shown_reward(type.reward)});
+    }
+    page.table(witness);
+  }
 }
 
 PlotSeries series(const std::string& name, const std::string& color, bool dashed = false) {
@@ -70,9 +88,11 @@ void add_paths(const Laboratory& lab, HtmlPage& page) {
   page.paragraph(str_cat(
       "A path of small lies joins the type \xe2\x80\x9c", lab.path_from,
       "\xe2\x80\x9d to \xe2\x80\x9c", lab.path_to,
-      "\xe2\x80\x9d through the constant reward. Whatever payments make truth dominant, the "
-      "difference between these two types lies between the two curves, which close like 1 / "
-      "steps: who knows the rule's choices knows its payments."));
+      "\xe2\x80\x9d through the constant reward. Where payments make truth dominant, whatever they "
+      "are, the difference between these two types lies between the two curves, which close like 1 "
+      "/ steps: who knows the rule's choices knows its payments. Curves that close do not show "
+      "that "
+      "there are payments: the verdict none_found leaves that open."));
   for (const RuleStudy& study : lab.rules) {
     if (!study.paths.empty()) {
       page.raw(render_svg(path_plot(study)));
@@ -85,8 +105,10 @@ void add_paths(const Laboratory& lab, HtmlPage& page) {
 void add_intervals(const Laboratory& lab, HtmlPage& page) {
   page.heading("What payments there are");
   for (const RuleStudy& study : lab.rules) {
-    if (!study.incentives.implementable) continue;
-    page.subheading(study.rule);
+    if (study.verdict == Verdict::kNo) continue;
+    page.subheading(study.verdict == Verdict::kProved
+                        ? study.rule
+                        : str_cat(study.rule, ", as far as these types go"));
     std::vector<std::vector<std::string>> rows = {
         {"type", "size", "least payment", "largest payment"}};
     if (!study.affine.empty()) rows[0].emplace_back("p^AFF");
@@ -135,12 +157,7 @@ void add_fee(const Laboratory& lab, HtmlPage& page) {
       shown(lab.fee->largest),
       lab.fee->error > 0 ? str_cat(" (within ", shown(lab.fee->error), ")") : "",
       ". A larger fee drives away the type of size 1 that values:"));
-  static constexpr size_t kShown = 24;
-  std::vector<std::string> values;
-  for (size_t x = 0; x < std::min(kShown, lab.fee->type.reward.size()); ++x) {
-    values.push_back(shown(lab.fee->type.reward[x]));
-  }
-  page.code(join(values, ", ") + (lab.fee->type.reward.size() > kShown ? ", ..." : ""));
+  page.code(shown_reward(lab.fee->type.reward));
   page.paragraph(lab.fee_formula.holds
                      ? str_cat("By the closed form min L log(1 + p(x)(e^(1/L) - 1)) it is ",
                                shown(lab.fee_formula.largest), ": ", lab.fee_formula.why, ".")
@@ -151,11 +168,13 @@ void add_fee(const Laboratory& lab, HtmlPage& page) {
 
 std::string lab_page(const Game& game, const Laboratory& lab) {
   HtmlPage page(str_cat("Candor laboratory: group ", game.groups[lab.space.group].name));
-  page.paragraph(
-      str_cat("A training rule is implementable on these ", lab.space.types.size(),
-              " types of the group when some payments make truth dominant. That holds exactly when "
-              "no cycle "
-              "of lies has negative length; a negative one is a proof that no payments exist."));
+  page.paragraph(str_cat(
+      "A training rule is implementable when some payments make truth dominant, which holds "
+      "exactly when no cycle of lies has negative length. \xe2\x80\x9cno\xe2\x80\x9d: a "
+      "negative cycle, which proves that no payments exist. \xe2\x80\x9cproved\xe2\x80\x9d: "
+      "payments exist for every type. \xe2\x80\x9cnone_found\xe2\x80\x9d: no negative cycle "
+      "among the types searched, ",
+      lab.space.types.size(), " to begin with, which does not prove that there is none."));
   add_rules_table(lab, page);
   add_paths(lab, page);
   add_intervals(lab, page);

@@ -134,14 +134,36 @@ def test_own_rules():
     def contrary(game):
         return 1 - candor.solve(game).allocation if game.outcome_count == 2 else first(game)
 
-    assert candor.study_rule(first, FIGURE_1).incentives.implementable
+    constant = candor.study_rule(first, FIGURE_1, search_runs=40)
+    assert constant.verdict == "none_found" and constant.implementable is None
+    assert constant.incentives.payments_exist and 24 < constant.rule_runs <= 24 + 40
     two = candor.Game([0.5, 0.5], [candor.Report("a", 3, [1, 0]), candor.Report("b", 1, [0, 1])])
     study = candor.study_rule(contrary, two)
-    assert not study.incentives.implementable and study.incentives.worst_cycle_length < 0
-    assert study.rule == "contrary"
+    assert study.implementable is False and study.incentives.worst_cycle_length < 0
+    assert study.rule == "contrary" and study.verdict == "no"
+    # A model that is not exact says so, and no witness rests on its error; two numbers are a model.
+    assert candor.study_rule(lambda game: (contrary(game), 2.0), two, search_runs=0).verdict == "none_found"
+    assert candor.train(lambda game: (0.25, 0.75), two) == [0.25, 0.75]
+    raises("the rule's error", lambda: candor.train(lambda game: ([0.5, 0.5], -1.0), two))
     raises("sums to", lambda: candor.train(lambda game: [0.5] * 4, FIGURE_1))
     raises("broken", lambda: candor.train(lambda game: (_ for _ in ()).throw(RuntimeError("broken")), FIGURE_1))
     np.testing.assert_allclose(candor.train("sw_max", FIGURE_1), candor.solve(FIGURE_1).allocation, rtol=1e-12)
+
+
+def test_verdicts():
+    """Provably not implementable; `none_found` before the search knew types of one stake."""
+    for rule in ("nash", "mean_of_optima", "median_of_optima"):
+        study = candor.study_rule(rule, FIGURE_1)
+        assert study.verdict == "no", study.why
+        witness = study.worst_cycle_types
+        length = 0.0
+        for here, there in zip(witness, witness[1:] + witness[:1]):
+            model = [candor.train(rule, FIGURE_1.with_report("a", t.size, t.reward)) for t in (here, there)]
+            length += there.size * np.dot(there.reward, np.subtract(model[1], model[0]))
+        assert abs(length - study.incentives.worst_cycle_length) < 1e-12 and length < 0
+        assert candor.study_rule(rule, FIGURE_1, types=witness).verdict == "no"
+    proved = candor.study_rule("sw_max", FIGURE_1)
+    assert proved.implementable is True and "subgradient" in proved.why and proved.types_searched == 24
 
 
 def test_sweep_reports_progress():
