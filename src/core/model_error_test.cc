@@ -126,8 +126,13 @@ TEST(ModelError, TiesAmongCandidatesAndUnderTvAreUnknown) {
 
   Game tv = random_game({.seed = 3, .kind = DivergenceKind::kTv, .regularization = 0.1});
   EXPECT_LT(solve_weighted(tv, sizes_of(tv)).distance, 1e-12);
-  for (Report& group : tv.groups) group.reward.assign(group.reward.size(), 1.0);
-  EXPECT_EQ(solve_weighted(tv, sizes_of(tv)).distance, 2);
+  // Two outcomes of equal totals, of which one gets the mass of the third: a third of the mass may
+  // be on either.
+  tv.initial = {1, 1, 1};
+  tv.groups = {{"a", 1, {1, 0.3, 0}}, {"b", 1, {0.3, 1, 0}}};
+  tv.block_begin.clear();
+  tv = make_game(tv).value();
+  EXPECT_NEAR(solve_weighted(tv, sizes_of(tv)).distance, 2.0 / 3, 1e-12);
 }
 
 }  // namespace
