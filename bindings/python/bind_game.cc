@@ -75,10 +75,16 @@ Column column_of(const py::array& array, const py::ssize_t row, const char* what
   return out;
 }
 
+std::optional<double> checked_tolerance(std::optional<double> tolerance) {
+  if (!tolerance.has_value() || (*tolerance > 0 && std::isfinite(*tolerance))) return tolerance;
+  throw CandorError("tolerance: found " + std::to_string(*tolerance) +
+                    "; expected a finite number above 0");
+}
+
 Solution solve_arrays(const py::array& initial, const py::array& rewards,
                       const std::vector<double>& sizes, const Divergence& divergence,
                       const std::string& normalization, const std::vector<std::string>& names,
-                      int threads) {
+                      int threads, std::optional<double> tolerance) {
   if (initial.ndim() != 1 || rewards.ndim() != 2) {
     throw CandorError("expected initial [m] and rewards [n, m]");
   }
@@ -97,9 +103,10 @@ Solution solve_arrays(const py::array& initial, const py::array& rewards,
     game.groups.push_back(std::move(group));
   }
   const Normalization rule = make_normalization(normalization);
+  const SolveOptions options{.tolerance = checked_tolerance(tolerance)};
   return run_long([&] {
     const StreamGame made = unwrap(make_stream_game(std::move(game), rule, threads));
-    return unwrap(solve_stream(made, threads));
+    return unwrap(solve_stream(made, threads, options));
   });
 }
 
@@ -174,6 +181,14 @@ void bind_types(py::module_& module) {
           "The same game with one group's report replaced, taken as it is.");
 }
 
+// An enclosure as a pair of floats.
+template <typename Owner>
+auto bounds_of(Enclosure Owner::*member) {
+  return [member](const Owner& owner) {
+    return std::pair((owner.*member).low, (owner.*member).high);
+  };
+}
+
 void bind_solution(py::module_& module) {
   py::class_<GroupOutcome>(module, "GroupOutcome", "One group's line of a solution.")
       .def_readonly("name", &GroupOutcome::name)
@@ -182,11 +197,24 @@ void bind_solution(py::module_& module) {
       .def_readonly("payment", &GroupOutcome::payment)
       .def_readonly("utility", &GroupOutcome::utility)
       .def_readonly("welfare_without", &GroupOutcome::welfare_without)
+      .def_property_readonly("valuation_enclosure", bounds_of(&GroupOutcome::valuation_enclosure))
+      .def_property_readonly("payment_enclosure", bounds_of(&GroupOutcome::payment_enclosure))
+      .def_property_readonly("utility_enclosure", bounds_of(&GroupOutcome::utility_enclosure))
+      .def_property_readonly("welfare_without_enclosure",
+                             bounds_of(&GroupOutcome::welfare_without_enclosure))
       .def_property_readonly("payment_error", &GroupOutcome::payment_error);
-  py::class_<Solution>(module, "Solution", "The SW-Max model with payments and its duality gap.")
+  py::class_<Solution>(module, "Solution", "The SW-Max model with payments; every enclosure (low, high) holds "
+                               "the exact game's number.")
       .def_readonly("welfare", &Solution::welfare)
       .def_readonly("divergence", &Solution::divergence)
+      .def_property_readonly("welfare_enclosure", bounds_of(&Solution::welfare_enclosure))
+      .def_property_readonly("divergence_enclosure", bounds_of(&Solution::divergence_enclosure))
       .def_property_readonly("gap", &Solution::gap)
+      .def_property_readonly("error", &Solution::error,
+                             "The largest distance to the truth that the enclosures leave open.")
+      .def_readonly("tolerance", &Solution::tolerance)
+      .def_readonly("converged", &Solution::converged,
+                    "Whether every number is within the tolerance; else do not invoice from it.")
       .def_readonly("groups", &Solution::groups)
       .def_readonly("winner", &Solution::winner)
       .def_readonly("reads", &Solution::reads)
@@ -239,14 +267,18 @@ void bind_game(py::module_& module) {
   bind_solution(module);
   bind_divergence(module);
   module.def(
-      "solve", [](const Game& game) { return run_long([&] { return unwrap(solve(game)); }); },
-      py::arg("game"),
+      "solve",
+      [](const Game& game, std::optional<double> tolerance) {
+        const SolveOptions options{.tolerance = checked_tolerance(tolerance)};
+        return run_long([&] { return unwrap(solve(game, options)); });
+      },
+      py::arg("game"), py::arg("tolerance") = std::nullopt,
       "SW-Max (Def 3.1), argmax_p sum_i w_i v_i(p) - D_f(p||p0), and the affine-maximizer payment "
       "(Sec. 3) p_i = ASW_{-i}(theta_{-i}) - ASW_{-i}(theta).");
   module.def("solve_arrays", &solve_arrays, py::arg("initial"), py::arg("rewards"),
              py::arg("sizes"), py::arg("divergence") = Divergence{},
              py::arg("normalization") = "max", py::arg("names") = std::vector<std::string>(),
-             py::arg("threads") = 0,
+             py::arg("threads") = 0, py::arg("tolerance") = std::nullopt,
              "solve() on float32 or float64 arrays [m] and [n, m] where they lie: streamed, never "
              "copied; the allocation is left empty.");
   module.def(

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 #include "apps/command.h"
 #include "core/solution.h"
@@ -19,8 +20,10 @@ void add_noise_command(CLI::App& app, CommonOptions& options);
 // run, quote, plan, report.
 void add_study_commands(CLI::App& app, CommonOptions& options);
 
-// A solution for people: one line a group, then welfare, divergence and gap.
+// A solution for people: one line a group, then welfare, divergence and how exact all that is.
 void print_solution(const Solution& solution);
+// --tolerance of every command that ends in a solution.
+void add_tolerance_option(CLI::App& command, std::optional<double>& tolerance);
 
 // candor-worker, beside the running program.
 [[nodiscard]] std::filesystem::path worker_program();

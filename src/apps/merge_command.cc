@@ -15,6 +15,7 @@ struct MergeOptions {
   std::vector<std::string> accumulators;
   std::string state;
   std::string out;
+  std::optional<double> tolerance;
 };
 
 Result<ShardState> load_state(const std::string& path) {
@@ -38,7 +39,7 @@ CommandResult finish(const Solution& solution, const CommonOptions& options) {
   } else {
     print_solution(solution);
   }
-  return 0;
+  return solution.converged ? 0 : 1;
 }
 
 CommandResult go_on(const MergeOptions& own, const ShardState& state,
@@ -78,7 +79,8 @@ CommandResult run_merge(const MergeOptions& own, const CommonOptions& options) {
     parts.push_back(files[i].accumulator);
   }
   Result<Reduced> reduced =
-      reduce_shards(state.game.raw, state.game.normalization, std::move(state.passes), parts);
+      reduce_shards(state.game.raw, state.game.normalization, std::move(state.passes), parts,
+                    {.tolerance = own.tolerance});
   if (!reduced.ok()) {
     return Error{reduced.error().code, str_cat("merge: ", reduced.error().message)};
   }
@@ -103,6 +105,7 @@ void add_merge_command(CLI::App& app, CommonOptions& options) {
   command->add_option("--state", own->state,
                       "The state that the shards built on (first round: none)");
   command->add_option("--out", own->out, "Where the next state goes, while there is one");
+  add_tolerance_option(*command, own->tolerance);
 }
 
 }  // namespace candor

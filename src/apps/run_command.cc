@@ -37,20 +37,32 @@ void print_quote(const Json& quote) {
                     number(group["payment"]["estimate"], 5), number(group["payment"]["low"], 4),
                     number(group["payment"]["high"], 4), number(group["payment_bias"], 3),
                     number(group["utility"]["estimate"], 5),
-                    format_money(group["amount"].get_ref<const std::string&>(),
-                                 quote["currency"].get_ref<const std::string&>())});
+                    group["amount"].is_null()
+                        ? std::string("none")
+                        : format_money(group["amount"].get_ref<const std::string&>(),
+                                       quote["currency"].get_ref<const std::string&>())});
   }
   print_table(rows);
   std::printf("\nwelfare %s; %s prompts x %s replies; effective replies per prompt %s\n",
               format_short(quote["welfare"]["estimate"].get<double>(), 6).c_str(),
               quote["prompts"].dump().c_str(), quote["replies"].dump().c_str(),
               format_short(quote["effective_sample_size"]["mean"].get<double>(), 3).c_str());
+  const std::string error = format_short(quote["error"].get<double>(), 2);
+  if (quote["converged"].get<bool>()) {
+    std::printf("For the bank every price is within %s of the exact one; ", error.c_str());
+  } else {
+    std::printf(
+        "NOT CONVERGED: a price may be %s from the bank's exact one, the tolerance is %s; no "
+        "amounts. ",
+        error.c_str(), format_short(quote["tolerance"].get<double>(), 2).c_str());
+  }
   std::printf(
-      "Prices are exact for the bank; low and high are a %s %% interval over prompts, bias an "
-      "estimate for full "
-      "training.\n",
+      "low and high are a %s %% interval over prompts, bias an estimate for full training.\n",
       format_short(100 * quote["confidence"].get<double>(), 4).c_str());
 }
+
+// 1 where the prices are not known well enough.
+int exit_code_of(const Json& quote) { return quote["converged"].get<bool>() ? 0 : 1; }
 
 Status write_timings(const fs::path& folder, const StageClock& clock) {
   if (clock.timings().empty()) return {};
@@ -184,7 +196,7 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const Json quote, read_json_file((folder / "quote.json").string()));
   if (options.json()) {
     std::printf("%s", to_text(quote).c_str());
-    return 0;
+    return exit_code_of(quote);
   }
   print_quote(quote);
   print_timings(clock.timings());
@@ -194,7 +206,7 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
                 format_short(timing["tokens_per_second"].get<double>(), 3).c_str());
   }
   std::printf("report: %s\n", (folder / "report.html").string().c_str());
-  return 0;
+  return exit_code_of(quote);
 }
 
 CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
@@ -215,7 +227,7 @@ CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
   } else {
     print_quote(json);
   }
-  return 0;
+  return exit_code_of(json);
 }
 
 CommandResult run_report(const std::string& folder) {

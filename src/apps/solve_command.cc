@@ -19,6 +19,7 @@ constexpr size_t kLongestPrintedAllocation = 100000;
 struct SolveArguments {
   std::string game;
   bool allocation = false;
+  std::optional<double> tolerance;
   std::string shard;  // i/N
   std::string state;
   std::string out;
@@ -35,12 +36,27 @@ void print_solution(const Solution& solution) {
                     format_short(group.utility, 8)});
   }
   print_table(rows);
-  std::printf("\nwelfare %s, of which divergence %s; duality gap %s\n",
-              format_short(solution.welfare, 10).c_str(),
-              format_short(solution.divergence == 0 ? 0 : -solution.divergence, 6).c_str(),
-              format_short(solution.gap(), 3).c_str());
+  std::printf("\nwelfare %s, of which divergence %s\n", format_short(solution.welfare, 10).c_str(),
+              format_short(solution.divergence == 0 ? 0 : -solution.divergence, 6).c_str());
   if (solution.winner.has_value()) std::printf("winner: candidate %zu\n", *solution.winner);
+  const std::string error = format_short(solution.error(), 2);
+  if (solution.converged) {
+    std::printf("Every number is within %s of the exact game's.\n", error.c_str());
+  } else {
+    std::printf(
+        "NOT CONVERGED: a number may be %s from the exact game's; the tolerance is %s. Nobody may "
+        "invoice from this.\n",
+        error.c_str(), format_short(solution.tolerance, 2).c_str());
+  }
   std::printf("Units: reward x agents. A group's utility is its valuation minus its payment.\n");
+}
+
+void add_tolerance_option(CLI::App& command, std::optional<double>& tolerance) {
+  command
+      .add_option("--tolerance", tolerance,
+                  "How near every number must be to the exact game's (default: 1e-9 times 1 + the "
+                  "sum of sizes); exit code 1 where that is not reached")
+      ->check(CLI::Range(1e-300, 1e300));
 }
 
 namespace {
@@ -51,13 +67,14 @@ Result<Solution> in_file(const std::string& file, Result<Solution> solution) {
 }
 
 // Large games in files are streamed; everything else is loaded.
-Result<Solution> solve_file(const SolveArguments& solve_options, int threads) {
-  if (!solve_options.allocation) {
-    CANDOR_TRY(const std::optional<MappedGame> mapped, map_game(solve_options.game, threads));
-    if (mapped.has_value()) return in_file(solve_options.game, solve_stream(mapped->game, threads));
+Result<Solution> solve_file(const SolveArguments& own, int threads) {
+  const SolveOptions options{.tolerance = own.tolerance};
+  if (!own.allocation) {
+    CANDOR_TRY(const std::optional<MappedGame> mapped, map_game(own.game, threads));
+    if (mapped.has_value()) return in_file(own.game, solve_stream(mapped->game, threads, options));
   }
-  CANDOR_TRY(const Game game, load_game(solve_options.game));
-  return in_file(solve_options.game, solve(game));
+  CANDOR_TRY(const Game game, load_game(own.game));
+  return in_file(own.game, solve(game, options));
 }
 
 struct ShardNumber {
@@ -126,7 +143,7 @@ CommandResult run_solve(const SolveArguments& solve_options, const CommonOptions
   } else {
     print_solution(solution);
   }
-  return 0;
+  return solution.converged ? 0 : 1;
 }
 
 }  // namespace
@@ -136,12 +153,13 @@ void add_solve_command(CLI::App& app, CommonOptions& options) {
   CLI::App* command = add_command(
       app,
       {"solve",
-       "The SW-Max model of a game, with every payment and a duality gap; arrays in files of "
-       "65536 outcomes or more are streamed, never copied",
+       "The SW-Max model of a game with every payment, and bounds that hold the exact game's "
+       "numbers; arrays in files of 65536 outcomes or more are streamed, never copied",
        "candor solve catalog/sun2025/fig1_shape.json"},
       options, [own, &options] { return run_solve(*own, options); });
   command->add_option("GAME", own->game, "A game/1 file")->required();
   command->add_flag("--allocation", own->allocation, "Print the allocation however long it is");
+  add_tolerance_option(*command, own->tolerance);
   CLI::Option* shard = command->add_option(
       "--shard", own->shard,
       "i/N: read only shard i of N and write an accumulator/1 for candor merge");

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/money.h"
 #include "base/strings.h"
+#include "study/result_files.h"
 
 namespace candor {
 
@@ -25,17 +26,18 @@ Json interval_json(const Interval& interval) {
   return {{"estimate", interval.estimate}, {"low", interval.low}, {"high", interval.high}};
 }
 
-// A payment is never negative (Prop 4.4): where the double is, by no more than its error, it is 0.
-Result<std::string> quoted_amount(const Study& study, const GroupOutcome& outcome) {
-  const bool rounding = outcome.payment < 0 && outcome.payment + outcome.payment_error() >= 0;
+// No amount is quoted from numbers that are not known well enough.
+Result<Json> quoted_amount(const Study& study, const Solution& solution,
+                           const GroupOutcome& outcome) {
+  if (!solution.converged) return Json(nullptr);
   const auto in_group = [&](const Error& error) {
     return invalid_argument(str_cat("group ", quote(outcome.name), ": ", error.message));
   };
-  const Result<Int128> units = settled_units(rounding ? 0.0 : outcome.payment);
+  const Result<Int128> units = settled_units(outcome.payment);
   if (!units.ok()) return in_group(units.error());
   const Result<Int128> minor = minor_units(*units, study.unit_price, study.currency.exponent);
   if (!minor.ok()) return in_group(minor.error());
-  return amount_text(*minor, study.currency.exponent);
+  return Json(amount_text(*minor, study.currency.exponent));
 }
 
 }  // namespace
@@ -110,7 +112,7 @@ Result<Json> quote_json(const Study& study, const BankGame& bank_game, const Quo
   for (size_t i = 0; i < quote.estimate.groups.size(); ++i) {
     const GroupEstimate& group = quote.estimate.groups[i];
     const GroupOutcome& outcome = quote.solution.groups[i];
-    CANDOR_TRY(std::string amount, quoted_amount(study, outcome));
+    CANDOR_TRY(Json amount, quoted_amount(study, quote.solution, outcome));
     Json menu = Json::array();
     for (const PricedPoint& point : quote.menus[i]) {
       menu.push_back(
@@ -124,6 +126,7 @@ Result<Json> quote_json(const Study& study, const BankGame& bank_game, const Quo
                       {"payment_half_bank", group.payment_half_bank},
                       {"payment_bias", group.payment_bias},
                       {"payment_error", outcome.payment_error()},
+                      {"payment_enclosure", enclosure_json(outcome.payment_enclosure)},
                       {"amount", std::move(amount)},
                       {"price_menu", std::move(menu)},
                       {"normalization",
@@ -136,6 +139,9 @@ Result<Json> quote_json(const Study& study, const BankGame& bank_game, const Quo
               {"welfare", interval_json(quote.estimate.welfare)},
               {"divergence", quote.solution.divergence},
               {"gap", quote.solution.gap()},
+              {"error", quote.solution.error()},
+              {"tolerance", quote.solution.tolerance},
+              {"converged", quote.solution.converged},
               {"lambda", study.divergence.regularization},
               {"prompts", bank_game.game.block_count()},
               {"replies", study.bank.samples},

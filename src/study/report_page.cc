@@ -64,6 +64,7 @@ std::string interval(const Json& value) {
 std::string percent(double share) { return format_short(100 * share, 3) + " %"; }
 
 std::string money(const RunFiles& run, const Json& amount) {
+  if (amount.is_null()) return "no amount";
   return format_money(written_amount(amount), run.quote["currency"].get<std::string>());
 }
 
@@ -280,7 +281,7 @@ void add_audit(const RunFiles& run, HtmlPage& page) {
       run.audit["profitable"].get<bool>()
           ? "A profitable lie was found: these payments are broken, do not invoice from them."
           : "With the payments of this report no lie pays: the payments' rule guarantees it up to "
-            "the solver's gap, "
+            "rounding, "
             "and a search over inflated sizes, mixed and random reports found none. Without "
             "payments lying pays.");
 }
@@ -336,9 +337,16 @@ Status add_sweeps(const RunFiles& run, const fs::path& folder, HtmlPage& page) {
 
 void add_exactness(const RunFiles& run, HtmlPage& page) {
   page.heading("How exact these prices are");
-  page.paragraph(str_cat("For this bank of replies the prices are exact: the duality gap is ",
-                         shown(run.quote["gap"], 2),
-                         ". As an estimate of what full training would cost they have two errors: "
+  // A quote of an older version has the gap alone.
+  const bool bounded = run.quote.contains("error");
+  if (bounded && !run.quote["converged"].get<bool>()) {
+    page.paragraph(
+        "These prices are NOT known to the tolerance that was asked for: no amounts are quoted, and "
+        "nobody may invoice from them.");
+  }
+  page.paragraph(str_cat("For this bank of replies every price is within ",
+                         shown(run.quote[bounded ? "error" : "gap"], 2),
+                         " of the exact one. As an estimate of what full training would cost they have two errors: "
                          "chance, in the intervals above "
                          "(bootstrap over prompts, ",
                          run.quote["resamples"].dump(),

@@ -67,6 +67,10 @@ std::string payment_rule_name(PaymentRule rule) {
   return "";
 }
 
+Json enclosure_json(const Enclosure& enclosure) {
+  return {{"low", enclosure.low}, {"high", enclosure.high}};
+}
+
 Json solution_json(const Solution& solution, bool with_allocation) {
   Json groups = Json::array();
   for (const GroupOutcome& group : solution.groups) {
@@ -75,10 +79,26 @@ Json solution_json(const Solution& solution, bool with_allocation) {
                       {"valuation", group.valuation},
                       {"payment", group.payment},
                       {"utility", group.utility},
-                      {"welfare_without", group.welfare_without}});
+                      {"welfare_without", group.welfare_without},
+                      {"enclosures",
+                       {{"valuation", enclosure_json(group.valuation_enclosure)},
+                        {"payment", enclosure_json(group.payment_enclosure)},
+                        {"utility", enclosure_json(group.utility_enclosure)},
+                        {"welfare_without", enclosure_json(group.welfare_without_enclosure)}}}});
   }
-  Json out = {{"candor", "solution/1"}, {"welfare", solution.welfare}, {"gap", solution.gap()},
-              {"allocation", nullptr},  {"groups", std::move(groups)}, {"reads", solution.reads}};
+  Json out = {{"candor", "solution/1"},
+              {"welfare", solution.welfare},
+              {"divergence", solution.divergence},
+              {"enclosures",
+               {{"welfare", enclosure_json(solution.welfare_enclosure)},
+                {"divergence", enclosure_json(solution.divergence_enclosure)}}},
+              {"gap", solution.gap()},
+              {"error", solution.error()},
+              {"tolerance", solution.tolerance},
+              {"converged", solution.converged},
+              {"allocation", nullptr},
+              {"groups", std::move(groups)},
+              {"reads", solution.reads}};
   if (with_allocation) out["allocation"] = solution.allocation;
   if (solution.winner.has_value()) out["winner"] = *solution.winner;
   return out;

@@ -17,6 +17,9 @@ namespace candor {
 // {"size", "reward"} of a report; a long reward as its length.
 [[nodiscard]] Json report_json(const Report& report);
 
+// {"low", "high"}.
+[[nodiscard]] Json enclosure_json(const Enclosure& enclosure);
+
 // solution/1. `with_allocation` false writes null there.
 [[nodiscard]] Json solution_json(const Solution& solution, bool with_allocation);
 
