@@ -11,15 +11,12 @@ namespace candor {
 // constant reward changes no comparison: 0 <= r <= w_max (max), r >= 0 with sum w_max (sum). Under
 // pay_report <P_k, r> is minimised as well; there sizes are whole and max r must be one, so the
 // programme bounds the gain from above and the report made from it from below.
-struct ReachableGain {
-  double upper = 0;    // no report gains more than this (utility less that of the truth)
-  bool exact = false;  // the best report found reaches it
-};
-
+//
 // Tries the report of every candidate worth reaching on the search (family "reachable").
+// Returns what no report gains more than (utility less that of the truth).
 // REQUIRES: candidates. Cost: at most K programmes of m + 1 unknowns and K rows; nothing is done
-// beyond kMostEntries = K x m (then `upper` is the certificate).
+// beyond K x m = kMostReachableEntries (then it returns the search's certificate).
 inline constexpr size_t kMostReachableEntries = 200000;
-[[nodiscard]] ReachableGain try_reachable(LieSearch& search);
+[[nodiscard]] double try_reachable(LieSearch& search);
 
 }  // namespace candor
