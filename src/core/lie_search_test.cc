@@ -85,6 +85,12 @@ TEST(UtilityRounding, CoversTheErrorOfKlValuations) {
     for (Report& group : game.groups) {
       group.group_size = std::round(std::pow(10.0, 9 * random.uniform()));
     }
+    if (seed % 2 == 0) {  // two giants that want the opposite: nothing is left but their rounding
+      game.normalization = Normalization::kNone;
+      game.groups.push_back(game.groups[0]);
+      game.groups.back().name = "opposite";
+      for (double& value : game.groups.back().reward) value = 1 - value;
+    }
     const Result<Solution> solution = solve(game);
     ASSERT_TRUE(solution.ok());
     std::vector<long double> exponents(game.outcome_count());

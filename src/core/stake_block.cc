@@ -87,13 +87,19 @@ class TvStakes {
       if (x != best) least = std::max(least, lead(x, best) + held(x) + margin_);
     }
     if (least > cap_) return;
-    if (carrier_ == best) return try_top(best, cap_);
+    if (carrier_ == best) {
+      try_top(best, cap_);
+      return;
+    }
     try_top(best, least);
+    std::vector<double> falls;  // rho where an outcome loses its mass
     for (size_t x = 0; x < block_.outcome_count(); ++x) {
       if (x == best) continue;
-      const double falls = lead(x, best) + held(x) + reach_ + margin_;
-      if (falls > least && falls <= cap_) try_top(best, falls);
+      const double fall = lead(x, best) + held(x) + reach_ + margin_;
+      if (fall > least && fall <= cap_) falls.push_back(fall);
     }
+    std::ranges::sort(falls);
+    look_between(best, falls, 0, falls.size());
   }
 
   [[nodiscard]] Stake take() { return std::move(found_); }
@@ -122,17 +128,36 @@ class TvStakes {
     return {moved, 0};
   }
 
-  void try_top(size_t best, double rho) {
+  // Every one of few; of more, evenly spread ones and then those around the best.
+  void look_between(size_t best, const std::vector<double>& falls, size_t begin, size_t end) {
+    static constexpr size_t kLooks = 128;
+    const size_t stride = (end - begin + kLooks - 1) / kLooks;
+    double most = -std::numeric_limits<double>::infinity();
+    size_t at = begin;
+    for (size_t i = begin; i < end; i += stride) {
+      const double utility = try_top(best, falls[i]);
+      if (utility > most) {
+        most = utility;
+        at = i;
+      }
+    }
+    if (stride <= 1) return;
+    look_between(best, falls, at < begin + stride ? begin : at - stride,
+                 std::min(end, at + stride));
+  }
+
+  double try_top(size_t best, double rho) {
     double utility = block_.initial[best] * (block_.worth[best] - rho);
     for (size_t x = 0; x < block_.outcome_count(); ++x) {
       if (x != best) utility += block_.initial[x] * choose(x, best, rho).utility;
     }
-    if (!found_.value.empty() && !(utility > found_.utility)) return;
+    if (!found_.value.empty() && !(utility > found_.utility)) return utility;
     found_.utility = utility;
     found_.value.assign(block_.outcome_count(), 0.0);
     for (size_t x = 0; x < found_.value.size(); ++x) {
       found_.value[x] = x == best ? rho : choose(x, best, rho).stake;
     }
+    return utility;
   }
 
   const StakeBlock& block_;
@@ -156,8 +181,10 @@ std::vector<size_t> likely_tops(const StakeBlock& block, size_t most) {
 
 Stake best_tv_stake(const StakeBlock& block, double cap, std::optional<size_t> carrier) {
   static constexpr size_t kMostTops = 64;
+  static constexpr size_t kMany = 1024;
+  const size_t most = block.outcome_count() > kMany ? kMostTops / 4 : kMostTops;
   TvStakes stakes(block, cap, carrier);
-  for (const size_t top : likely_tops(block, kMostTops)) stakes.look_at(top);
+  for (const size_t top : likely_tops(block, most)) stakes.look_at(top);
   Stake found = stakes.take();
   if (found.value.empty()) {  // every top that was looked at needs more than the cap
     found.value.assign(block.outcome_count(), 0.0);

@@ -221,19 +221,21 @@ class SummedStakes {
     for (std::vector<double>& start : starts_of(size)) {
       starts.push_back({utility(start), std::move(start)});
     }
-    static constexpr size_t kKept = 3;
-    const size_t kept = std::min(kKept, starts.size());
+    // Few outcomes are searched well; of many, what the starts and a few transfers find.
+    const size_t kept = std::min<size_t>(few() ? 3 : 1, starts.size());
     std::ranges::partial_sort(starts, starts.begin() + static_cast<ptrdiff_t>(kept),
                               std::greater<>(), &Stake::utility);
     for (size_t i = 0; i < kept; ++i) transfer(starts[i], size, 0.01);
     const auto best =
         std::max_element(starts.begin(), starts.begin() + static_cast<ptrdiff_t>(kept),
                          [](const Stake& a, const Stake& b) { return a.utility < b.utility; });
-    transfer(*best, size, 1e-8);
+    if (few()) transfer(*best, size, 1e-8);
     return report_stakes(search_, best->value, size);
   }
 
  private:
+  [[nodiscard]] bool few() const { return worth_.size() <= 16; }
+
   [[nodiscard]] double utility(const std::vector<double>& stakes) const {
     double sum = 0;
     auto at = stakes.begin();
@@ -252,7 +254,7 @@ class SummedStakes {
     std::iota(order.begin(), order.end(), size_t{0});
     std::ranges::stable_sort(order, std::greater<>(),
                              [&](size_t x) { return worth_[x] + others_[x]; });
-    const size_t count = most_carriers(order.size());
+    const size_t count = few() ? order.size() : 2;
     if (2 * count < order.size()) {
       order.erase(order.begin() + static_cast<ptrdiff_t>(count),
                   order.end() - static_cast<ptrdiff_t>(count));
@@ -274,7 +276,7 @@ class SummedStakes {
       for (size_t i = 0; i < cut; ++i) shape[order[i]] = size / static_cast<double>(cut);
     }
     std::vector<std::vector<double>> out;
-    if (blocks_.size() == 1 && blocks_[0].divergence.kind == DivergenceKind::kTv) {
+    if (few() && blocks_.size() == 1 && blocks_[0].divergence.kind == DivergenceKind::kTv) {
       out = tv_stakes_of_total(blocks_[0], size);
     }
     for (const std::vector<double>& shape : shapes) {
@@ -295,24 +297,24 @@ class SummedStakes {
   // size: between every two outcomes of few, and between random sets of them, which must move
   // together where the best stakes lie on an edge (tv).
   void transfer(Stake& at, double size, double least) const {
-    static constexpr size_t kFew = 16;
-    static constexpr int kSweeps = 4;
+    static constexpr size_t kTriesOfMany = 32;
+    const int sweeps = few() ? 4 : 1;
     const size_t m = worth_.size();
-    const size_t tries = m <= kFew ? 3 * m * m : 12 * kFew;
+    const size_t tries = few() ? 3 * m * m : kTriesOfMany;
     RandomStream random({.seed = 1, .stream = kTransfers, .prompt = 0, .sample = 0});
     for (double step = 0.5 * size; step > least * size && !interrupted(); step *= 0.4) {
       bool gained = true;
-      for (int sweep = 0; sweep < kSweeps && gained; ++sweep) {
+      for (int sweep = 0; sweep < sweeps && gained; ++sweep) {
         gained = false;
         for (size_t i = 0; i < tries; ++i) {
           Stake next = at;
-          if (m <= kFew && i < m * m) {
+          if (few() && i < m * m) {
             exchange(next.value, {i / m}, {i % m}, step);
           } else {
             std::vector<size_t> from;
             std::vector<size_t> to;
             for (size_t x = 0; x < m; ++x) {
-              const uint64_t side = random.below(m <= kFew ? 3 : m);
+              const uint64_t side = random.below(few() ? 3 : m / 4);
               if (side == 0) from.push_back(x);
               if (side == 1) to.push_back(x);
             }

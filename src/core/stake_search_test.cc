@@ -172,7 +172,8 @@ TEST(StakeSearch, BlindSearchesFindNothingBetter) {
 }
 
 // tv, where no gradient leads: 11 % were missing. The report (1, 0.68812, 0, 0) of one agent gives
-// at least 1.18260: outcome 1 rises just far enough above 2 to take its mass, and 0 carries the size.
+// at least 1.18260: outcome 1 rises just far enough above 2 to take its mass, and 0 carries the
+// size.
 TEST(StakeSearch, TotalVariation) {
   Game raw;
   raw.divergence = {DivergenceKind::kTv, 0.46, 2};
