@@ -321,8 +321,8 @@ class SmoothStakes {
  private:
   [[nodiscard]] Stake measured(std::vector<double> value) const {
     if (carrier_.has_value()) value[*carrier_] = cap_;
-    Stake out{.utility = stake_utility(block_, value), .value = std::move(value)};
-    return out;
+    const double utility = stake_utility(block_, value);
+    return {.utility = utility, .value = std::move(value)};
   }
 
   bool keep(Stake stake) {

@@ -189,6 +189,7 @@ void try_max_stakes(LieSearch& search, const std::vector<StakeBlock>& blocks) {
 void try_free_stakes(LieSearch& search, const std::vector<StakeBlock>& blocks) {
   const double bound = std::max(1.0, std::ranges::max(search.truth().reward));
   std::vector<Stake> stakes;
+  stakes.reserve(blocks.size());
   for (const StakeBlock& block : blocks) {
     stakes.push_back(best_stake(block, bound * search.max_size()));
   }
