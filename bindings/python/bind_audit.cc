@@ -38,6 +38,8 @@ void bind_results(py::module_& module) {
       .def_readonly("utility_truth", &GroupAudit::utility_truth)
       .def_readonly("best_utility", &GroupAudit::best_utility)
       .def_readonly("deviation_gain", &GroupAudit::deviation_gain)
+      .def_readonly("threshold", &GroupAudit::threshold)
+      .def_readonly("profitable", &GroupAudit::profitable)
       .def_readonly("best_report", &GroupAudit::best_report)
       .def_readonly("bound", &GroupAudit::bound)
       .def_readonly("certificate", &GroupAudit::certificate)

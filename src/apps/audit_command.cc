@@ -180,13 +180,13 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
   }
   std::vector<AuditRow> rows;
   for (const GroupAudit& group : audit->groups) {
-    const bool gains = group.deviation_gain > audit->threshold;
     rows.push_back({group.name, format_short(group.utility_truth, 8),
                     format_short(group.best_utility, 8), format_short(group.deviation_gain, 6),
-                    group.bound, gains ? best_family(group.families) : "-"});
+                    group.bound, group.profitable ? best_family(group.families) : "-"});
   }
   print_audit(own.payments, audit->profitable, rows);
-  std::printf("A gain counts above %s.\n", format_short(audit->threshold, 3).c_str());
+  std::printf("A gain counts above its group's own rounding, at most %s.\n",
+              format_short(audit->threshold, 3).c_str());
   if (rule == PaymentRule::kAffine) {
     double most = 0;
     for (const GroupAudit& group : audit->groups) most = std::max(most, group.certificate);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
+#include <memory>
 #include <numeric>
 #include <optional>
 
@@ -11,6 +13,7 @@
 #include "base/rng.h"
 #include "base/strings.h"
 #include "core/solution.h"
+#include "core/utility_rounding.h"
 
 namespace candor {
 
@@ -22,6 +25,8 @@ constexpr uint32_t kAttackStream = 0x61747463;  // "attc"
 struct Settled {
   std::vector<double> model;
   std::vector<double> payments;  // [reports]
+  // How far rounding can have moved the utility of report `report` to a group of that true type.
+  std::function<double(size_t report, const Report& type)> rounding;
 };
 
 // One mechanism, whatever Theta is: profiles of any number of reports in, Settled out.
@@ -52,6 +57,7 @@ class AttackSearch {
     for (const size_t member : members_) {
       attack_.utility_truth += arena.value(arena.truth[member], settled->model);
       attack_.utility_truth -= settled->payments[member];
+      truth_rounding_ += settled->rounding(member, arena.truth[member]);
     }
   }
 
@@ -93,7 +99,8 @@ class AttackSearch {
       attack_.families.push_back({family, 0.0, std::nullopt});
       found = attack_.families.end() - 1;
     }
-    found->deviation_gain = std::max(found->deviation_gain, gain);
+    if (!(gain > found->deviation_gain) || !(gain > threshold(*settled, profile))) return;
+    found->deviation_gain = gain;
     if (!(gain > attack_.gain)) return;
     attack_.gain = gain;
     attack_.family = family;
@@ -101,8 +108,20 @@ class AttackSearch {
   }
 
  private:
+  // What rounding can feign of a gain: the members' and, which have no type, the further names'.
+  [[nodiscard]] double threshold(const Settled& settled, const std::vector<Report>& profile) const {
+    double sum = 0;
+    for (const size_t member : members_) sum += settled.rounding(member, arena_.truth[member]);
+    for (size_t i = arena_.truth.size(); i < profile.size(); ++i) {
+      const std::vector<double> nothing(profile[i].reward.size(), 0.0);
+      sum += settled.rounding(i, {.name = profile[i].name, .reward = nothing});
+    }
+    return gain_threshold(truth_rounding_, sum);
+  }
+
   const Arena& arena_;
   std::vector<size_t> members_;
+  double truth_rounding_ = 0;
   Attack attack_;
 };
 
@@ -245,14 +264,22 @@ Result<std::vector<Attack>> search_attacks(const Game& game, const AttackOptions
               .settle = {},
               .admit = {}};
   arena.settle = [&](const std::vector<Report>& reports) -> std::optional<Settled> {
-    Game changed = game;
-    changed.groups = reports;
-    Result<Solution> solution = solve(changed);
+    auto changed = std::make_shared<Game>(game);
+    changed->groups = reports;
+    Result<Solution> solution = solve(*changed);
     if (!solution.ok()) return std::nullopt;
     std::vector<double> affine;
     for (const GroupOutcome& group : solution->groups) affine.push_back(group.payment);
-    Settled out{.model = std::move(solution->allocation), .payments = {}};
+    Settled out{.model = solution->allocation, .payments = {}, .rounding = {}};
     out.payments = charged(arena, options.payments, reports, out.model, std::move(affine));
+    out.rounding = [&options, changed, solved = std::make_shared<Solution>(*std::move(solution))](
+                       size_t report, const Report& type) {
+      return utility_rounding({.reported = *changed,
+                               .group = report,
+                               .type = type,
+                               .payments = options.payments,
+                               .solution = *solved});
+    };
     return out;
   };
   arena.admit = [&](size_t member, std::vector<double>& reward) {
@@ -287,11 +314,17 @@ Result<std::vector<Attack>> search_attacks(const Table& table, const AttackOptio
       }
     }
     const Settlement settled = candor::settle(changed, {.prices = false});
-    Settled out{.model = std::vector<double>(table.candidates.size(), 0.0), .payments = {}};
+    Settled out{
+        .model = std::vector<double>(table.candidates.size(), 0.0), .payments = {}, .rounding = {}};
     out.model[settled.winner] = 1;
     std::vector<double> affine;
     for (const auto& group : settled.groups) affine.push_back(from_fixed_point(group.payment));
     out.payments = charged(arena, options.payments, reports, out.model, std::move(affine));
+    // The integers are exact; what is left is one conversion of each.
+    out.rounding = [payments = out.payments](size_t report, const Report& type) {
+      static constexpr double kRounding = 4 * std::numeric_limits<double>::epsilon();
+      return kRounding * (type.group_size * std::ranges::max(type.reward) + payments[report]);
+    };
     return out;
   };
   arena.admit = [](size_t, std::vector<double>& reward) {

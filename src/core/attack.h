@@ -18,7 +18,7 @@ struct Attack {
   std::vector<std::string> members;    // two groups, or the one that splits
   std::string family;                  // how: "joint_inflation", "common_reward", "split", ...
   double utility_truth = 0;            // of the members together when all tell the truth
-  double gain = 0;                     // 0 where nothing was found
+  double gain = 0;                     // 0 where nothing above rounding was found
   std::vector<Report> reports;         // what the members report instead
   std::vector<FamilyResult> families;  // the best of each family that was tried
 };

@@ -83,6 +83,24 @@ TEST(Attack, EveryMemberHasItsOwnBound) {
   EXPECT_EQ(most, 7);
 }
 
+// Groups that like every outcome equally can gain nothing, and rounding beside a giant's welfare is
+// no gain.
+TEST(Attack, RoundingIsNoGain) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    Game raw = random_game({.seed = seed, .most_groups = 1, .most_outcomes = 5});
+    raw.groups[0].group_size = 0x7fffffffp0;
+    raw.groups.push_back({"a", 3, std::vector<double>(raw.outcome_count(), 1.0)});
+    raw.groups.push_back({"b", 5, std::vector<double>(raw.outcome_count(), 1.0)});
+    const auto attacks = search_attacks(make_game(raw).value(), {}).value();
+    for (const Attack& attack : attacks) {
+      if (attack.members[0] == raw.groups[0].name) continue;  // the giant may split
+      EXPECT_EQ(attack.gain, 0) << attack.kind << " " << attack.family;
+      for (const FamilyResult& family : attack.families) EXPECT_EQ(family.deviation_gain, 0);
+    }
+  }
+}
+
 // Two groups that want one candidate and together are many: each covers for the other.
 TEST(Attack, CollusionOnAMenu) {
   const int64_t one = kFixedPointOne;

@@ -9,10 +9,16 @@
 #include "core/lie_search.h"
 #include "core/reachable.h"
 #include "core/solution.h"
+#include "core/stake_search.h"
 
 namespace candor {
 
 namespace {
+
+// How close to what theory allows a gain counts as exact: nine digits of the group's own stake.
+double exactness(const Report& truth, double threshold) {
+  return std::max(threshold, 1e-9 * truth.group_size * std::ranges::max(truth.reward));
+}
 
 // Exact where the theory is: KL, nobody pays, no candidates, max or min_max normalisation (MATH 5).
 bool try_best_response(LieSearch& search) {
@@ -22,11 +28,12 @@ bool try_best_response(LieSearch& search) {
     return false;
   }
   bool exact = game.normalization != Normalization::kNone;
+  const double slack = exactness(search.truth(), search.result().threshold);
   for (const double size : {search.truth().group_size, search.max_size()}) {
     BestResponse best = best_response_without_payments(game, search.group(), size);
-    exact = exact && best.exact;
     const char* family = size == search.max_size() ? "best_response" : "best_reward";
-    search.record(family, best.valuation, std::move(best.report), size);
+    const double reached = search.try_report(family, std::move(best.report.reward), size, size);
+    exact = exact && best.exact && reached >= best.valuation - slack;
   }
   return exact;
 }
@@ -43,15 +50,16 @@ GroupAudit audit_group(const Game& game, size_t group, const AuditOptions& optio
   try_low_discrepancy(search);
   const bool exact = try_best_response(search);
   try_gradient(search);
+  if (options.payments == PaymentRule::kPayReport) try_stakes(search);
   climb(search);
   double certificate = search.certificate();
   if (!game.candidates.empty() && options.payments != PaymentRule::kAffine) {
-    certificate = std::min(certificate, try_reachable(search).upper);
+    certificate = std::min(certificate, try_reachable(search));
   }
   GroupAudit result = std::move(search.result());
   result.deviation_gain = result.best_utility - result.utility_truth;
   result.certificate = certificate;
-  const double slack = 1e-9 * (1 + std::abs(result.best_utility));
+  const double slack = exactness(game.groups[group], result.threshold);
   const bool met = result.deviation_gain >= result.certificate - slack;
   result.bound = exact || met || options.payments == PaymentRule::kAffine ? "exact" : "lower";
   return result;
@@ -102,14 +110,12 @@ Result<Audit> audit_game(const Game& game, const AuditOptions& options) {
   CANDOR_TRY(const Solution truth, solve(game));
   Audit audit;
   audit.payments = options.payments;
-  double sizes = 0;
-  for (const Report& report : game.groups) sizes += report.group_size;
-  audit.threshold = 1e-9 * (1 + sizes) + truth.gap();
   for (size_t group = 0; group < game.groups.size(); ++group) {
     if (options.progress) options.progress(group, game.groups.size());
     audit.groups.push_back(audit_group(game, group, options, truth));
     CANDOR_RETURN_IF_ERROR(check_interrupted());
-    audit.profitable = audit.profitable || audit.groups.back().deviation_gain > audit.threshold;
+    audit.profitable = audit.profitable || audit.groups.back().profitable;
+    audit.threshold = std::max(audit.threshold, audit.groups.back().threshold);
   }
   if (options.progress) options.progress(game.groups.size(), game.groups.size());
   return audit;

@@ -35,6 +35,8 @@ struct GroupAudit {
   double utility_truth = 0;
   double best_utility = 0;
   double deviation_gain = 0;  // best_utility - utility_truth, >= 0 (the truth is a report)
+  double threshold = 0;       // what rounding can feign of it: utility_rounding.h
+  bool profitable = false;    // deviation_gain > threshold
   Report best_report;         // the report that reaches best_utility
   std::string bound;          // "exact", "lower" (found by search) or "upper" (certificate)
   double certificate = 0;     // no lie gains more than this; infinity where none is known
@@ -44,8 +46,8 @@ struct GroupAudit {
 
 struct Audit {
   PaymentRule payments = PaymentRule::kAffine;
-  bool profitable = false;  // some group gains more than 1e-9 (1 + sum of sizes) + gap
-  double threshold = 0;
+  bool profitable = false;  // some group is
+  double threshold = 0;     // the largest of the groups'
   std::vector<GroupAudit> groups;
 };
 

@@ -67,6 +67,110 @@ TEST(Audit, AffinePaymentsSurviveEveryScale) {
   }
 }
 
+// One group of up to 2^31 agents among small ones: it likes every outcome equally, almost equally,
+// or not at all equally.
+Game game_with_a_giant(uint64_t seed) {
+  RandomStream random({.seed = seed, .stream = 31});
+  Game game = random_game({.seed = seed,
+                           .kind = static_cast<DivergenceKind>(seed % 8),
+                           .alpha = seed % 3 == 0 ? -0.7 : 2.6,
+                           .most_groups = 3,
+                           .most_outcomes = 5,
+                           .blocks = 1 + seed / 8 % 2,
+                           .regularization = std::pow(10.0, -3 + 15 * random.uniform())});
+  Report giant{.name = "giant",
+               .group_size = std::round(0x7fffffffp0 * random.uniform()) + 1,
+               .reward = std::vector<double>(game.outcome_count(), 1.0)};
+  const double spread = seed / 16 % 3 == 0 ? 0 : seed / 16 % 3 == 1 ? 1e-9 : 1;
+  for (double& value : giant.reward) value -= spread * random.uniform();
+  game.groups.insert(game.groups.begin() + static_cast<ptrdiff_t>(random.below(2)), giant);
+  for (uint64_t k = 0; seed % 5 == 0 && k < 4; ++k) {
+    std::vector<double>& model = game.candidates.emplace_back();
+    for (size_t x = 0; x < game.outcome_count(); ++x) {
+      // Every other one so close to the first that rounding decides between them.
+      model.push_back(k % 2 == 0 ? random.uniform()
+                                 : game.candidates[0][x] * (1 + 1e-15 * random.uniform()));
+    }
+  }
+  return make_game(game).value();
+}
+
+// No rounding of a giant's welfare is anybody's gain.
+TEST(Audit, AffinePaymentsSurviveAGiant) {
+  for (uint64_t seed = 0; seed < 1200; ++seed) {
+    SCOPED_TRACE(seed);
+    if (seed >= 120 && seed % 5 != 0) continue;  // candidates are quick
+    const Game game = game_with_a_giant(seed);
+    const Result<Audit> audit = audit_game(game, {.given_prices = {}, .random_reports = 8});
+    if (!audit.ok()) continue;  // beyond double precision
+    for (const GroupAudit& group : audit->groups) {
+      EXPECT_FALSE(group.profitable)
+          << group.name << " gains " << group.deviation_gain << " above " << group.threshold;
+    }
+  }
+}
+
+// A giant that likes every outcome equally takes nothing from what the audit sees of the others:
+// their thresholds are the same without it, and gains far below 1e-9 of all sizes are found.
+TEST(Audit, AGiantHidesNoGain) {
+  for (uint64_t seed = 1; seed <= 24; ++seed) {
+    SCOPED_TRACE(seed);
+    const DivergenceKind kind = seed % 2 == 0 ? DivergenceKind::kKl : DivergenceKind::kChi2;
+    const Game alone =
+        random_game({.seed = seed, .kind = kind, .most_groups = 3, .regularization = 8});
+    Game beside = alone;
+    beside.groups.push_back({.name = "giant",
+                             .group_size = 0x7fffffffp0,
+                             .reward = std::vector<double>(alone.outcome_count(), 1.0)});
+    beside = make_game(beside).value();
+    const AuditOptions options{.payments = PaymentRule::kZero, .given_prices = {}};
+    const Audit small = audit_game(alone, options).value();
+    const Audit large = audit_game(beside, options).value();
+    for (size_t i = 0; i < alone.groups.size(); ++i) {
+      EXPECT_TRUE(large.groups[i].profitable);
+      EXPECT_LT(large.groups[i].threshold, 1e-9 * alone.groups[i].group_size);
+      EXPECT_NEAR(large.groups[i].deviation_gain, small.groups[i].deviation_gain,
+                  1e-12 * alone.groups[i].group_size);
+    }
+    EXPECT_FALSE(large.groups.back().profitable) << "it likes every model equally";
+  }
+}
+
+TEST(Audit, GainsOfASmallGroupBesideAGiantByHand) {
+  Game raw;
+  raw.initial = {1, 1};
+  raw.groups = {{"big", 2147483647, {1, 1}}, {"small", 1, {1, 0}}};
+  const Game game = make_game(raw).value();
+  const Audit audit =
+      audit_game(game, {.payments = PaymentRule::kZero, .given_prices = {}}).value();
+  EXPECT_TRUE(audit.profitable);
+  EXPECT_FALSE(audit.groups[0].profitable);
+  EXPECT_TRUE(audit.groups[1].profitable);
+  // All mass instead of e/(e + 1) of it.
+  EXPECT_NEAR(audit.groups[1].deviation_gain, 1 / (1 + std::exp(1)), 1e-15);
+  EXPECT_EQ(audit.groups[1].bound, "exact");
+}
+
+// The price of one candidate is 1 where p^AFF charges nothing: the small group does better with the
+// other candidate, worth half as much and free.
+TEST(Audit, CatchesAPlantedPriceBesideAGiant) {
+  Game raw;
+  raw.divergence = {DivergenceKind::kChi2, 0.1, 2};
+  raw.initial = {1, 1};
+  raw.groups = {{"big", 1e9, {1, 1}}, {"small", 1, {1, 0.5}}};
+  raw.candidates = {{1, 0}, {0, 1}};
+  const Game game = make_game(raw).value();
+  AuditOptions options{.payments = PaymentRule::kGiven, .given_prices = {{0, 0}, {1, 0}}};
+  const Audit audit = audit_game(game, options).value();
+  EXPECT_TRUE(audit.profitable);
+  EXPECT_TRUE(audit.groups[1].profitable);
+  EXPECT_DOUBLE_EQ(audit.groups[1].deviation_gain, 0.5);
+  options.given_prices[1][0] = 0.5 + 1e-12;
+  EXPECT_TRUE(audit_game(game, options)->profitable) << "a price off by 1e-12";
+  options.given_prices[1][0] = 0.5;
+  EXPECT_FALSE(audit_game(game, options)->profitable) << "both are worth the same";
+}
+
 // Two groups, four models, and the prices that p^AFF charges for each.
 struct PricedGame {
   Game game;

@@ -14,7 +14,7 @@ struct Block {
   Divergence divergence;
   std::span<const double> initial;               // [m], sum 1
   std::vector<std::span<const double>> rewards;  // [n][m]; may be negative inside a sweep
-  std::vector<std::span<const double>> rests;    // [n][m] or [n][0] or [0]: Report::reward_rest
+  std::vector<std::span<const double>> rests = {};  // [n][m] or [n][0] or [0]: Report::reward_rest
   std::vector<double> sizes;                     // [n]
 
   [[nodiscard]] size_t outcome_count() const { return initial.size(); }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "core/utility_rounding.h"
 
 namespace candor {
 
@@ -16,6 +17,8 @@ LieSearch::LieSearch(const Game& game, size_t group, const AuditOptions& options
   result_.best_utility = result_.utility_truth;
   result_.best_report = game.groups[group];
   result_.theorems = check_misreport_theorems(game, group, truth.allocation);
+  truth_rounding_ = rounding(game, truth);
+  result_.threshold = gain_threshold(truth_rounding_, truth_rounding_);
 }
 
 double LieSearch::certificate() const {
@@ -45,18 +48,17 @@ double LieSearch::fixed_price(const CandidateTable& table, size_t candidate) con
 double LieSearch::try_report(const std::string& family, std::vector<double> reward, double size,
                              std::optional<double> parameter) {
   if (!make_admissible(game_, group_, reward)) return result_.utility_truth;
-  const Game lied = with_report(game_, group_, size, reward);
+  const Game lied = with_report(game_, group_, size, std::move(reward));
   const Result<Solution> solution = solve(lied);
   // A lie whose game overflows double precision decides nothing; the certificate covers it.
   if (!solution.ok()) return result_.utility_truth;
-  Report report{.name = truth().name, .group_size = size, .reward = std::move(reward)};
-  const double value = utility(report, *solution);
-  record(family, value, std::move(report), parameter);
+  const double value = utility(lied.groups[group_], *solution);
+  record(family, value, lied, *solution, parameter);
   return value;
 }
 
-void LieSearch::record(const std::string& family, double value, Report report,
-                       std::optional<double> parameter) {
+void LieSearch::record(const std::string& family, double value, const Game& lied,
+                       const Solution& solution, std::optional<double> parameter) {
   auto found = std::ranges::find(result_.families, family, &FamilyResult::family);
   if (found == result_.families.end()) {
     result_.families.push_back({family, 0.0, std::nullopt});
@@ -67,10 +69,25 @@ void LieSearch::record(const std::string& family, double value, Report report,
     found->deviation_gain = gain;
     found->parameter = parameter;
   }
-  if (value > result_.best_utility) {
-    result_.best_utility = value;
-    result_.best_report = std::move(report);
-  }
+  const bool better = value > result_.best_utility;
+  if (!better && (result_.profitable || !(gain > truth_rounding_))) return;
+  const double threshold = gain_threshold(truth_rounding_, rounding(lied, solution));
+  const bool certain = gain > threshold;
+  if (certain == result_.profitable ? !better : !certain) return;
+  result_.profitable = certain;
+  result_.threshold = threshold;
+  result_.best_utility = value;
+  result_.best_report = lied.groups[group_];
+}
+
+double LieSearch::rounding(const Game& reported, const Solution& solution) const {
+  const bool given = options_.payments == PaymentRule::kGiven;
+  return utility_rounding({.reported = reported,
+                           .group = group_,
+                           .type = truth(),
+                           .payments = options_.payments,
+                           .solution = solution,
+                           .price = given ? options_.given_prices[group_][*solution.winner] : 0});
 }
 
 double LieSearch::utility(const Report& report, const Solution& solution) const {

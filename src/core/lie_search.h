@@ -31,20 +31,23 @@ class LieSearch {
   [[nodiscard]] double fixed_price(const CandidateTable& table, size_t candidate) const;
 
   // Solves the game under the lie, brought into the set of admissible reports, and records what it
-  // is worth to the group's true type; returns that.
+  // is worth to the group's true type; returns that. Of a lie that gains more than rounding can
+  // feign and one that does not, the first is kept.
   double try_report(const std::string& family, std::vector<double> reward, double size,
                     std::optional<double> parameter = std::nullopt);
-  void record(const std::string& family, double value, Report report,
-              std::optional<double> parameter);
 
  private:
+  void record(const std::string& family, double value, const Game& lied, const Solution& solution,
+              std::optional<double> parameter);
   [[nodiscard]] double utility(const Report& report, const Solution& solution) const;
+  [[nodiscard]] double rounding(const Game& reported, const Solution& solution) const;
   [[nodiscard]] double best_of_candidates() const;
 
   const Game& game_;
   size_t group_;
   const AuditOptions& options_;
   const Solution& honest_;  // what telling the truth brings about
+  double truth_rounding_ = 0;
   GroupAudit result_;
 };
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "core/linear_program.h"
 
@@ -35,6 +36,7 @@ Menu menu_of(const LieSearch& search) {
 }
 
 // Stakes bounded by `cap` that make k win by a margin t, the last unknown, of at most `most`.
+// Rivals that no such stake can lift past k are left out, so that they do not set the scale.
 LinearProgram winning_stakes(const Menu& menu, size_t k, double cap, double most, bool sum) {
   const size_t m = menu.models[k].size();
   LinearProgram program;
@@ -45,6 +47,7 @@ LinearProgram winning_stakes(const Menu& menu, size_t k, double cap, double most
   program.upper[m] = most;
   for (size_t j = 0; j < menu.models.size(); ++j) {
     if (j == k || std::isinf(menu.others[j])) continue;
+    if (menu.others[k] - menu.others[j] > cap + (std::isfinite(most) ? most : 0)) continue;
     std::vector<double> row(m + 1, -1.0);
     for (size_t x = 0; x < m; ++x) row[x] = menu.models[k][x] - menu.models[j][x];
     program.rows.push_back(std::move(row));
@@ -65,10 +68,12 @@ enum class Reach { kYes, kNo, kUnclear };
 // A candidate wins or loses clearly by more than this times scale_of().
 constexpr double kMargin = 1e-7;
 
-double scale_of(const Menu& menu, size_t k) {
+// What stakes of `cap` have to make up for; who is further behind than the cap does not count.
+double scale_of(const Menu& menu, size_t k, double cap) {
   double scale = 1;
-  for (const double other : menu.others) {
-    if (std::isfinite(other)) scale = std::max(scale, std::abs(other - menu.others[k]));
+  for (const double others : menu.others) {
+    const double apart = std::abs(others - menu.others[k]);
+    if (apart <= cap) scale = std::max(scale, apart);
   }
   return scale;
 }
@@ -87,10 +92,10 @@ Witness reach(const LieSearch& search, const Menu& menu, size_t k) {
   if (game.normalization == Normalization::kNone) {
     largest *= std::max(1.0, std::ranges::max(search.truth().reward));
   }
-  const double scale = scale_of(menu, k);
   Witness out;
   for (double cap = 1;; cap = std::min(cap * 30, largest)) {
     cap = std::min(cap, largest);
+    const double scale = scale_of(menu, k, cap);
     LinearProgram program = winning_stakes(menu, k, cap, scale, sum);
     program.cost.back() = -1;  // the widest margin
     const LinearSolution solution = solve_linear_program(program);
@@ -131,7 +136,7 @@ std::optional<Report> report_of(const LieSearch& search, std::vector<double> sta
 // go against k. The stakes are the programme's first unknowns.
 void try_stakes(LieSearch& search, const LinearProgram& program, size_t rivals, double size) {
   const auto m = static_cast<ptrdiff_t>(search.truth().reward.size());
-  for (const double slack : {0.0, 1e-9, 1e-7}) {
+  for (const double slack : {0.0, 2e-10, 2e-9, 1e-7}) {
     LinearProgram strict = program;
     for (size_t r = 0; r < rivals; ++r) strict.row_lower[r] += slack;
     const LinearSolution found = solve_linear_program(strict);
@@ -146,7 +151,6 @@ void try_stakes(LieSearch& search, const LinearProgram& program, size_t rivals, 
 struct Cheapest {
   double payment = kInfinity;  // infinite where k cannot win
   double size = 1;             // the least whole size that holds the stakes
-  size_t top = 0;              // the outcome of largest stake
 };
 
 Cheapest cheapest(const LinearProgram& program, bool sum) {
@@ -154,16 +158,33 @@ Cheapest cheapest(const LinearProgram& program, bool sum) {
   if (found.status == LinearSolution::Status::kInfeasible) return {};
   if (found.status != LinearSolution::Status::kOptimal) return {.payment = 0};
   const auto end = found.x.end() - 1;
-  const auto top = std::max_element(found.x.begin(), end);
-  const double total = sum ? std::accumulate(found.x.begin(), end, 0.0) : *top;
-  return {.payment = std::max(0.0, found.value),
-          .size = std::max(1.0, std::ceil(total - 1e-9)),
-          .top = static_cast<size_t>(top - found.x.begin())};
+  const double total =
+      sum ? std::accumulate(found.x.begin(), end, 0.0) : *std::max_element(found.x.begin(), end);
+  return {.payment = std::max(0.0, found.value), .size = std::max(1.0, std::ceil(total - 1e-9))};
+}
+
+// The cheapest stakes of one whole reported size under max normalisation: each outcome is tried as
+// the one that carries it. `program` has no bounds on the outcomes yet.
+void try_size(LieSearch& search, const LinearProgram& program, size_t rivals, double size) {
+  const size_t m = program.cost.size() - 1;
+  LinearProgram best;
+  double least = kInfinity;
+  for (size_t carrier = 0; carrier < m; ++carrier) {
+    LinearProgram carried = program;
+    std::fill(carried.upper.begin(), carried.upper.end() - 1, size);
+    carried.lower[carrier] = size;
+    const Cheapest found = cheapest(carried, false);
+    if (!(found.payment < least)) continue;
+    least = found.payment;
+    best = std::move(carried);
+  }
+  if (std::isfinite(least)) try_stakes(search, best, rivals, size);
 }
 
 // pay_report: the least payment <P_k, r> that makes k win. Under max normalisation some outcome
 // must carry a stake of the whole size, which is at least 1: each outcome is tried as the one that
-// does.
+// does, first with 1 at least, which no whole size beats, then with the sizes that this needs, one
+// less and one more.
 void try_cheapest(LieSearch& search, const Menu& menu, size_t k, double* ceiling) {
   static constexpr size_t kMostCarriers = 64;
   const bool sum = search.game().normalization == Normalization::kSum;
@@ -180,16 +201,18 @@ void try_cheapest(LieSearch& search, const Menu& menu, size_t k, double* ceiling
     if (std::isfinite(found.payment)) try_stakes(search, program, rivals, found.size);
     return;
   }
+  std::set<double> sizes;
   for (size_t carrier = 0; carrier < m; ++carrier) {
     LinearProgram carried = program;
     carried.lower[carrier] = 1;
     const Cheapest found = cheapest(carried, sum);
     *ceiling = std::max(*ceiling, menu.utility[k] - found.payment);
     if (menu.utility[k] - found.payment <= search.result().best_utility) continue;
-    for (size_t x = 0; x < m; ++x) carried.upper[x] = found.size;
-    carried.lower[found.top] = found.size;
-    try_stakes(search, carried, rivals, found.size);
+    for (const double step : {-1.0, 0.0, 1.0}) {
+      sizes.insert(std::clamp(found.size + step, 1.0, search.max_size()));
+    }
   }
+  for (const double size : sizes) try_size(search, program, rivals, size);
 }
 
 }  // namespace
@@ -267,10 +290,10 @@ Witness reach_stretched(const LieSearch& search, const Menu& menu, size_t k) {
     if (out.reach == Reach::kYes) out.reach = Reach::kUnclear;
     return out;
   }
-  const double scale = scale_of(menu, k);
   bool excluded = true;  // by every pair, at the largest size allowed
   for (double cap = 1;; cap = std::min(cap * 30, search.max_size())) {
     cap = std::min(cap, search.max_size());
+    const double scale = scale_of(menu, k, cap);
     LinearProgram program = stretched_stakes(menu, k, cap, scale);
     program.cost[m] = -1;  // the widest margin
     excluded = true;
@@ -315,10 +338,10 @@ void try_cheapest_stretched(LieSearch& search, const Menu& menu, size_t k, doubl
 
 }  // namespace
 
-ReachableGain try_reachable(LieSearch& search) {
+double try_reachable(LieSearch& search) {
   const Game& game = search.game();
   const size_t count = game.candidates.size();
-  if (count * game.outcome_count() > kMostReachableEntries) return {search.certificate(), false};
+  if (count * game.outcome_count() > kMostReachableEntries) return search.certificate();
   const Menu menu = menu_of(search);
   const bool stretched = game.normalization == Normalization::kMinMax;
   std::vector<size_t> order;
@@ -348,9 +371,7 @@ ReachableGain try_reachable(LieSearch& search) {
       search.try_report("reachable", report->reward, report->group_size, static_cast<double>(k));
     }
   }
-  ceiling = std::max(ceiling, search.result().best_utility);
-  const double slack = 1e-9 * (1 + std::abs(ceiling));
-  return {ceiling - search.result().utility_truth, search.result().best_utility >= ceiling - slack};
+  return std::max(ceiling, search.result().best_utility) - search.result().utility_truth;
 }
 
 }  // namespace candor

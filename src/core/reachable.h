@@ -17,16 +17,12 @@ namespace candor {
 // one carries the size and one nothing, has the size as an unknown; its value is concave in the
 // size (the margin) or convex (the payment), so the best whole size is a neighbour of the best real
 // one. Beyond kMostEnds outcomes the programme without pairs bounds the gain from above.
-struct ReachableGain {
-  double upper = 0;    // no report gains more than this (utility less that of the truth)
-  bool exact = false;  // the best report found reaches it
-};
-
 // Tries the report of every candidate worth reaching on the search (family "reachable").
+// Returns what no report gains more than (utility less that of the truth).
 // REQUIRES: candidates. Cost: at most K programmes of m + 1 unknowns and K rows; nothing is done
-// beyond kMostEntries = K x m (then `upper` is the certificate).
+// beyond K x m = kMostReachableEntries (then it returns the search's certificate).
 inline constexpr size_t kMostReachableEntries = 200000;
 inline constexpr size_t kMostEnds = 16;
-[[nodiscard]] ReachableGain try_reachable(LieSearch& search);
+[[nodiscard]] double try_reachable(LieSearch& search);
 
 }  // namespace candor

@@ -40,6 +40,8 @@ struct Solution {
   std::vector<GroupOutcome> groups;  // [n]
   std::optional<size_t> winner;      // with candidates
   int reads = 0;                     // passes over the rewards
+  // Of all distributions: |E_p g - E_p* g| <= range(g) times this, p the allocation.
+  double model_error = 0;
   double tolerance = 0;              // asked for
   // Whether every number above is within the tolerance of the truth. Where it is not, nobody may
   // invoice from this solution.

@@ -63,6 +63,7 @@ Solution solve_all_distributions(const Game& game) {
   std::vector<GroupMeans> means(game.groups.size());
   for (size_t index = 0; index < game.block_count(); ++index) {
     const BlockSolution block = solve_block(block_of(game, index));
+    out.model_error += block.model_error / static_cast<double>(game.block_count());
     welfare.add(block.welfare);
     divergence.add(block.divergence);
     out.reads = std::max(out.reads, block.reads);

@@ -272,7 +272,9 @@ void add_audit(const RunFiles& run, HtmlPage& page) {
         best = family["family"].get<std::string>();
       }
     }
-    const bool none = paid["deviation_gain"].get<double>() <= run.audit["threshold"].get<double>();
+    // Runs of before groups had thresholds of their own have one for all.
+    const Json& threshold = paid.contains("threshold") ? paid["threshold"] : run.audit["threshold"];
+    const bool none = paid["deviation_gain"].get<double>() <= threshold.get<double>();
     rows.push_back({paid["name"], none ? "0" : shown(paid["deviation_gain"]),
                     shown(free["deviation_gain"]), best, free["bound"].get<std::string>()});
   }

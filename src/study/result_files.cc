@@ -137,6 +137,8 @@ Json audit_json(const Audit& audit) {
                       {"utility_truth", group.utility_truth},
                       {"best_utility", group.best_utility},
                       {"deviation_gain", group.deviation_gain},
+                      {"threshold", group.threshold},
+                      {"profitable", group.profitable},
                       {"best_report", report_json(group.best_report)},
                       {"bound", group.bound},
                       {"certificate", group.certificate},

@@ -330,13 +330,14 @@ std::string audit_page(const Game& game, const Audit& audit, const std::string& 
     page.heading(group.name);
     page.paragraph(str_cat("Utility of the truth ", shown(group.utility_truth), ", best found ",
                            shown(group.best_utility), " (", group.bound, ")."));
-    if (group.deviation_gain > audit.threshold && game.outcome_count() <= kMostOutcomesDrawn) {
+    if (group.profitable && game.outcome_count() <= kMostOutcomesDrawn) {
       add_best_lie(game, i, group.best_report, page);
     }
     add_families(
         group.families, [](double gain) { return shown(gain); }, page);
   }
-  page.paragraph(str_cat("A gain counts above ", shown(audit.threshold), "."));
+  page.paragraph(str_cat("A gain counts above its group's own rounding, at most ",
+                         shown(audit.threshold), "."));
   return page.finish();
 }
 

@@ -100,6 +100,9 @@ def test_audit_finds_lies_only_without_payments():
     assert candor.audit(FIGURE_1, "zero").profitable
     audit = candor.audit(FIGURE_1)
     assert not audit.profitable and all(g.bound == "exact" for g in audit.groups)
+    giant = candor.Game([0.5, 0.5], [candor.Report("big", 2**31 - 1, [1, 1]), candor.Report("small", 1, [1, 0])])
+    big, small = candor.audit(giant, "zero").groups
+    assert small.profitable and small.threshold < 1e-13 and not big.profitable
     raises("expected one of affine", lambda: candor.audit(FIGURE_1, "free"))
     assert audit.groups[0].assumptions["thm_3_2"][0] and not audit.groups[0].assumptions["thm_e_2_1"][0]
     assert len(audit.groups[0].t) == 4
