@@ -234,8 +234,8 @@ int run(int draws) {
   std::printf("| law | function | largest error, 2^-53 | lost | where |\n|---|---|--:|--:|---|\n");
   for (const double order : {1.0, 2.0, 0.0, 0.5, -2.0, -40.0, 0.3, 0.89, 1 - 1e-3, 1 - 1e-9,
                              1 + 1e-9, 1 + 1e-3, 1.5, 2 - 1e-12, 2.5, 40.0, 1e-9}) {
-    measure(str_cat("power ", order), PowerLaw(order, 1, anchor_of(order)), Exact{.name = "power", .order = order},
-            draws);
+    measure(str_cat("power ", order), PowerLaw(order, 1, anchor_of(order)),
+            Exact{.name = "power", .order = order}, draws);
   }
   measure("js", JensenShannonLaw(1, Anchor::kPole), Exact{.name = "js"}, draws);
   measure("jeffreys", JeffreysLaw(1), Exact{.name = "jeffreys"}, draws);

@@ -178,6 +178,7 @@ void check_lie(uint64_t seed, const Game& game, const Solution& truth, Tally& ta
 // same rewards, or sizes and lambda multiplied.
 Game rewritten(const Game& game, RandomStream& random, double& factor) {
   Game other = game;
+  for (Report& report : other.groups) report.reward_rest.clear();
   factor = 1;
   const uint64_t how = random.below(3);
   if (how == 0) {

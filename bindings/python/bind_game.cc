@@ -184,9 +184,8 @@ void bind_types(py::module_& module) {
 // An enclosure as a pair of floats.
 template <typename Owner>
 auto bounds_of(Enclosure Owner::*member) {
-  return [member](const Owner& owner) {
-    return std::pair((owner.*member).low, (owner.*member).high);
-  };
+  return
+      [member](const Owner& owner) { return std::pair((owner.*member).low, (owner.*member).high); };
 }
 
 void bind_solution(py::module_& module) {
@@ -203,8 +202,9 @@ void bind_solution(py::module_& module) {
       .def_property_readonly("welfare_without_enclosure",
                              bounds_of(&GroupOutcome::welfare_without_enclosure))
       .def_property_readonly("payment_error", &GroupOutcome::payment_error);
-  py::class_<Solution>(module, "Solution", "The SW-Max model with payments; every enclosure (low, high) holds "
-                               "the exact game's number.")
+  py::class_<Solution>(module, "Solution",
+                       "The SW-Max model with payments; every enclosure (low, high) holds "
+                       "the exact game's number.")
       .def_readonly("welfare", &Solution::welfare)
       .def_readonly("divergence", &Solution::divergence)
       .def_property_readonly("welfare_enclosure", bounds_of(&Solution::welfare_enclosure))

@@ -75,7 +75,8 @@ void print_table_noise(const std::vector<TableNoiseGroup>& groups) {
     ir = std::max(ir, -group.utility_floor);
   }
   std::printf(
-      "\nWhere every true valuation lies within its half-width, bound and floor hold: the mechanism "
+      "\nWhere every true valuation lies within its half-width, bound and floor hold: the "
+      "mechanism "
       "is %s-DSIC and %s-IR.\n",
       shown(dsic).c_str(), shown(ir).c_str());
 }

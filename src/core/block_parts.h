@@ -45,9 +45,9 @@ class TotalReward {
   [[nodiscard]] DoubleDouble total_without(size_t group, size_t outcome) const;
 
   const Block& block_;
-  std::vector<size_t> tops_;            // [n], the outcome a group likes best
-  std::vector<double> ranges_;          // [n]
-  std::vector<DoubleDouble> totals_;    // [m]
+  std::vector<size_t> tops_;          // [n], the outcome a group likes best
+  std::vector<double> ranges_;        // [n]
+  std::vector<DoubleDouble> totals_;  // [m]
   double error_ = 0;
   bool exact_ = true;
 };
@@ -68,9 +68,9 @@ struct ProblemOptimum {
 struct BlockPieces {
   const Block& block;
   const TotalReward& reward;
-  const Drops& drops;                       // of the full problem
+  const Drops& drops;  // of the full problem
   ProblemOptimum full;
-  std::vector<ProblemOptimum> without;      // [n], or [0]: the model alone
+  std::vector<ProblemOptimum> without;  // [n], or [0]: the model alone
   // [n], each by a formula that keeps its small digits; NaN: the difference of the optima will do.
   std::vector<double> payments;
   double model_error = 0;  // |E_p g - E_p* g| <= range(g) times this, p the allocation

@@ -28,7 +28,8 @@ TotalReward::TotalReward(const Block& block) : block_(block), totals_(block.outc
 void TotalReward::add_group(size_t group) {
   const std::span<const double> reward = block_.rewards[group];
   const auto less = [&](size_t a, size_t b) {
-    return reward[a] != reward[b] ? reward[a] < reward[b] : block_.rest(group, a) < block_.rest(group, b);
+    return reward[a] != reward[b] ? reward[a] < reward[b]
+                                  : block_.rest(group, a) < block_.rest(group, b);
   };
   size_t top = 0;
   size_t bottom = 0;
@@ -179,10 +180,9 @@ Enclosure payment_enclosure(const BlockPieces& pieces, const std::vector<double>
   }
   const double shortfall = lost.value();
   const double range = pieces.reward.stake_range(group);
-  const DoubleDouble lead = (pieces.without[group].highest - pieces.full.highest) +
-                            pieces.reward.highest_stake(group);
-  const Enclosure optima =
-      pieces.without[group].value.enclosure - pieces.full.value.enclosure;
+  const DoubleDouble lead =
+      (pieces.without[group].highest - pieces.full.highest) + pieces.reward.highest_stake(group);
+  const Enclosure optima = pieces.without[group].value.enclosure - pieces.full.value.enclosure;
   const Enclosure subtracted =
       around(lead.value(), 4 * pieces.reward.drop_error()) + optima -
       around(shortfall, range * pieces.model_error + kPositiveSum * shortfall);
@@ -213,7 +213,8 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
   const Enclosure by_drops =
       -pieces.full.value.enclosure -
       around(drop, range * pieces.model_error + kPositiveSum * drop + 2 * drop_error);
-  out.divergence = bounded(divergence, both(by_drops, {0, std::numeric_limits<double>::infinity()}));
+  out.divergence =
+      bounded(divergence, both(by_drops, {0, std::numeric_limits<double>::infinity()}));
   out.model_error = pieces.model_error;
   for (size_t group = 0; group < pieces.without.size(); ++group) {
     const bool constant = pieces.reward.stake_range(group) == 0;
@@ -225,8 +226,8 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
     out.utilities.push_back(
         bounded(out.valuations[group].value - out.payments[group].value, utility));
     const Enclosure without = difference(pieces.without[group], nothing, 2 * drop_error);
-    out.without.push_back(
-        bounded(pieces.without[group].highest.value() + pieces.without[group].value.value, without));
+    out.without.push_back(bounded(
+        pieces.without[group].highest.value() + pieces.without[group].value.value, without));
   }
 }
 
@@ -240,6 +241,7 @@ Block block_of(const Game& game, size_t index) {
   for (const Report& report : game.groups) {
     block.rewards.push_back(std::span(report.reward).subspan(begin, count));
     const std::span rest(report.reward_rest);
+    CANDOR_CHECK(rest.empty() || rest.size() == report.reward.size(), "a rest of another reward");
     block.rests.push_back(rest.empty() ? rest : rest.subspan(begin, count));
     block.sizes.push_back(report.group_size);
   }

@@ -12,10 +12,10 @@ namespace candor {
 // best response share.
 struct Block {
   Divergence divergence;
-  std::span<const double> initial;               // [m], sum 1
-  std::vector<std::span<const double>> rewards;  // [n][m]; may be negative inside a sweep
+  std::span<const double> initial;                  // [m], sum 1
+  std::vector<std::span<const double>> rewards;     // [n][m]; may be negative inside a sweep
   std::vector<std::span<const double>> rests = {};  // [n][m] or [n][0] or [0]: Report::reward_rest
-  std::vector<double> sizes;                     // [n]
+  std::vector<double> sizes;                        // [n]
 
   [[nodiscard]] size_t outcome_count() const { return initial.size(); }
   [[nodiscard]] size_t group_count() const { return rewards.size(); }

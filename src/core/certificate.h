@@ -11,8 +11,8 @@
 
 namespace candor {
 
-// How far the data of one problem may be from the truth: a drop by `absolute`, every p0 by four units
-// of rounding of itself and, all alike, by `initial`.
+// How far the data of one problem may be from the truth: a drop by `absolute`, every p0 by four
+// units of rounding of itself and, all alike, by `initial`.
 struct DropError {
   double absolute = 0;
   double initial = 0;
@@ -23,15 +23,17 @@ struct DropError {
 // enclosures of the mass there and of the optimum (MATH 3; [ours]). With e = v + drop the depth of
 // an outcome, and first-order error bounds throughout, in units u = 2^-53:
 //
-//   an e is off by at most     de = 4u |e| + absolute   (no `absolute` at the one top, no 4u |e| where
+//   an e is off by at most     de = 4u |e| + absolute   (no `absolute` at the one top, no 4u |e|
+//   where
 //                                the law takes depths to 106 bits)
 //   a ratio by at most         de / f''(r)  +  u (14 + 4 log+ r) |r - 1|     (max(1, r) at a pole)
 //   an f* by at most           r de         +  u (16 + 8 l) (|f*| + scale |r - 1|)
 //
-// with log+ r only where r is a power of its depth, and l = log+ r, or |log r| where f* is infinite at r = 0 (a power of a small r is then large),
-// where the second terms are the rounding of exp, log, expm1, log1p and pow (at most two units each,
-// swept in elementary_test.cc), of the exactly normalised p0 (four units) and of the compensated
-// sums. Near a clipped end (alpha > 1) a ratio may be anything up to (17 (a-1) de / L)^{1/(a-1)}.
+// with log+ r only where r is a power of its depth, and l = log+ r, or |log r| where f* is infinite
+// at r = 0 (a power of a small r is then large). The second terms are the rounding of exp, log,
+// expm1, log1p and pow (at most two units each, swept in elementary_test.cc), of the exactly
+// normalised p0 (four units) and of the compensated sums. Near a clipped end (alpha > 1) a ratio
+// may be anything up to (17 (a-1) de / L)^{1/(a-1)}.
 class Certificate {
  public:
   template <typename Law>
@@ -103,8 +105,8 @@ class Certificate {
   // No more than this lies between the computed and the exact mass at v, nor between the ratios
   // there, summed with p0.
   [[nodiscard]] double mass_error() const {
-    const double rounding = kUnitRoundoff * (14 + 4 * log_up()) * deviation_ + 2 * relative_ * lean_ +
-                            error_.initial * deviation_ +
+    const double rounding = kUnitRoundoff * (14 + 4 * log_up()) * deviation_ +
+                            2 * relative_ * lean_ + error_.initial * deviation_ +
                             error_.absolute * (spread_ + (tops_decided() ? 0 : top_spread_));
     // One outcome alone at the clipped end has the mass that the others leave it.
     const double edges = 2 * (edges_ - widest_edge_) + 8 * edge_slope_ * spread();
@@ -112,7 +114,9 @@ class Certificate {
   }
   // |E_p g - E_p* g| <= range(g) times this, for p = p0 r normalised: the ratios at the exact dual
   // variable are all larger or all smaller than those at v, and their mass is 1.
-  [[nodiscard]] double model_error() const { return 2 * kSlack * (std::abs(excess()) + mass_error()); }
+  [[nodiscard]] double model_error() const {
+    return 2 * kSlack * (std::abs(excess()) + mass_error());
+  }
 
   // max_p {sum p s - D} less max s: the dual value at v above, and below what the model p0 r,
   // normalised, reaches (second order in its excess mass).
@@ -134,9 +138,7 @@ class Certificate {
 
   // Whether the outcomes of the highest total surely share it.
   [[nodiscard]] bool tops_decided() const { return tops_ == 1 || error_.ties_exact; }
-  [[nodiscard]] double log_up() const {
-    return by_power_ && largest_ > 1 ? std::log(largest_) : 0;
-  }
+  [[nodiscard]] double log_up() const { return by_power_ && largest_ > 1 ? std::log(largest_) : 0; }
 
   DoubleDouble v_;
   DropError error_;

@@ -92,10 +92,11 @@ double slope_at_infinity(const Divergence& divergence) {
 double conjugate(const Divergence& divergence, double slope) {
   if (slope > slope_at_infinity(divergence)) return kInfinity;
   if (is_tv(divergence)) return std::max(slope, -divergence.regularization);
-  return with_law(divergence, [&](const auto& law) {
-           const double depth = law.top() - (slope - tilt(divergence));
-           return law.conjugate(law.at(depth), depth);
-         }) +
+  return with_law(divergence,
+                  [&](const auto& law) {
+                    const double depth = law.top() - (slope - tilt(divergence));
+                    return law.conjugate(law.at(depth), depth);
+                  }) +
          tilt(divergence);
 }
 

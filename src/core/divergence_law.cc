@@ -58,8 +58,7 @@ LawPoint PowerLaw::at_edge(const DoubleDouble& depth) const {
   DoubleDouble product = exact_product(factor, depth.high);
   product.low += factor * depth.low;
   const double quotient = product.high / strength_;
-  const double rest =
-      (std::fma(-quotient, strength_, product.high) + product.low) / strength_;
+  const double rest = (std::fma(-quotient, strength_, product.high) + product.low) / strength_;
   const DoubleDouble power = exact_sum(1, -quotient);
   const double value = power.high + (power.low - rest);
   if (value <= 0) return beyond();
@@ -83,8 +82,7 @@ double PowerLaw::bregman_at_zero(double to, double depth) const {
   if (to == 0) return 0;
   static constexpr double kFarZero = 1.5;
   if (order_ >= kFarZero) {
-    return strength_ * std::pow(to, order_) / (order_ * (order_ - 1)) +
-           (depth - zero_depth()) * to;
+    return strength_ * std::pow(to, order_) / (order_ * (order_ - 1)) + (depth - zero_depth()) * to;
   }
   const double slope_to = top_ - this->depth(to);
   const double slope = top_ - depth;
@@ -230,8 +228,8 @@ Anchor anchor_for(const Divergence& divergence, double largest_slope, double lar
   const auto slope_of = [&](const auto& law) { return -law.depth(largest_ratio); };
   const double by_ratio = std::visit(slope_of, law_of(divergence, Anchor::kOne));
   // The law's slopes count from f'(1) = 0.
-  const double pole = std::visit([](const auto& law) { return law.top(); },
-                                 law_of(divergence, Anchor::kPole));
+  const double pole =
+      std::visit([](const auto& law) { return law.top(); }, law_of(divergence, Anchor::kPole));
   return pole > 0 && std::min(largest_slope, by_ratio) > pole / 2 ? Anchor::kPole : Anchor::kOne;
 }
 

@@ -2,33 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <variant>
 
 #include "core/divergence.h"
 #include "core/double_double.h"
+#include "core/law_point.h"
 
 namespace candor {
-
-// Where slopes are measured from. A slope t = f'(r) is given by its depth e = top - t:
-//   kOne    top = 0, the slope at r = 1: e keeps its digits where all ratios are near 1
-//   kPole   top = f'(inf), where that is finite: e keeps its digits where a ratio is large
-enum class Anchor { kOne, kPole };
-
-// One outcome's ratio at some depth, with what solving needs beside it.
-struct LawPoint {
-  double ratio = 0;   // r = (f')^{-1}(top - e); infinity at and beyond the pole
-  double excess = 0;  // r - 1, to full relative accuracy under Anchor::kOne
-  // 1/(r f''(r)), minus the derivative of log r in e; 0 where r is clipped at 0. Not of r: that can
-  // overflow where p0 r does not.
-  double reach = 0;
-};
-
-// r_to - r_from, from whichever of the two keeps its digits.
-inline double ratio_change(const LawPoint& to, const LawPoint& from) {
-  const bool near = std::abs(to.excess) < 0.5 && std::abs(from.excess) < 0.5;
-  return near ? to.excess - from.excess : to.ratio - from.ratio;
-}
 
 // The strictly convex generators of MATH 2 in the form that solvers use: shifted by a multiple of
 // r - 1 so that f(1) = f'(1) = 0, which changes neither D_f nor any optimum. Every law has
@@ -43,48 +23,13 @@ inline double ratio_change(const LawPoint& to, const LawPoint& from) {
 //                         kPole) and of |f*| to it
 //   steep_at_zero()       whether f*(f'(r)) is unbounded at r -> 0 like a power of r
 //   by_power()            whether r comes from a power or an exponential of a quotient
-//   moment_bound(a)       a bound of sum p0 r^2 f''(r) over a model of mass about 1, a = sum p0 |f*|
-//   difference(p, u)      (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0
+//   moment_bound(a)       a bound of sum p0 r^2 f''(r) over a model of mass about 1, a = sum p0
+//   |f*| difference(p, u)      (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0
 //   bregman(to, from, d)  f(to) - f(from) - f'(from)(to - from), d = to - from given accurately
 //                         (also where from = 0 is clipped)
 //   bregman_at_zero(to, e)  the same where `from` is clipped or has underflowed, at its depth e
 //   safe_step(p)          slopes that differ by less leave r within a factor of two and short of
 //                         the pole
-namespace law_detail {
-
-inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// (e^{bx} - 1)/b, and x at b = 0: the Box-Cox power of e^x.
-inline double box_cox(double x, double b) { return b == 0 ? x : std::expm1(b * x) / b; }
-
-// Its inverse in x: log(1 + b y)/b; -+infinity where 1 + b y <= 0.
-inline double inverse_box_cox(double y, double b) {
-  if (b == 0) return y;
-  if (1 + b * y <= 0) return b > 0 ? -kInfinity : kInfinity;
-  return std::log1p(b * y) / b;
-}
-
-// e^x and e^x - 1 by one call.
-struct ExpPair {
-  double value, excess;
-};
-inline ExpPair exp_pair(double x) {
-  if (std::abs(x) < 0.3) {
-    const double excess = std::expm1(x);
-    return {1 + excess, excess};
-  }
-  const double value = std::exp(x);
-  return {value, value - 1};
-}
-
-// The Bregman divergence of order a between q and 1 at unit strength, q > 0, d = q - 1:
-//   (q^a - 1 - a d) / (a (a-1)),   q log q - d at a = 1,   d - log q at a = 0.
-[[nodiscard]] double unit_bregman(double q, double d, double order);
-
-// Wright's omega on the real line: w + log w = z.
-[[nodiscard]] double wright_omega(double z);
-
-}  // namespace law_detail
 
 // f = L (r^a - a r - (1-a)) / (a (a-1)) with its limits at a = 1 and 0:
 // kl (a = 1), chi2 (a = 2, twice the strength), reverse_kl (a = 0), hellinger (a = 1/2, half the
@@ -234,9 +179,7 @@ class JensenShannonLaw {
   [[nodiscard]] double difference(const LawPoint& point, double u) const;
   [[nodiscard]] double bregman(double to, double from, double d) const;
   [[nodiscard]] double bregman_at_zero(double to, double depth) const;
-  [[nodiscard]] double safe_step(const LawPoint& point) const {
-    return 0.25 / point.reach;
-  }
+  [[nodiscard]] double safe_step(const LawPoint& point) const { return 0.25 / point.reach; }
 
  private:
   double half_;
@@ -270,9 +213,7 @@ class JeffreysLaw {
   [[nodiscard]] double difference(const LawPoint& point, double u) const;
   [[nodiscard]] double bregman(double to, double from, double d) const;
   [[nodiscard]] double bregman_at_zero(double to, double depth) const;
-  [[nodiscard]] double safe_step(const LawPoint& point) const {
-    return 0.25 / point.reach;
-  }
+  [[nodiscard]] double safe_step(const LawPoint& point) const { return 0.25 / point.reach; }
 
  private:
   double strength_;

@@ -82,8 +82,8 @@ void check_law(const Divergence& divergence) {
           }
           // First order exactly where both are tiny.
           const double u = 1e-12;
-          EXPECT_NEAR(law.difference(law.at(law.depth(from)), u * law.curvature(from)) / from, u / from,
-                      1e-9 * u / from);
+          EXPECT_NEAR(law.difference(law.at(law.depth(from)), u * law.curvature(from)) / from,
+                      u / from, 1e-9 * u / from);
         }
       },
       law_of(divergence));

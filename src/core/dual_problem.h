@@ -25,8 +25,8 @@ struct DualSolution {
 
 // One problem of a block: s(x) - f'(r(x)) = mu where r > 0, sum p0 r = 1 (MATH 3). The depth of
 // outcome x is v + below(x), v the depth of the top outcome: the one unknown. It is found in double
-// precision and then, where that leaves the mass off 1, to 106 bits: where the mass lies far below a
-// top outcome of tiny probability, or on an outcome about to be clipped, a double is too coarse.
+// precision and then, where that leaves the mass off 1, to 106 bits: where the mass lies far below
+// a top outcome of tiny probability, or on an outcome about to be clipped, a double is too coarse.
 template <typename Law>
 class DualProblem {
  public:
@@ -80,8 +80,8 @@ class DualProblem {
     for (size_t x = 0; x < initial_.size(); ++x) {
       if (drops_.below[x] == 0) top.add(initial_[x]);
     }
-    return dual_bracket(law_, *std::ranges::max_element(drops_.below),
-                        std::min(1.0, top.value()), strength_);
+    return dual_bracket(law_, *std::ranges::max_element(drops_.below), std::min(1.0, top.value()),
+                        strength_);
   }
 
   // Ratios and proof at v + `rest`.
@@ -151,8 +151,7 @@ class DualProblem {
     Certificate certificate(law_, {0, 0}, error_);
     for (size_t x = 0; x < initial_.size(); ++x) {
       const bool at_top = drops_.below[x] == 0;
-      const LawPoint point =
-          at_top ? LawPoint{ratio, ratio - 1, 0} : law_.at(drops_.below[x]);
+      const LawPoint point = at_top ? LawPoint{ratio, ratio - 1, 0} : law_.at(drops_.below[x]);
       out.points.push_back(point);
       certificate.add(law_, initial_[x], drops_.below[x], {drops_.below[x], drops_.rest[x]}, point);
     }
@@ -171,7 +170,8 @@ class DualProblem {
     const double slope = std::abs(depth) + law_.top();
     for (size_t x = 0; x < model.size(); ++x) {
       const double ratio = model[x] / initial_[x];
-      const double cost = initial_[x] * law_.bregman(ratio, 1, (model[x] - initial_[x]) / initial_[x]);
+      const double cost =
+          initial_[x] * law_.bregman(ratio, 1, (model[x] - initial_[x]) / initial_[x]);
       lost.add(model[x] * drops_.below[x]);
       lost.add(cost);
       magnitude += model[x] * (drops_.below[x] + slope) + cost;

@@ -85,8 +85,8 @@ class DualSearch {
   [[nodiscard]] double scale(double depth) const {
     return options_.has_pole ? std::abs(depth) : std::max(std::abs(depth), options_.unit);
   }
-  // Whether three evaluations have not halved the residual: Newton can go to and fro between the two
-  // sides of an outcome's clipped end.
+  // Whether three evaluations have not halved the residual: Newton can go to and fro between the
+  // two sides of an outcome's clipped end.
   bool stalls() {
     if (residual_ <= 0.5 * last_residual_) {
       last_residual_ = residual_;

@@ -25,12 +25,11 @@ BlockSolution solve_subset(const Block& block, const std::vector<size_t>& outcom
   const double total = std::accumulate(initial.begin(), initial.end(), 0.0);
   for (double& p : initial) p /= total;
   std::vector<std::vector<double>> rewards(block.group_count());
-  Block part{
-      .divergence = block.divergence,
-      .initial = initial,
-      .rewards = {},
-      .rests = {},
-      .sizes = block.sizes};
+  Block part{.divergence = block.divergence,
+             .initial = initial,
+             .rewards = {},
+             .rests = {},
+             .sizes = block.sizes};
   for (size_t group = 0; group < block.group_count(); ++group) {
     for (const size_t x : outcomes) rewards[group].push_back(block.rewards[group][x]);
     part.rewards.emplace_back(rewards[group]);
@@ -56,7 +55,8 @@ void add_half_bank(const Block& block, size_t index, uint64_t seed, PerBlock& ro
   const BlockSolution first = solve_subset(block, {order.begin(), middle});
   const BlockSolution second = solve_subset(block, {middle, order.end()});
   for (size_t group = 0; group < block.group_count(); ++group) {
-    rows.half_bank[group].push_back((first.payments[group].value + second.payments[group].value) / 2);
+    rows.half_bank[group].push_back((first.payments[group].value + second.payments[group].value) /
+                                    2);
   }
 }
 

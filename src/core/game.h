@@ -29,7 +29,8 @@ struct Report {
   std::string name;
   double group_size = 1;       // w_i; a whole number in a game, any number > 0 inside a sweep
   std::vector<double> reward;  // [m], rm_i, >= 0
-  // [m] or empty: the exactly normalised reward less `reward`, where normalising rounded.
+  // [m] or empty: the exactly normalised reward less `reward`, where normalising rounded. Whoever
+  // changes `reward` clears it.
   std::vector<double> reward_rest = {};
 };
 

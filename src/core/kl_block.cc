@@ -27,7 +27,8 @@ LogPartition log_partition(const Block& block, const Drops& drops, double drop_e
   const size_t m = block.outcome_count();
   LogPartition out;
   out.weights.resize(m);
-  Sum excess;  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose everything
+  Sum excess;  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose
+               // everything
   Sum partition;
   Sum drop;
   for (size_t x = 0; x < m; ++x) {

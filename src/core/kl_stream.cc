@@ -218,9 +218,9 @@ bool needs_second_read(const KlSums& sums, const stream::KlRates& rates) {
 namespace {
 
 // Error bounds of a KL pass, in units u = 2^-53 and to first order. A weight e^{s/L} is off by
-// u (n + 6) z of itself, z = sum_i w_i (max rm_i - rm_i)/L the exponent added up, and by a few units
-// of exp2; under p* the mean of z follows from the valuations. Sums of chunks add kChunkRounding,
-// scales what they are off by.
+// u (n + 6) z of itself, z = sum_i w_i (max rm_i - rm_i)/L the exponent added up, and by a few
+// units of exp2; under p* the mean of z follows from the valuations. Sums of chunks add
+// kChunkRounding, scales what they are off by.
 class KlErrors {
  public:
   KlErrors(const StreamGame& game, const KlSums& sums)
@@ -249,7 +249,7 @@ class KlErrors {
   [[nodiscard]] double valuation(double worth, const StreamGroup& group, double mean) const {
     return worth * ((group.top - group.low) * (2 * mass_ + 2 * kChunkRounding) +
                     16 * kUnitRoundoff * (std::abs(group.top) + std::abs(group.offset)) +
-                2 * scale_error_ * (mean - group.offset));
+                    2 * scale_error_ * (mean - group.offset));
   }
   // Of L log1p(excess): terms of `condition` times its size, each with an exponent up to the range;
   // and that the mean around which it is taken is itself off, which enters squared.

@@ -26,8 +26,8 @@ double bregman_at_depth(const Law& law, double to, double from, double d, double
 // The payment of one group, from the problem of all and the one without the group:
 //   p_i = sum p0 [ f(r_p) - f(r_q) - t_q (r_p - r_q) ],   every term >= 0          [ours]
 // with t_q = s_{-i} - mu_q, which is f'(r_q) where r_q > 0. Where p and q are close they are not
-// subtracted: their slopes differ by w_i (rm_i - c), and c is refined until the differences carry no
-// mass; so a payment of 1e-20 keeps its digits.
+// subtracted: their slopes differ by w_i (rm_i - c), and c is refined until the differences carry
+// no mass; so a payment of 1e-20 keeps its digits.
 template <typename Law>
 class LawPayment {
  public:
@@ -78,8 +78,8 @@ class LawPayment {
     close_.assign(m, false);
   }
 
-  // Finds c: far_change + sum over the close ones of p0 (r_q - r_p) = 0. The left side grows with c,
-  // which lies between the least and the greatest reward. False where nothing is close.
+  // Finds c: far_change + sum over the close ones of p0 (r_q - r_p) = 0. The left side grows with
+  // c, which lies between the least and the greatest reward. False where nothing is close.
   bool balance(double far_change) {
     const std::vector<double> direct = differences_;
     Sum weight;

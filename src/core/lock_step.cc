@@ -108,7 +108,7 @@ struct MassSums {
 
 // What the pricing pass adds up.
 struct PriceSums {
-  std::vector<Certificate> problems;         // [n + 1]
+  std::vector<Certificate> problems;  // [n + 1]
   Sum divergence, drop;
   std::vector<Sum> valuation, below, payment;  // [n]: rm_i, max rm_i - rm_i under p
 };
@@ -241,7 +241,8 @@ class LockStep {
     return sums;
   }
 
-  // Every sum of the pricing pass besides the certificates, in the order in which a part lists them.
+  // Every sum of the pricing pass besides the certificates, in the order in which a part lists
+  // them.
   static std::vector<Sum*> plain_sums(PriceSums& sums) {
     std::vector<Sum*> out = {&sums.divergence, &sums.drop};
     for (auto* list : {&sums.valuation, &sums.below, &sums.payment}) {
@@ -292,8 +293,8 @@ class LockStep {
       // the difference of the mu enters a payment squared, because q maximises.
       const double step = outcome.stakes[i] - shift(i);
       if (std::abs(step) <= law_.safe_step(without)) change = law_.difference(without, step);
-      sums.payment[i].add(weight * bregman_at_depth(law_, chosen.ratio, without.ratio, change,
-                                                    depth_without));
+      sums.payment[i].add(
+          weight * bregman_at_depth(law_, chosen.ratio, without.ratio, change, depth_without));
       const double value = reward(i);
       sums.valuation[i].add(weight * chosen.ratio * (value - game_.groups[i].offset));
       sums.below[i].add(weight * chosen.ratio * (game_.groups[i].top - value));
@@ -343,8 +344,8 @@ class LockStep {
     out.divergence = sums.divergence.value();
     out.divergence_enclosure =
         -sums.problems[0].value(law_).enclosure -
-        around(drop, totals.range() * model_error + 16 * kUnitRoundoff * drop +
-                         2 * totals.plain_error());
+        around(drop,
+               totals.range() * model_error + 16 * kUnitRoundoff * drop + 2 * totals.plain_error());
     finish_outcomes(out);
     for (size_t i = 0; i < group_count(); ++i) {
       const Bounded without = optimum(i + 1);
@@ -361,20 +362,18 @@ class LockStep {
     const double range = totals.range(i);
     const double rounding = 16 * kUnitRoundoff + 2 * game_.reward_scale_error;
     out.valuation = rate * (sums.valuation[i].value() / mass);
-    out.valuation_enclosure =
-        around(out.valuation, range * model_error + rounding * out.valuation);
+    out.valuation_enclosure = around(out.valuation, range * model_error + rounding * out.valuation);
     if (range == 0) return;  // a constant reward pays nothing
     out.payment = sums.payment[i].value();
     // (highest_{-i} - highest + w_i max rm_i) + (value_{-i} - value) - w_i (max rm_i - v_i)
-    const DoubleDouble lead = (moments_.tops[i + 1] - moments_.tops[0]) +
-                              totals.stake(i, game_.groups[i].top);
+    const DoubleDouble lead =
+        (moments_.tops[i + 1] - moments_.tops[0]) + totals.stake(i, game_.groups[i].top);
     const double shortfall = rate * (sums.below[i].value() / mass);
-    const Enclosure optima = sums.problems[i + 1].value(law_).enclosure -
-                             sums.problems[0].value(law_).enclosure;
-    out.payment_enclosure =
-        both(around(lead.value(), 4 * totals.error()) + optima -
-                 around(shortfall, range * model_error + rounding * shortfall),
-             {0, range});
+    const Enclosure optima =
+        sums.problems[i + 1].value(law_).enclosure - sums.problems[0].value(law_).enclosure;
+    out.payment_enclosure = both(around(lead.value(), 4 * totals.error()) + optima -
+                                     around(shortfall, range * model_error + rounding * shortfall),
+                                 {0, range});
   }
 
   const StreamGame& game_;

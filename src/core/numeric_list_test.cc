@@ -85,7 +85,8 @@ void check(const NamedGame& named, const Divergence& divergence) {
     EXPECT_GE(outcome.utility, -outcome.payment_error());
     // In a steep game, stakes far above lambda, rounding costs more, and the bound says so.
     const double steepness = scale / divergence.regularization;
-    EXPECT_LE(outcome.payment_error(), 1e-11 * scale + 1e-14 * steepness * outcome.payment + 1e-300);
+    EXPECT_LE(outcome.payment_error(),
+              1e-11 * scale + 1e-14 * steepness * outcome.payment + 1e-300);
     if (std::ranges::min(game->groups[i].reward) == std::ranges::max(game->groups[i].reward)) {
       EXPECT_EQ(outcome.payment, 0);  // a constant reward pays nothing (MATH 1)
     }

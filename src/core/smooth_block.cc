@@ -57,8 +57,8 @@ BlockSolution solve_with(const Block& block, Scope scope) {
                                               .other = without.points,
                                               .below = others.below,
                                               .depth = without.depth};
-    pieces.payments.push_back(
-        reward.stake_range(group) > 0 ? LawPayment<Law>(law, pair).value() : 0);
+    pieces.payments.push_back(reward.stake_range(group) > 0 ? LawPayment<Law>(law, pair).value()
+                                                            : 0);
     out.reads = std::max(out.reads, without.reads);
   }
   conclude(pieces, out);

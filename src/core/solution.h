@@ -42,7 +42,7 @@ struct Solution {
   int reads = 0;                     // passes over the rewards
   // Of all distributions: |E_p g - E_p* g| <= range(g) times this, p the allocation.
   double model_error = 0;
-  double tolerance = 0;              // asked for
+  double tolerance = 0;  // asked for
   // Whether every number above is within the tolerance of the truth. Where it is not, nobody may
   // invoice from this solution.
   bool converged = false;
@@ -69,10 +69,10 @@ inline constexpr double kLargestStake = 1e280;
 // Solves SW-Max (Def 3.1) and the n leave-one-out problems, and charges p^AFF (Sec. 3):
 //   p_i = ASW_{-i}(theta_{-i}) - ASW_{-i}(theta)
 // See block_solver.h for the routes (KL: log-partition with the centred payment of MATH 3; chi2:
-// exact active set; otherwise Newton on the dual) and certificate.h for the bounds. With candidates:
-// the best candidate, ties broken by the lexicographically larger vector of per-agent valuations,
-// then the lower index (MATH 1); where rounding leaves the winner open, the enclosures hold the
-// numbers of every candidate that may have won.
+// exact active set; otherwise Newton on the dual) and certificate.h for the bounds. With
+// candidates: the best candidate, ties broken by the lexicographically larger vector of per-agent
+// valuations, then the lower index (MATH 1); where rounding leaves the winner open, the enclosures
+// hold the numbers of every candidate that may have won.
 //
 // Errors   kInvalidArgument: the game leaves the range of double precision, and where. A number
 //          that is not within the tolerance is no error: see Solution::converged.

@@ -97,8 +97,8 @@ Solution solve_all_distributions(const Game& game) {
 double default_tolerance(double sum_of_sizes) { return 1e-9 * (1 + sum_of_sizes); }
 
 double Solution::error() const {
-  double error = std::max(welfare_enclosure.distance(welfare),
-                          divergence_enclosure.distance(divergence));
+  double error =
+      std::max(welfare_enclosure.distance(welfare), divergence_enclosure.distance(divergence));
   for (const GroupOutcome& group : groups) {
     error = std::max({error, group.valuation_enclosure.distance(group.valuation),
                       group.payment_enclosure.distance(group.payment),
@@ -246,8 +246,8 @@ class CandidateBounds {
 
 // Where rounding leaves the winner open, what every possible winner would mean.
 template <typename Of>
-void store_hull(const std::vector<size_t>& winners, const Of& of, double value,
-                double& value_out, Enclosure& out) {
+void store_hull(const std::vector<size_t>& winners, const Of& of, double value, double& value_out,
+                Enclosure& out) {
   out = of(winners.front());
   for (const size_t k : winners) out = hull(out, of(k));
   value_out = out.nearest(value);
@@ -265,10 +265,12 @@ Result<Solution> solve_candidates(const Game& game) {
   const std::vector<size_t> winners = bounds.winners();
   Solution out;
   out.winner = winner;
-  store_hull(winners, [&](size_t k) { return bounds.welfare(k); }, table.welfare(winner),
-             out.welfare, out.welfare_enclosure);
-  store_hull(winners, [&](size_t k) { return bounds.divergence(k); }, table.divergences[winner],
-             out.divergence, out.divergence_enclosure);
+  store_hull(
+      winners, [&](size_t k) { return bounds.welfare(k); }, table.welfare(winner), out.welfare,
+      out.welfare_enclosure);
+  store_hull(
+      winners, [&](size_t k) { return bounds.divergence(k); }, table.divergences[winner],
+      out.divergence, out.divergence_enclosure);
   out.allocation = game.candidates[winner];
   out.groups = empty_outcomes(game);
   out.reads = 1;
@@ -277,15 +279,17 @@ Result<Solution> solve_candidates(const Game& game) {
     const Enclosure without = bounds.best_welfare(group);
     outcome.welfare_without_enclosure = without;
     outcome.welfare_without = without.nearest(table.best_welfare(group));
-    store_hull(winners, [&](size_t k) { return bounds.valuation(group, k); },
-               table.valuations[group][winner], outcome.valuation, outcome.valuation_enclosure);
+    store_hull(
+        winners, [&](size_t k) { return bounds.valuation(group, k); },
+        table.valuations[group][winner], outcome.valuation, outcome.valuation_enclosure);
     store_hull(
         winners, [&](size_t k) { return without - bounds.welfare(k, group); },
         outcome.welfare_without - table.welfare(winner, group), outcome.payment,
         outcome.payment_enclosure);
     raise_to_zero(outcome.payment, outcome.payment_enclosure);
-    store_hull(winners, [&](size_t k) { return bounds.welfare(k) - without; },
-               outcome.valuation - outcome.payment, outcome.utility, outcome.utility_enclosure);
+    store_hull(
+        winners, [&](size_t k) { return bounds.welfare(k) - without; },
+        outcome.valuation - outcome.payment, outcome.utility, outcome.utility_enclosure);
     raise_to_zero(outcome.utility, outcome.utility_enclosure);
   }
   return out;
@@ -353,7 +357,8 @@ namespace {
 std::vector<double> optimum_of(const Game& game, const std::vector<size_t>& groups) {
   std::vector<double> model;
   for (size_t index = 0; index < game.block_count(); ++index) {
-    const BlockSolution block = solve_block(keep_groups(block_of(game, index), groups), Scope::kModel);
+    const BlockSolution block =
+        solve_block(keep_groups(block_of(game, index), groups), Scope::kModel);
     model.insert(model.end(), block.allocation.begin(), block.allocation.end());
   }
   return model;

@@ -341,11 +341,9 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
     const double own = covariance(sums.own_square[i], sums.own_mean[i], sums.own_mean[i]);
     const double range = totals.range(i);
     outcome.payment = range > 0 ? std::max(0.0, rate * rate * own / (4 * strength)) : 0.0;
-    outcome.payment_enclosure =
-        around(outcome.payment, rounding * range * range / (4 * strength));
-    outcome.valuation_enclosure =
-        around(outcome.valuation,
-               rounding * (origin + range * (1 + totals.range() / (2 * strength))));
+    outcome.payment_enclosure = around(outcome.payment, rounding * range * range / (4 * strength));
+    outcome.valuation_enclosure = around(
+        outcome.valuation, rounding * (origin + range * (1 + totals.range() / (2 * strength))));
   }
   out.divergence = std::max(0.0, variance / (4 * strength));
   out.welfare = constant.value() + mean + out.divergence;
@@ -534,8 +532,8 @@ Status check_stakes(const StreamGame& game) {
     const StreamGroup& group = game.groups[i];
     const double stake = group.group_size * group.scale * group.top;
     if (stake < kLargestStake) continue;
-    return invalid_argument(str_cat("groups[", i, "]: its size times its largest reward is ",
-                                    stake, "; expected less than ", kLargestStake));
+    return invalid_argument(str_cat("groups[", i, "]: its size times its largest reward is ", stake,
+                                    "; expected less than ", kLargestStake));
   }
   return {};
 }

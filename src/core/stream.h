@@ -28,7 +28,7 @@ struct StreamGroup {
   double offset = 0;      // less this, which is 0 but under min_max,
   double scale = 1;       // times this,
   double scale_rest = 0;  // plus this, it is normalised
-  double low = 0;    // least and greatest reported reward
+  double low = 0;         // least and greatest reported reward
   double top = 1;
   double first_mean = 0;  // the plain mean of the first outcomes: a cheap centre
 };

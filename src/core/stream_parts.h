@@ -148,8 +148,8 @@ class StreamTotals {
   bool exact_ = true;
 };
 
-// Completes a solution from welfare, divergence, valuations and payments with their enclosures: what
-// is never negative, utilities, and the welfare without each group.
+// Completes a solution from welfare, divergence, valuations and payments with their enclosures:
+// what is never negative, utilities, and the welfare without each group.
 void finish_outcomes(Solution& out);
 
 // A solution with names and sizes.
@@ -159,7 +159,7 @@ void finish_outcomes(Solution& out);
 // total reward, and some outcomes, evenly spread. One read.
 struct GameMoments {
   stream::MomentRates rates;
-  stream::Moments sums;        // of p0 as it lies in the column
+  stream::Moments sums;            // of p0 as it lies in the column
   std::vector<DoubleDouble> tops;  // [n + 1], max s of each problem
   std::vector<double> sample;      // [samples][n + 1]: initial and the rewards, as reported
 };

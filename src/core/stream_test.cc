@@ -44,7 +44,8 @@ void expect_same(const Solution& stream, const Solution& memory, double toleranc
     const GroupOutcome& b = memory.groups[i];
     ASSERT_NEAR(a.valuation, b.valuation, tolerance * scale);
     ASSERT_NEAR(a.payment, b.payment, tolerance * scale);
-    ASSERT_LE(std::abs(a.payment - b.payment), a.payment_error() + b.payment_error() + 1e-13 * scale);
+    ASSERT_LE(std::abs(a.payment - b.payment),
+              a.payment_error() + b.payment_error() + 1e-13 * scale);
     ASSERT_NEAR(a.welfare_without, b.welfare_without, 2 * tolerance * scale);
   }
 }

@@ -133,7 +133,9 @@ class TvStream {
     }
     const DoubleDouble total{part[0], part[1]};
     const auto outcome = static_cast<size_t>(part[3]);
-    if (!leads(total, [&](size_t i) { return part[4 + i]; }, outcome, top_)) return;
+    if (!leads(
+            total, [&](size_t i) { return part[4 + i]; }, outcome, top_))
+      return;
     top_.total = total;
     top_.initial = part[2];
     top_.outcome = outcome;
@@ -159,8 +161,8 @@ class TvStream {
     const double surplus = (drop - DoubleDouble{reach_, 0}).value();
     const bool exact = totals_.exact() && total.low == 0 && top_.total.low == 0 && drop.low == 0;
     Place out{.drop = std::max(0.0, drop.value())};
-    out.gone = surplus > 0 ||
-               (surplus == 0 && !precedes(reward, outcome, top_.rewards, top_.outcome));
+    out.gone =
+        surplus > 0 || (surplus == 0 && !precedes(reward, outcome, top_.rewards, top_.outcome));
     out.open = !exact && std::abs(surplus) <= totals_.error();
     out.rival = !exact && out.drop <= totals_.error() && !same_as_top(reward);
     return out;
@@ -189,8 +191,8 @@ class TvStream {
             std::max(0.0, top_.others[i].high - (total - plain_stake(i, reward(i))));
         if (!place.gone) sums.kept[i].add(weight * (reward(i) - game_.groups[i].offset));
         if (!place.gone) sums.below[i].add(weight * (game_.groups[i].top - reward(i)));
-        sums.lack[i].add(weight * tv_lack(strength - drop, place.gone ? 0 : 1,
-                                          place.gone ? -1 : 0, strength));
+        sums.lack[i].add(
+            weight * tv_lack(strength - drop, place.gone ? 0 : 1, place.gone ? -1 : 0, strength));
         if (drop <= reach_) sums.lost_without[i].add(weight * drop);
         if (drop > reach_) sums.moved_without[i].add(weight);
       }
@@ -247,17 +249,14 @@ class TvStream {
     out.valuation = rate * (sums.kept[i].value() + moved * (top_.rewards[i] - group.offset));
     const double rounding =
         16 * kUnitRoundoff + 2 * (game_.initial_scale_error + game_.reward_scale_error);
-    out.valuation_enclosure =
-        around(out.valuation, range * relative + rounding * out.valuation);
+    out.valuation_enclosure = around(out.valuation, range * relative + rounding * out.valuation);
     if (range == 0) return;  // a constant reward pays nothing
     const DoubleDouble others_at_top = top_.total - totals_.stake(i, top_.rewards[i]);
     // The mass that moved lifts the top outcome above p0, which its own lack sees.
     const double top_drop = (top_.others[i] - others_at_top).value();
     out.payment = sums.lack[i].value() + top_drop * moved;
-    const double shortfall =
-        rate * (sums.below[i].value() + moved * (group.top - top_.rewards[i]));
-    const DoubleDouble lead =
-        (top_.others[i] - top_.total) + totals_.stake(i, group.top);
+    const double shortfall = rate * (sums.below[i].value() + moved * (group.top - top_.rewards[i]));
+    const DoubleDouble lead = (top_.others[i] - top_.total) + totals_.stake(i, group.top);
     out.payment_enclosure =
         both(around(lead.value(), 4 * totals_.error()) + (without.enclosure - full.enclosure) -
                  around(shortfall, range * relative + rounding * shortfall),

@@ -10,8 +10,8 @@ namespace candor {
 //
 //   range(e) model_error  +  (|value| + |payment|) x a few units of rounding
 //
-// with e = w_i rm_i (less w'_i rm'_i under pay_report) and Solution::model_error, which follows from
-// the ranges of the groups' stakes and not from their sizes: a group that likes every outcome
+// with e = w_i rm_i (less w'_i rm'_i under pay_report) and Solution::model_error, which follows
+// from the ranges of the groups' stakes and not from their sizes: a group that likes every outcome
 // equally moves nobody. p^AFF adds its own GroupOutcome::payment_error.
 //
 // The choice of a winner among candidates, and which outcomes lose their mass under tv, are taken

@@ -343,16 +343,17 @@ void add_exactness(const RunFiles& run, HtmlPage& page) {
   const bool bounded = run.quote.contains("error");
   if (bounded && !run.quote["converged"].get<bool>()) {
     page.paragraph(
-        "These prices are NOT known to the tolerance that was asked for: no amounts are quoted, and "
+        "These prices are NOT known to the tolerance that was asked for: no amounts are quoted, "
+        "and "
         "nobody may invoice from them.");
   }
-  page.paragraph(str_cat("For this bank of replies every price is within ",
-                         shown(run.quote[bounded ? "error" : "gap"], 2),
-                         " of the exact one. As an estimate of what full training would cost they have two errors: "
-                         "chance, in the intervals above "
-                         "(bootstrap over prompts, ",
-                         run.quote["resamples"].dump(),
-                         " resamples), and a bias from the small bank:"));
+  page.paragraph(str_cat(
+      "For this bank of replies every price is within ",
+      shown(run.quote[bounded ? "error" : "gap"], 2),
+      " of the exact one. As an estimate of what full training would cost they have two errors: "
+      "chance, in the intervals above "
+      "(bootstrap over prompts, ",
+      run.quote["resamples"].dump(), " resamples), and a bias from the small bank:"));
   std::vector<std::vector<std::string>> rows = {
       {"group", "payment at half the replies", "payment at all", "bias (jackknife)"}};
   for (const Json& group : run.quote["groups"]) {
