@@ -12,12 +12,15 @@
 
 namespace candor {
 
-TotalReward::TotalReward(const Block& block) : block_(block), totals_(block.outcome_count()) {
+TotalReward::TotalReward(const Block& block)
+    : block_(block), high_(block.outcome_count()), low_(block.outcome_count()) {
   double scale = 0;
+  tops_.reserve(block.group_count());
+  bottoms_.reserve(block.group_count());
   for (size_t group = 0; group < block.group_count(); ++group) {
-    add_group(group);
-    const auto [low, high] = std::ranges::minmax(block.rewards[group]);
-    scale += block.sizes[group] * std::max(std::abs(low), std::abs(high));
+    exact_ = reward::add_stakes(stakes(group), high_.size(), {high_.data(), low_.data()}) && exact_;
+    find_extremes(group);
+    scale += block.sizes[group] * std::max(std::abs(lowest(group)), std::abs(greatest(group)));
   }
   // Of n + 2 operations in double-double arithmetic, and of products that underflow.
   static constexpr double kRelative = 0x1p-100;
@@ -25,23 +28,31 @@ TotalReward::TotalReward(const Block& block) : block_(block), totals_(block.outc
   error_ = static_cast<double>(block.group_count() + 2) * (kRelative * scale + kUnderflow);
 }
 
-void TotalReward::add_group(size_t group) {
+void TotalReward::find_extremes(size_t group) {
   const std::span<const double> reward = block_.rewards[group];
   const auto less = [&](size_t a, size_t b) {
-    return reward[a] != reward[b] ? reward[a] < reward[b] : block_.rest(group, a) < block_.rest(group, b);
+    return reward[a] != reward[b] ? reward[a] < reward[b]
+                                  : block_.rest(group, a) < block_.rest(group, b);
   };
   size_t top = 0;
   size_t bottom = 0;
-  for (size_t x = 0; x < reward.size(); ++x) {
-    const DoubleDouble added = stake(group, x);
-    totals_[x] = totals_[x] + added;
-    exact_ = exact_ && added.low == 0 && totals_[x].low == 0;
-    if (less(top, x)) top = x;
-    if (less(x, bottom)) bottom = x;
+  for (size_t x = 1; x < reward.size(); ++x) {
+    if (reward[x] >= reward[top] && less(top, x)) top = x;
+    if (reward[x] <= reward[bottom] && less(x, bottom)) bottom = x;
   }
   tops_.push_back(top);
-  ranges_.push_back(0);
-  ranges_[group] = stake_below(group, bottom) * (1 + 8 * kUnitRoundoff);
+  bottoms_.push_back(bottom);
+}
+
+double TotalReward::stake_range(size_t group) const {
+  return stake_below(group, bottoms_[group]) * (1 + 8 * kUnitRoundoff);
+}
+
+reward::Stakes TotalReward::stakes(size_t group) const {
+  const bool rests = group < block_.rests.size() && !block_.rests[group].empty();
+  return {.size = block_.sizes[group],
+          .reward = block_.rewards[group].data(),
+          .rest = rests ? block_.rests[group].data() : nullptr};
 }
 
 DoubleDouble TotalReward::stake(size_t group, size_t outcome) const {
@@ -57,32 +68,19 @@ double TotalReward::stake_below(size_t group, size_t outcome) const {
   return block_.sizes[group] * (apart.high + more);
 }
 
-// Drops below the highest of `total(x)`; group `skip` is not in it.
-template <typename Total>
-Drops TotalReward::drops_of(size_t skip, const Total& total) const {
-  const size_t count = totals_.size();
-  Drops out{.below = std::vector<double>(count),
-            .rest = std::vector<double>(count),
-            .highest = total(0),
-            .exact = exact_};
-  size_t top = 0;
-  for (size_t x = 1; x < count; ++x) {
-    const DoubleDouble value = total(x);
-    if (!(out.highest < value)) continue;
-    out.highest = value;
-    top = x;
-  }
+// `out` holds totals, which become drops below their highest; group `skip` is not in them.
+void TotalReward::drop_from_highest(size_t skip, Drops& out) const {
+  const reward::Numbers numbers{out.below.data(), out.rest.data()};
+  const size_t count = out.below.size();
+  out.highest = reward::highest(count, numbers);
+  out.exact = reward::subtract_from(out.highest, count, numbers) && exact_;
+  out.ties_exact = out.exact;
+  if (out.exact) return;
+  const auto top = static_cast<size_t>(std::ranges::find(out.below, 0.0) - out.below.begin());
   out.ties_exact = true;
-  for (size_t x = 0; x < count; ++x) {
-    const DoubleDouble value = total(x);
-    const DoubleDouble below = out.highest - value;
-    out.exact = out.exact && below.low == 0 && value.low == 0;
-    out.below[x] = below.high;
-    out.rest[x] = below.low;
-    if (out.below[x] == 0 && !same_rewards(skip, x, top)) out.ties_exact = false;
+  for (size_t x = top + 1; x < count && out.ties_exact; ++x) {
+    out.ties_exact = out.below[x] != 0 || same_rewards(skip, x, top);
   }
-  out.ties_exact = out.ties_exact || out.exact;
-  return out;
 }
 
 bool TotalReward::same_rewards(size_t skip, size_t a, size_t b) const {
@@ -95,24 +93,28 @@ bool TotalReward::same_rewards(size_t skip, size_t a, size_t b) const {
 }
 
 Drops TotalReward::everyone() const {
-  return drops_of(block_.group_count(), [&](size_t x) { return totals_[x]; });
-}
-
-Drops TotalReward::without(size_t group) const {
-  Drops out = drops_of(group, [&](size_t x) { return totals_[x] - stake(group, x); });
-  // Taking the stake away again may leave its rounding where outcomes tie: then add up anew.
-  const bool noise = std::ranges::any_of(
-      out.below, [&](double below) { return below > 0 && below <= drop_error(); });
-  if (noise) out = drops_of(group, [&](size_t x) { return total_without(group, x); });
+  Drops out{.below = high_, .rest = low_, .highest = {}};
+  drop_from_highest(block_.group_count(), out);
   return out;
 }
 
-DoubleDouble TotalReward::total_without(size_t group, size_t outcome) const {
-  DoubleDouble sum;
+Drops TotalReward::without(size_t group) const {
+  Drops out{.below = high_, .rest = low_, .highest = {}};
+  reward::subtract_stakes(stakes(group), high_.size(), {out.below.data(), out.rest.data()});
+  drop_from_highest(group, out);
+  // Taking the stake away again may leave its rounding where outcomes tie: then add up anew.
+  const bool noise = std::ranges::any_of(
+      out.below, [&](double below) { return below > 0 && below <= drop_error(); });
+  if (!noise) return out;
+  std::ranges::fill(out.below, 0.0);
+  std::ranges::fill(out.rest, 0.0);
   for (size_t other = 0; other < block_.group_count(); ++other) {
-    if (other != group) sum = sum + stake(other, outcome);
+    if (other == group) continue;
+    // Whether that was exact shows in the differences.
+    (void)reward::add_stakes(stakes(other), high_.size(), {out.below.data(), out.rest.data()});
   }
-  return sum;
+  drop_from_highest(group, out);
+  return out;
 }
 
 DoubleDouble TotalReward::highest_stake(size_t group) const { return stake(group, tops_[group]); }
@@ -162,8 +164,8 @@ Bounded valuation_of(const BlockPieces& pieces, const std::vector<double>& model
   const Block& block = pieces.block;
   const double mean = block.sizes[group] * weighted_mean(model, block.rewards[group]);
   double magnitude = std::abs(mean);
-  if (std::ranges::min(block.rewards[group]) < 0) {
-    magnitude = block.sizes[group] * std::ranges::max(block.rewards[group]) + magnitude +
+  if (pieces.reward.lowest(group) < 0) {
+    magnitude = block.sizes[group] * pieces.reward.greatest(group) + magnitude +
                 pieces.reward.stake_range(group);
   }
   return {mean, around(mean, pieces.reward.stake_range(group) * pieces.model_error +
@@ -221,7 +223,7 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
         constant ? Enclosure{0, 0} : payment_enclosure(pieces, out.allocation, group);
     out.payments.push_back(bounded(constant ? 0 : pieces.payments[group], payment));
     Enclosure utility = difference(pieces.full, pieces.without[group], 4 * drop_error);
-    if (std::ranges::min(block.rewards[group]) >= 0) utility.low = std::max(0.0, utility.low);
+    if (pieces.reward.lowest(group) >= 0) utility.low = std::max(0.0, utility.low);
     out.utilities.push_back(
         bounded(out.valuations[group].value - out.payments[group].value, utility));
     const Enclosure without = difference(pieces.without[group], nothing, 2 * drop_error);
