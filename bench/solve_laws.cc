@@ -2,9 +2,9 @@
 //
 //   solve_laws OUTCOMES GROUPS memory|stream SECONDS [CASE]...
 //
-// the least seconds of solve(), or of solve_stream() with two threads, in about SECONDS a case, beside
-// as many exponentials as the game's n + 1 problems have outcomes. bench/solve_laws.py interleaves
-// the rounds of two builds.
+// the least seconds of solve(), or of solve_stream() with two threads, in about SECONDS a case,
+// beside as many exponentials as the game's n + 1 problems have outcomes. bench/solve_laws.py
+// interleaves the rounds of two builds.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -156,7 +156,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: solve_laws OUTCOMES GROUPS memory|stream SECONDS [CASE]...\n");
     return 2;
   }
-  return candor::bench::run(std::strtoull(argv[1], nullptr, 10), std::strtoull(argv[2], nullptr, 10),
-                            mode == "stream", std::atof(argv[4]),
-                            std::vector<std::string>(argv + 5, argv + argc));
+  return candor::bench::run(std::strtoull(argv[1], nullptr, 10),
+                            std::strtoull(argv[2], nullptr, 10), mode == "stream",
+                            std::atof(argv[4]), std::vector<std::string>(argv + 5, argv + argc));
 }

@@ -27,31 +27,43 @@ class TotalReward {
  public:
   explicit TotalReward(const Block& block);
 
-  [[nodiscard]] Drops everyone() const;
-  [[nodiscard]] Drops without(size_t group) const;
+  // `out` keeps its memory from one call to the next.
+  void everyone(Drops& out) const;
+  void without(size_t group, Drops& out) const;
   // What a drop may be off by beside its own rounding.
   [[nodiscard]] double drop_error() const { return error_; }
   // w_i max rm_i, and w_i (max rm_i - min rm_i), rounded up.
   [[nodiscard]] DoubleDouble highest_stake(size_t group) const;
-  [[nodiscard]] double stake_range(size_t group) const;
+  [[nodiscard]] double stake_range(size_t group) const { return extremes_[group].range; }
   // max rm_i and min rm_i.
-  [[nodiscard]] double greatest(size_t group) const { return block_.rewards[group][tops_[group]]; }
-  [[nodiscard]] double lowest(size_t group) const { return block_.rewards[group][bottoms_[group]]; }
+  [[nodiscard]] double greatest(size_t group) const {
+    return block_.rewards[group][extremes_[group].top];
+  }
+  [[nodiscard]] double lowest(size_t group) const {
+    return block_.rewards[group][extremes_[group].bottom];
+  }
   // w_i (max rm_i - rm_i(x)), to a few units of rounding.
   [[nodiscard]] double stake_below(size_t group, size_t outcome) const;
 
  private:
   [[nodiscard]] DoubleDouble stake(size_t group, size_t outcome) const;
   [[nodiscard]] reward::Stakes stakes(size_t group) const;
+  [[nodiscard]] bool has_rests(size_t group) const {
+    return group < block_.rests.size() && !block_.rests[group].empty();
+  }
   void find_extremes(size_t group);
   void drop_from_highest(size_t skip, Drops& out) const;
   [[nodiscard]] bool same_rewards(size_t skip, size_t a, size_t b) const;
 
   const Block& block_;
-  std::vector<size_t> tops_;     // [n], the outcome a group likes best
-  std::vector<size_t> bottoms_;  // [n], and least
-  std::vector<double> high_;     // [m], s
-  std::vector<double> low_;      // [m], plus this
+  // The outcomes that a group likes best and least, and its stake_range().
+  struct Extremes {
+    size_t top, bottom;
+    double range;
+  };
+  std::vector<Extremes> extremes_;  // [n]
+  std::vector<double> high_;        // [m], s
+  std::vector<double> low_;         // [m], plus this
   double error_ = 0;
   bool exact_ = true;
 };
@@ -72,9 +84,9 @@ struct ProblemOptimum {
 struct BlockPieces {
   const Block& block;
   const TotalReward& reward;
-  const Drops& drops;                       // of the full problem
+  const Drops& drops;  // of the full problem
   ProblemOptimum full;
-  std::vector<ProblemOptimum> without;      // [n], or [0]: the model alone
+  std::vector<ProblemOptimum> without;  // [n], or [0]: the model alone
   // [n], each by a formula that keeps its small digits; NaN: the difference of the optima will do.
   std::vector<double> payments;
   double model_error = 0;  // |E_p g - E_p* g| <= range(g) times this, p the allocation

@@ -15,8 +15,7 @@ namespace candor {
 TotalReward::TotalReward(const Block& block)
     : block_(block), high_(block.outcome_count()), low_(block.outcome_count()) {
   double scale = 0;
-  tops_.reserve(block.group_count());
-  bottoms_.reserve(block.group_count());
+  extremes_.reserve(block.group_count());
   for (size_t group = 0; group < block.group_count(); ++group) {
     exact_ = reward::add_stakes(stakes(group), high_.size(), {high_.data(), low_.data()}) && exact_;
     find_extremes(group);
@@ -40,19 +39,14 @@ void TotalReward::find_extremes(size_t group) {
     if (reward[x] >= reward[top] && less(top, x)) top = x;
     if (reward[x] <= reward[bottom] && less(x, bottom)) bottom = x;
   }
-  tops_.push_back(top);
-  bottoms_.push_back(bottom);
-}
-
-double TotalReward::stake_range(size_t group) const {
-  return stake_below(group, bottoms_[group]) * (1 + 8 * kUnitRoundoff);
+  extremes_.push_back({top, bottom, 0});
+  extremes_[group].range = stake_below(group, bottom) * (1 + 8 * kUnitRoundoff);
 }
 
 reward::Stakes TotalReward::stakes(size_t group) const {
-  const bool rests = group < block_.rests.size() && !block_.rests[group].empty();
   return {.size = block_.sizes[group],
           .reward = block_.rewards[group].data(),
-          .rest = rests ? block_.rests[group].data() : nullptr};
+          .rest = has_rests(group) ? block_.rests[group].data() : nullptr};
 }
 
 DoubleDouble TotalReward::stake(size_t group, size_t outcome) const {
@@ -62,7 +56,10 @@ DoubleDouble TotalReward::stake(size_t group, size_t outcome) const {
 }
 
 double TotalReward::stake_below(size_t group, size_t outcome) const {
-  const size_t top = tops_[group];
+  const size_t top = extremes_[group].top;
+  if (!has_rests(group)) {
+    return block_.sizes[group] * (block_.rewards[group][top] - block_.rewards[group][outcome]);
+  }
   const DoubleDouble apart = exact_sum(block_.rewards[group][top], -block_.rewards[group][outcome]);
   const double more = apart.low + (block_.rest(group, top) - block_.rest(group, outcome));
   return block_.sizes[group] * (apart.high + more);
@@ -92,20 +89,21 @@ bool TotalReward::same_rewards(size_t skip, size_t a, size_t b) const {
   return true;
 }
 
-Drops TotalReward::everyone() const {
-  Drops out{.below = high_, .rest = low_, .highest = {}};
+void TotalReward::everyone(Drops& out) const {
+  out.below = high_;
+  out.rest = low_;
   drop_from_highest(block_.group_count(), out);
-  return out;
 }
 
-Drops TotalReward::without(size_t group) const {
-  Drops out{.below = high_, .rest = low_, .highest = {}};
+void TotalReward::without(size_t group, Drops& out) const {
+  out.below = high_;
+  out.rest = low_;
   reward::subtract_stakes(stakes(group), high_.size(), {out.below.data(), out.rest.data()});
   drop_from_highest(group, out);
   // Taking the stake away again may leave its rounding where outcomes tie: then add up anew.
   const bool noise = std::ranges::any_of(
       out.below, [&](double below) { return below > 0 && below <= drop_error(); });
-  if (!noise) return out;
+  if (!noise) return;
   std::ranges::fill(out.below, 0.0);
   std::ranges::fill(out.rest, 0.0);
   for (size_t other = 0; other < block_.group_count(); ++other) {
@@ -114,10 +112,11 @@ Drops TotalReward::without(size_t group) const {
     (void)reward::add_stakes(stakes(other), high_.size(), {out.below.data(), out.rest.data()});
   }
   drop_from_highest(group, out);
-  return out;
 }
 
-DoubleDouble TotalReward::highest_stake(size_t group) const { return stake(group, tops_[group]); }
+DoubleDouble TotalReward::highest_stake(size_t group) const {
+  return stake(group, extremes_[group].top);
+}
 
 double weighted_mean(std::span<const double> weights, std::span<const double> values) {
   Sum sum;
@@ -181,10 +180,9 @@ Enclosure payment_enclosure(const BlockPieces& pieces, const std::vector<double>
   }
   const double shortfall = lost.value();
   const double range = pieces.reward.stake_range(group);
-  const DoubleDouble lead = (pieces.without[group].highest - pieces.full.highest) +
-                            pieces.reward.highest_stake(group);
-  const Enclosure optima =
-      pieces.without[group].value.enclosure - pieces.full.value.enclosure;
+  const DoubleDouble lead =
+      (pieces.without[group].highest - pieces.full.highest) + pieces.reward.highest_stake(group);
+  const Enclosure optima = pieces.without[group].value.enclosure - pieces.full.value.enclosure;
   const Enclosure subtracted =
       around(lead.value(), 4 * pieces.reward.drop_error()) + optima -
       around(shortfall, range * pieces.model_error + kPositiveSum * shortfall);
@@ -199,6 +197,9 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
   const double drop_error = pieces.reward.drop_error();
   const ProblemOptimum nothing;
   const Enclosure welfare = difference(pieces.full, nothing, 2 * drop_error);
+  for (auto* list : {&out.valuations, &out.payments, &out.utilities, &out.without}) {
+    list->reserve(block.group_count());
+  }
   Sum direct;  // sum_i w_i v_i - D
   Enclosure valuations;
   for (size_t group = 0; group < block.group_count(); ++group) {
@@ -215,7 +216,8 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
   const Enclosure by_drops =
       -pieces.full.value.enclosure -
       around(drop, range * pieces.model_error + kPositiveSum * drop + 2 * drop_error);
-  out.divergence = bounded(divergence, both(by_drops, {0, std::numeric_limits<double>::infinity()}));
+  out.divergence =
+      bounded(divergence, both(by_drops, {0, std::numeric_limits<double>::infinity()}));
   out.model_error = pieces.model_error;
   for (size_t group = 0; group < pieces.without.size(); ++group) {
     const bool constant = pieces.reward.stake_range(group) == 0;
@@ -227,8 +229,8 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
     out.utilities.push_back(
         bounded(out.valuations[group].value - out.payments[group].value, utility));
     const Enclosure without = difference(pieces.without[group], nothing, 2 * drop_error);
-    out.without.push_back(
-        bounded(pieces.without[group].highest.value() + pieces.without[group].value.value, without));
+    out.without.push_back(bounded(
+        pieces.without[group].highest.value() + pieces.without[group].value.value, without));
   }
 }
 
@@ -239,6 +241,9 @@ Block block_of(const Game& game, size_t index) {
   Block block;
   block.divergence = game.divergence;
   block.initial = std::span(game.initial).subspan(begin, count);
+  block.rewards.reserve(game.groups.size());
+  block.rests.reserve(game.groups.size());
+  block.sizes.reserve(game.groups.size());
   for (const Report& report : game.groups) {
     block.rewards.push_back(std::span(report.reward).subspan(begin, count));
     const std::span rest(report.reward_rest);

@@ -11,8 +11,8 @@ namespace candor {
 namespace {
 
 // sum_x p0 max(0, 1 - (drop + mu)/(2L)) = 1, mu measured from max s. The left side is convex,
-// decreasing and piecewise linear in mu, so Newton from the inactive solution mu = -mean drop (where
-// it is >= 1) goes up monotonically and ends after finitely many steps, exactly on a piece.
+// decreasing and piecewise linear in mu, so Newton from the inactive solution mu = -mean drop
+// (where it is >= 1) goes up monotonically and ends after finitely many steps, exactly on a piece.
 double solve_chi2_dual(const Block& block, std::span<const double> below) {
   const double reach = 2 * block.divergence.regularization;
   const double mean = weighted_mean(block.initial, below);
@@ -93,7 +93,8 @@ BlockSolution solve_chi2(const Block& block, Scope scope) {
     return DualProblem<PowerLaw>(law, block.initial, drops, strength, reward.drop_error())
         .solve_from(solve_chi2_dual(block, drops.below));
   };
-  const Drops drops = reward.everyone();
+  Drops drops;
+  reward.everyone(drops);
   const DualSolution full = solve_problem(drops);
   BlockSolution out;
   out.reads = 6;
@@ -105,12 +106,14 @@ BlockSolution solve_chi2(const Block& block, Scope scope) {
                      .without = {},
                      .payments = {},
                      .model_error = full.model_error};
+  Drops others;
+  pieces.without.reserve(block.group_count());
+  pieces.payments.reserve(block.group_count());
   for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    const Drops others = reward.without(group);
+    reward.without(group, others);
     const DualSolution without = solve_problem(others);
     const double stake = reward.stake_range(group);
-    const bool dominant =
-        stake > kDominance * (*std::ranges::max_element(others.below) + strength);
+    const bool dominant = stake > kDominance * (*std::ranges::max_element(others.below) + strength);
     pieces.without.push_back(without.optimum);
     pieces.payments.push_back(
         chi2_payment(block, group, {others.below, without.depth, strength}, full.points, dominant));

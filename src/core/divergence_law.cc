@@ -58,8 +58,7 @@ LawPoint PowerLaw::at_edge(const DoubleDouble& depth) const {
   DoubleDouble product = exact_product(factor, depth.high);
   product.low += factor * depth.low;
   const double quotient = product.high / strength_;
-  const double rest =
-      (std::fma(-quotient, strength_, product.high) + product.low) / strength_;
+  const double rest = (std::fma(-quotient, strength_, product.high) + product.low) / strength_;
   const DoubleDouble power = exact_sum(1, -quotient);
   const double value = power.high + (power.low - rest);
   if (value <= 0) return beyond();
@@ -69,6 +68,7 @@ LawPoint PowerLaw::at_edge(const DoubleDouble& depth) const {
 }
 
 double PowerLaw::bregman(double to, double from, double d) const {
+  if (order_ == 2) return strength_ / 2 * d * d;
   if (from == 0) return bregman_at_zero(to, zero_depth());
   if (to == 0) {
     return order_ > 0 ? strength_ * std::pow(from, order_) / order_ : law_detail::kInfinity;
@@ -83,25 +83,11 @@ double PowerLaw::bregman_at_zero(double to, double depth) const {
   if (to == 0) return 0;
   static constexpr double kFarZero = 1.5;
   if (order_ >= kFarZero) {
-    return strength_ * std::pow(to, order_) / (order_ * (order_ - 1)) +
-           (depth - zero_depth()) * to;
+    return strength_ * std::pow(to, order_) / (order_ * (order_ - 1)) + (depth - zero_depth()) * to;
   }
   const double slope_to = top_ - this->depth(to);
   const double slope = top_ - depth;
   return std::max(0.0, to * ((slope_to - strength_) / order_ - slope));
-}
-
-LawPoint JensenShannonLaw::at(double depth) const {
-  if (pole_) {
-    if (!(depth > 0)) return {law_detail::kInfinity, law_detail::kInfinity, law_detail::kInfinity};
-    const double ratio = 1 / std::expm1(depth / half_);
-    return {ratio, ratio - 1, (1 + ratio) / half_};
-  }
-  const auto [value, excess] = law_detail::exp_pair(-depth / half_);
-  const double rest = 1 - excess;  // 2 - e^{t/half}
-  if (!(rest > 0)) return {law_detail::kInfinity, law_detail::kInfinity, law_detail::kInfinity};
-  const double ratio = value / rest;
-  return {ratio, 2 * excess / rest, (1 + ratio) / half_};
 }
 
 double JensenShannonLaw::difference(const LawPoint& point, double u) const {
@@ -230,8 +216,8 @@ Anchor anchor_for(const Divergence& divergence, double largest_slope, double lar
   const auto slope_of = [&](const auto& law) { return -law.depth(largest_ratio); };
   const double by_ratio = std::visit(slope_of, law_of(divergence, Anchor::kOne));
   // The law's slopes count from f'(1) = 0.
-  const double pole = std::visit([](const auto& law) { return law.top(); },
-                                 law_of(divergence, Anchor::kPole));
+  const double pole =
+      std::visit([](const auto& law) { return law.top(); }, law_of(divergence, Anchor::kPole));
   return pole > 0 && std::min(largest_slope, by_ratio) > pole / 2 ? Anchor::kPole : Anchor::kOne;
 }
 

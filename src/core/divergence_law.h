@@ -43,8 +43,8 @@ inline double ratio_change(const LawPoint& to, const LawPoint& from) {
 //                         kPole) and of |f*| to it
 //   steep_at_zero()       whether f*(f'(r)) is unbounded at r -> 0 like a power of r
 //   by_power()            whether r comes from a power or an exponential of a quotient
-//   moment_bound(a)       a bound of sum p0 r^2 f''(r) over a model of mass about 1, a = sum p0 |f*|
-//   difference(p, u)      (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0
+//   moment_bound(a)       a bound of sum p0 r^2 f''(r) over a model of mass about 1, a = sum p0
+//   |f*| difference(p, u)      (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0
 //   bregman(to, from, d)  f(to) - f(from) - f'(from)(to - from), d = to - from given accurately
 //                         (also where from = 0 is clipped)
 //   bregman_at_zero(to, e)  the same where `from` is clipped or has underflowed, at its depth e
@@ -219,7 +219,18 @@ class JensenShannonLaw {
     return half_ * std::log1p((1 - ratio) / (2 * ratio));
   }
   [[nodiscard]] double zero_depth() const { return law_detail::kInfinity; }
-  [[nodiscard]] LawPoint at(double depth) const;
+  [[nodiscard]] LawPoint at(double depth) const {
+    if (pole_) {
+      if (!(depth > 0)) return beyond();
+      const double ratio = 1 / std::expm1(depth / half_);
+      return {ratio, ratio - 1, (1 + ratio) / half_};
+    }
+    const auto [value, excess] = law_detail::exp_pair(-depth / half_);
+    const double rest = 1 - excess;  // 2 - e^{t/half}
+    if (!(rest > 0)) return beyond();
+    const double ratio = value / rest;
+    return {ratio, 2 * excess / rest, (1 + ratio) / half_};
+  }
   [[nodiscard]] bool exact_depth() const { return false; }
   [[nodiscard]] LawPoint at(const DoubleDouble& depth) const { return at(depth.high); }
   [[nodiscard]] double ratio(double depth) const { return at(depth).ratio; }
@@ -234,11 +245,13 @@ class JensenShannonLaw {
   [[nodiscard]] double difference(const LawPoint& point, double u) const;
   [[nodiscard]] double bregman(double to, double from, double d) const;
   [[nodiscard]] double bregman_at_zero(double to, double depth) const;
-  [[nodiscard]] double safe_step(const LawPoint& point) const {
-    return 0.25 / point.reach;
-  }
+  [[nodiscard]] double safe_step(const LawPoint& point) const { return 0.25 / point.reach; }
 
  private:
+  static LawPoint beyond() {
+    return {law_detail::kInfinity, law_detail::kInfinity, law_detail::kInfinity};
+  }
+
   double half_;
   double top_;
   bool pole_;
@@ -270,9 +283,7 @@ class JeffreysLaw {
   [[nodiscard]] double difference(const LawPoint& point, double u) const;
   [[nodiscard]] double bregman(double to, double from, double d) const;
   [[nodiscard]] double bregman_at_zero(double to, double depth) const;
-  [[nodiscard]] double safe_step(const LawPoint& point) const {
-    return 0.25 / point.reach;
-  }
+  [[nodiscard]] double safe_step(const LawPoint& point) const { return 0.25 / point.reach; }
 
  private:
   double strength_;

@@ -12,22 +12,23 @@ namespace {
 
 // ASW* = max s + L log Z, Z = sum p0 e^{-drop/L}, and the model p0 e^{-drop/L} / Z (MATH 3).
 struct LogPartition {
-  std::vector<double> weights;  // [m], e^{-drop/L}
-  double partition = 0;         // Z
-  double log = 0;               // log Z
-  double mean_drop = 0;         // E_p drop / L
-  Bounded value;                // L log Z
+  double partition = 0;  // Z
+  double log = 0;        // log Z
+  double mean_drop = 0;  // E_p drop / L
+  Bounded value;         // L log Z
 };
 
 // Errors, in units u = 2^-53, to first order: a drop is off by two of itself and by `drop_error`,
 // so a weight by u (4 drop/L + 2) + drop_error/L of itself and p0 by four; a weight's distance to 1
 // by the same share of drop/L weight and by u (1 - weight).
-LogPartition log_partition(const Block& block, const Drops& drops, double drop_error) {
+// `weights` [m] or empty receives e^{-drop/L}.
+LogPartition log_partition(const Block& block, const Drops& drops, double drop_error,
+                           std::span<double> weights) {
   const double strength = block.divergence.regularization;
   const size_t m = block.outcome_count();
   LogPartition out;
-  out.weights.resize(m);
-  Sum excess;  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose everything
+  Sum excess;  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose
+               // everything
   Sum partition;
   Sum drop;
   for (size_t x = 0; x < m; ++x) {
@@ -35,7 +36,7 @@ LogPartition log_partition(const Block& block, const Drops& drops, double drop_e
     const double less = std::expm1(-y);
     // Where the outcome on top is rare 1 + excess cancels, and the positive terms are summed.
     const double weight = less < -0.5 ? std::exp(-y) : 1 + less;
-    out.weights[x] = weight;
+    if (!weights.empty()) weights[x] = weight;
     excess.add(block.initial[x] * less);
     partition.add(block.initial[x] * weight);
     if (weight > 0) drop.add(block.initial[x] * weight * y);
@@ -95,12 +96,15 @@ BlockSolution solve_kl(const Block& block, Scope scope) {
   const double strength = block.divergence.regularization;
   const size_t m = block.outcome_count();
   const TotalReward reward(block);
-  const Drops drops = reward.everyone();
-  const LogPartition full = log_partition(block, drops, reward.drop_error());
+  Drops drops;
+  reward.everyone(drops);
+  std::vector<double> weights(m);
+  const LogPartition full = log_partition(block, drops, reward.drop_error(), weights);
   BlockSolution out;
   out.reads = 4;
+  out.allocation.reserve(m);
   for (size_t x = 0; x < m; ++x) {
-    out.allocation.push_back(block.initial[x] * (full.weights[x] / full.partition));
+    out.allocation.push_back(block.initial[x] * (weights[x] / full.partition));
   }
   BlockPieces pieces{.block = block,
                      .reward = reward,
@@ -110,9 +114,12 @@ BlockSolution solve_kl(const Block& block, Scope scope) {
                      .payments = {},
                      .model_error = 2 * (kUnitRoundoff * (8 * full.mean_drop + 16) +
                                          2 * reward.drop_error() / strength)};
+  Drops others;
+  pieces.without.reserve(block.group_count());
+  pieces.payments.reserve(block.group_count());
   for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    const Drops others = reward.without(group);
-    const LogPartition without = log_partition(block, others, reward.drop_error());
+    reward.without(group, others);
+    const LogPartition without = log_partition(block, others, reward.drop_error(), {});
     pieces.without.push_back({others.highest, without.value});
     const double stake = reward.stake_range(group);
     // Otherwise conclude() takes the difference of the optima.

@@ -124,8 +124,8 @@ DoubleDouble highest_kernel(size_t count, const Numbers& numbers) {
     for (x = lanes; x + lanes <= count; x += lanes) {
       const auto next = hn::LoadU(d, numbers.high + x);
       const auto next_low = hn::LoadU(d, numbers.low + x);
-      const auto above = hn::Or(hn::Lt(high, next),
-                                hn::And(hn::Eq(high, next), hn::Lt(low, next_low)));
+      const auto above =
+          hn::Or(hn::Lt(high, next), hn::And(hn::Eq(high, next), hn::Lt(low, next_low)));
       high = hn::IfThenElse(above, next, high);
       low = hn::IfThenElse(above, next_low, low);
     }

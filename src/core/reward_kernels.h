@@ -7,8 +7,8 @@
 namespace candor::reward {
 
 // The vectorised inner loops of TotalReward; compiled for several instruction sets, the best one is
-// chosen at run time. Every outcome is computed by itself and nothing is contracted: the same bits on
-// all of them, those of double_double.h.
+// chosen at run time. Every outcome is computed by itself and nothing is contracted: the same bits
+// on all of them, those of double_double.h.
 
 // What one group adds to the total reward: w rm(x) and w times the rest of it.
 struct Stakes {

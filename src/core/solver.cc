@@ -16,6 +16,7 @@ namespace {
 
 std::vector<GroupOutcome> empty_outcomes(const Game& game) {
   std::vector<GroupOutcome> outcomes;
+  outcomes.reserve(game.groups.size());
   for (const Report& report : game.groups) {
     outcomes.push_back({.name = report.name, .group_size = report.group_size});
   }
@@ -33,7 +34,7 @@ class MeanOverBlocks {
     ++count_;
   }
   void store(double& value, Enclosure& enclosure) const {
-    const double rounding = count_ > 1 ? 8 * kUnitRoundoff * magnitude_ / count_ : 0;
+    const double rounding = 8 * kUnitRoundoff * magnitude_ / count_;
     enclosure = {low_.value() / count_ - rounding, high_.value() / count_ + rounding};
     value = enclosure.nearest(value_.value() / count_);
   }
@@ -50,17 +51,64 @@ void raise_to_zero(double& value, Enclosure& enclosure) {
   value = std::max(0.0, value);
 }
 
-struct GroupMeans {
-  MeanOverBlocks valuation, payment, utility, without;
+void store(const Bounded& from, double& value, Enclosure& enclosure) {
+  enclosure = from.enclosure;
+  value = enclosure.nearest(from.value);
+}
+void store(const MeanOverBlocks& from, double& value, Enclosure& enclosure) {
+  from.store(value, enclosure);
+}
+
+// The numbers of one group, of one block or the means over several.
+template <typename Number>
+struct GroupNumbers {
+  Number valuation, payment, utility, without;
+
+  void store_in(GroupOutcome& outcome) const {
+    store(valuation, outcome.valuation, outcome.valuation_enclosure);
+    store(payment, outcome.payment, outcome.payment_enclosure);
+    store(utility, outcome.utility, outcome.utility_enclosure);
+    store(without, outcome.welfare_without, outcome.welfare_without_enclosure);
+    raise_to_zero(outcome.payment, outcome.payment_enclosure);
+  }
 };
 
+GroupNumbers<Bounded> numbers_of(const BlockSolution& block, size_t group) {
+  return {block.valuations[group], block.payments[group], block.utilities[group],
+          block.without[group]};
+}
+
+void finish(const Game& game, Solution& out) {
+  raise_to_zero(out.divergence, out.divergence_enclosure);
+  for (size_t group = 0; group < out.groups.size(); ++group) {
+    if (std::ranges::min(game.groups[group].reward) < 0) continue;
+    raise_to_zero(out.groups[group].utility, out.groups[group].utility_enclosure);
+  }
+}
+
+Solution solve_one_block(const Game& game) {
+  BlockSolution block = solve_block(block_of(game, 0));
+  Solution out;
+  out.groups = empty_outcomes(game);
+  out.allocation = std::move(block.allocation);
+  out.reads = block.reads;
+  store(block.welfare, out.welfare, out.welfare_enclosure);
+  store(block.divergence, out.divergence, out.divergence_enclosure);
+  for (size_t group = 0; group < out.groups.size(); ++group) {
+    numbers_of(block, group).store_in(out.groups[group]);
+  }
+  finish(game, out);
+  return out;
+}
+
 Solution solve_all_distributions(const Game& game) {
+  if (game.block_count() == 1) return solve_one_block(game);
   Solution out;
   out.groups = empty_outcomes(game);
   out.allocation.reserve(game.outcome_count());
   MeanOverBlocks welfare;
   MeanOverBlocks divergence;
-  std::vector<GroupMeans> means(game.groups.size());
+  std::vector<GroupNumbers<MeanOverBlocks>> means(game.groups.size());
   for (size_t index = 0; index < game.block_count(); ++index) {
     const BlockSolution block = solve_block(block_of(game, index));
     welfare.add(block.welfare);
@@ -76,18 +124,8 @@ Solution solve_all_distributions(const Game& game) {
   }
   welfare.store(out.welfare, out.welfare_enclosure);
   divergence.store(out.divergence, out.divergence_enclosure);
-  raise_to_zero(out.divergence, out.divergence_enclosure);
-  for (size_t group = 0; group < means.size(); ++group) {
-    GroupOutcome& outcome = out.groups[group];
-    means[group].valuation.store(outcome.valuation, outcome.valuation_enclosure);
-    means[group].payment.store(outcome.payment, outcome.payment_enclosure);
-    means[group].utility.store(outcome.utility, outcome.utility_enclosure);
-    means[group].without.store(outcome.welfare_without, outcome.welfare_without_enclosure);
-    raise_to_zero(outcome.payment, outcome.payment_enclosure);
-    if (std::ranges::min(game.groups[group].reward) >= 0) {
-      raise_to_zero(outcome.utility, outcome.utility_enclosure);
-    }
-  }
+  for (size_t group = 0; group < means.size(); ++group) means[group].store_in(out.groups[group]);
+  finish(game, out);
   return out;
 }
 
@@ -96,8 +134,8 @@ Solution solve_all_distributions(const Game& game) {
 double default_tolerance(double sum_of_sizes) { return 1e-9 * (1 + sum_of_sizes); }
 
 double Solution::error() const {
-  double error = std::max(welfare_enclosure.distance(welfare),
-                          divergence_enclosure.distance(divergence));
+  double error =
+      std::max(welfare_enclosure.distance(welfare), divergence_enclosure.distance(divergence));
   for (const GroupOutcome& group : groups) {
     error = std::max({error, group.valuation_enclosure.distance(group.valuation),
                       group.payment_enclosure.distance(group.payment),
@@ -245,8 +283,8 @@ class CandidateBounds {
 
 // Where rounding leaves the winner open, what every possible winner would mean.
 template <typename Of>
-void store_hull(const std::vector<size_t>& winners, const Of& of, double value,
-                double& value_out, Enclosure& out) {
+void store_hull(const std::vector<size_t>& winners, const Of& of, double value, double& value_out,
+                Enclosure& out) {
   out = of(winners.front());
   for (const size_t k : winners) out = hull(out, of(k));
   value_out = out.nearest(value);
@@ -264,10 +302,12 @@ Result<Solution> solve_candidates(const Game& game) {
   const std::vector<size_t> winners = bounds.winners();
   Solution out;
   out.winner = winner;
-  store_hull(winners, [&](size_t k) { return bounds.welfare(k); }, table.welfare(winner),
-             out.welfare, out.welfare_enclosure);
-  store_hull(winners, [&](size_t k) { return bounds.divergence(k); }, table.divergences[winner],
-             out.divergence, out.divergence_enclosure);
+  store_hull(
+      winners, [&](size_t k) { return bounds.welfare(k); }, table.welfare(winner), out.welfare,
+      out.welfare_enclosure);
+  store_hull(
+      winners, [&](size_t k) { return bounds.divergence(k); }, table.divergences[winner],
+      out.divergence, out.divergence_enclosure);
   out.allocation = game.candidates[winner];
   out.groups = empty_outcomes(game);
   out.reads = 1;
@@ -276,15 +316,17 @@ Result<Solution> solve_candidates(const Game& game) {
     const Enclosure without = bounds.best_welfare(group);
     outcome.welfare_without_enclosure = without;
     outcome.welfare_without = without.nearest(table.best_welfare(group));
-    store_hull(winners, [&](size_t k) { return bounds.valuation(group, k); },
-               table.valuations[group][winner], outcome.valuation, outcome.valuation_enclosure);
+    store_hull(
+        winners, [&](size_t k) { return bounds.valuation(group, k); },
+        table.valuations[group][winner], outcome.valuation, outcome.valuation_enclosure);
     store_hull(
         winners, [&](size_t k) { return without - bounds.welfare(k, group); },
         outcome.welfare_without - table.welfare(winner, group), outcome.payment,
         outcome.payment_enclosure);
     raise_to_zero(outcome.payment, outcome.payment_enclosure);
-    store_hull(winners, [&](size_t k) { return bounds.welfare(k) - without; },
-               outcome.valuation - outcome.payment, outcome.utility, outcome.utility_enclosure);
+    store_hull(
+        winners, [&](size_t k) { return bounds.welfare(k) - without; },
+        outcome.valuation - outcome.payment, outcome.utility, outcome.utility_enclosure);
     raise_to_zero(outcome.utility, outcome.utility_enclosure);
   }
   return out;
@@ -352,7 +394,8 @@ namespace {
 std::vector<double> optimum_of(const Game& game, const std::vector<size_t>& groups) {
   std::vector<double> model;
   for (size_t index = 0; index < game.block_count(); ++index) {
-    const BlockSolution block = solve_block(keep_groups(block_of(game, index), groups), Scope::kModel);
+    const BlockSolution block =
+        solve_block(keep_groups(block_of(game, index), groups), Scope::kModel);
     model.insert(model.end(), block.allocation.begin(), block.allocation.end());
   }
   return model;

@@ -189,8 +189,8 @@ void append_sample(const StreamGame& game, size_t segment, SegmentPart& part) {
   }
 }
 
-// The largest totals of the n + 1 problems in one segment, to 106 bits: only where plain totals reach
-// up to the largest so far, first of a chunk and then of an outcome, is looked at again.
+// The largest totals of the n + 1 problems in one segment, to 106 bits: only where plain totals
+// reach up to the largest so far, first of a chunk and then of an outcome, is looked at again.
 class TopScan {
  public:
   TopScan(const StreamTotals& totals, const stream::MomentRates& rates)
@@ -262,6 +262,9 @@ StreamTotals::StreamTotals(const StreamGame& game) {
     DoubleDouble rate = exact_product(group.group_size, group.scale);
     rate.low += group.group_size * group.scale_rest;
     rates_.push_back(rate);
+    rate_halves_.push_back(halves(rate.high));
+    plain_products_ = plain_products_ && std::max({std::abs(group.low), std::abs(group.top),
+                                                   rate.high}) < kLargestHalved;
     exact_ = exact_ && rate.low == 0 && game.reward_scale_error == 0;
     ranges_.push_back(rate.high * (group.top - group.low) * (1 + 4 * kUnitRoundoff));
     range_ += ranges_.back();
@@ -269,7 +272,8 @@ StreamTotals::StreamTotals(const StreamGame& game) {
     largest += rate.high * (std::abs(group.top) + std::abs(group.offset));
   }
   const auto count = static_cast<double>(game.groups.size() + 4);
-  error_ = count * (0x1p-100 * largest + 0x1p-1060) + game.reward_scale_error * range_;
+  error_ = count * ((0x1p-100 + count * 0x1p-105) * largest + 0x1p-1060) +
+           game.reward_scale_error * range_;
   plain_error_ = error_ + 4 * count * kUnitRoundoff * largest;
 }
 
@@ -359,11 +363,9 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
     const double own = covariance(sums.own_square[i], sums.own_mean[i], sums.own_mean[i]);
     const double range = totals.range(i);
     outcome.payment = range > 0 ? std::max(0.0, rate * rate * own / (4 * strength)) : 0.0;
-    outcome.payment_enclosure =
-        around(outcome.payment, rounding * range * range / (4 * strength));
-    outcome.valuation_enclosure =
-        around(outcome.valuation,
-               rounding * (origin + range * (1 + totals.range() / (2 * strength))));
+    outcome.payment_enclosure = around(outcome.payment, rounding * range * range / (4 * strength));
+    outcome.valuation_enclosure = around(
+        outcome.valuation, rounding * (origin + range * (1 + totals.range() / (2 * strength))));
   }
   out.divergence = std::max(0.0, variance / (4 * strength));
   out.welfare = constant.value() + mean + out.divergence;
@@ -552,8 +554,8 @@ Status check_stakes(const StreamGame& game) {
     const StreamGroup& group = game.groups[i];
     const double stake = group.group_size * group.scale * group.top;
     if (stake < kLargestStake) continue;
-    return invalid_argument(str_cat("groups[", i, "]: its size times its largest reward is ",
-                                    stake, "; expected less than ", kLargestStake));
+    return invalid_argument(str_cat("groups[", i, "]: its size times its largest reward is ", stake,
+                                    "; expected less than ", kLargestStake));
   }
   return {};
 }

@@ -115,8 +115,13 @@ class StreamTotals {
 
   [[nodiscard]] size_t problems() const { return rates_.size() + 1; }
   [[nodiscard]] const DoubleDouble& rate(size_t group) const { return rates_[group]; }
-  [[nodiscard]] DoubleDouble stake(size_t group, double reward) const {
+  [[nodiscard, gnu::always_inline]] DoubleDouble stake(size_t group, double reward) const {
     const DoubleDouble& rate = rates_[group];
+    if (offsets_[group] == 0 && plain_products_) {
+      DoubleDouble product = product_by_halves(rate.high, rate_halves_[group], reward);
+      product.low += rate.low * reward;
+      return product;
+    }
     const DoubleDouble above = exact_sum(reward, -offsets_[group]);
     DoubleDouble product = exact_product(rate.high, above.high);
     product.low += rate.low * above.high + rate.high * above.low;
@@ -139,17 +144,19 @@ class StreamTotals {
   [[nodiscard]] double range(size_t group) const { return ranges_[group]; }
 
  private:
-  std::vector<DoubleDouble> rates_;  // [n], size times scale
-  std::vector<double> offsets_;      // [n]
-  std::vector<double> ranges_;       // [n]
+  std::vector<DoubleDouble> rates_;        // [n], size times scale
+  std::vector<DoubleDouble> rate_halves_;  // [n]
+  std::vector<double> offsets_;            // [n]
+  std::vector<double> ranges_;             // [n]
+  bool plain_products_ = true;             // every rate and reward can be halved
   double range_ = 0;
   double error_ = 0;
   double plain_error_ = 0;
   bool exact_ = true;
 };
 
-// Completes a solution from welfare, divergence, valuations and payments with their enclosures: what
-// is never negative, utilities, and the welfare without each group.
+// Completes a solution from welfare, divergence, valuations and payments with their enclosures:
+// what is never negative, utilities, and the welfare without each group.
 void finish_outcomes(Solution& out);
 
 // A solution with names and sizes.
@@ -159,7 +166,7 @@ void finish_outcomes(Solution& out);
 // total reward, and some outcomes, evenly spread. One read.
 struct GameMoments {
   stream::MomentRates rates;
-  stream::Moments sums;        // of p0 as it lies in the column
+  stream::Moments sums;            // of p0 as it lies in the column
   std::vector<DoubleDouble> tops;  // [n + 1], max s of each problem
   std::vector<double> sample;      // [samples][n + 1]: initial and the rewards, as reported
 };
