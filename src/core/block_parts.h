@@ -42,6 +42,8 @@ class TotalReward {
   [[nodiscard]] double lowest(size_t group) const {
     return block_.rewards[group][extremes_[group].bottom];
   }
+  // E_p of w_i (max rm_i - rm_i), the model's terms to a few units of rounding.
+  [[nodiscard]] double mean_below(size_t group, std::span<const double> model) const;
   // w_i (max rm_i - rm_i(x)), to a few units of rounding.
   [[nodiscard]] double stake_below(size_t group, size_t outcome) const;
 

@@ -65,6 +65,20 @@ double TotalReward::stake_below(size_t group, size_t outcome) const {
   return block_.sizes[group] * (apart.high + more);
 }
 
+double TotalReward::mean_below(size_t group, std::span<const double> model) const {
+  Sum sum;
+  if (has_rests(group)) {
+    for (size_t x = 0; x < model.size(); ++x) sum.add(model[x] * stake_below(group, x));
+    return sum.value();
+  }
+  const std::span<const double> reward = block_.rewards[group];
+  const double top = greatest(group);
+  for (size_t x = 0; x < model.size(); ++x) {
+    sum.add(model[x] * (block_.sizes[group] * (top - reward[x])));
+  }
+  return sum.value();
+}
+
 // `out` holds totals, which become drops below their highest; group `skip` is not in them.
 void TotalReward::drop_from_highest(size_t skip, Drops& out) const {
   const reward::Numbers numbers{out.below.data(), out.rest.data()};
@@ -96,9 +110,10 @@ void TotalReward::everyone(Drops& out) const {
 }
 
 void TotalReward::without(size_t group, Drops& out) const {
-  out.below = high_;
-  out.rest = low_;
-  reward::subtract_stakes(stakes(group), high_.size(), {out.below.data(), out.rest.data()});
+  out.below.resize(high_.size());
+  out.rest.resize(high_.size());
+  reward::subtract_stakes(stakes(group), high_.size(), {high_.data(), low_.data()},
+                          {out.below.data(), out.rest.data()});
   drop_from_highest(group, out);
   // Taking the stake away again may leave its rounding where outcomes tie: then add up anew.
   const bool noise = std::ranges::any_of(
@@ -174,11 +189,7 @@ Bounded valuation_of(const BlockPieces& pieces, const std::vector<double>& model
 // p_i = (highest_{-i} - highest + w_i max rm_i) + (value_{-i} - value) - w_i (max rm_i - v_i).
 Enclosure payment_enclosure(const BlockPieces& pieces, const std::vector<double>& model,
                             size_t group) {
-  Sum lost;
-  for (size_t x = 0; x < model.size(); ++x) {
-    lost.add(model[x] * pieces.reward.stake_below(group, x));
-  }
-  const double shortfall = lost.value();
+  const double shortfall = pieces.reward.mean_below(group, model);
   const double range = pieces.reward.stake_range(group);
   const DoubleDouble lead =
       (pieces.without[group].highest - pieces.full.highest) + pieces.reward.highest_stake(group);
@@ -197,15 +208,14 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
   const double drop_error = pieces.reward.drop_error();
   const ProblemOptimum nothing;
   const Enclosure welfare = difference(pieces.full, nothing, 2 * drop_error);
-  for (auto* list : {&out.valuations, &out.payments, &out.utilities, &out.without}) {
-    list->reserve(block.group_count());
+  out.valuations.resize(block.group_count());
+  for (auto* list : {&out.payments, &out.utilities, &out.without}) {
+    list->resize(pieces.without.size());
   }
   Sum direct;  // sum_i w_i v_i - D
-  Enclosure valuations;
   for (size_t group = 0; group < block.group_count(); ++group) {
-    out.valuations.push_back(valuation_of(pieces, out.allocation, group));
-    direct.add(out.valuations.back().value);
-    valuations = valuations + out.valuations.back().enclosure;
+    out.valuations[group] = valuation_of(pieces, out.allocation, group);
+    direct.add(out.valuations[group].value);
   }
   const double divergence = block_divergence(block.divergence, out.allocation, block.initial);
   direct.add(-divergence);
@@ -223,14 +233,14 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
     const bool constant = pieces.reward.stake_range(group) == 0;
     const Enclosure payment =
         constant ? Enclosure{0, 0} : payment_enclosure(pieces, out.allocation, group);
-    out.payments.push_back(bounded(constant ? 0 : pieces.payments[group], payment));
+    out.payments[group] = bounded(constant ? 0 : pieces.payments[group], payment);
     Enclosure utility = difference(pieces.full, pieces.without[group], 4 * drop_error);
     if (pieces.reward.lowest(group) >= 0) utility.low = std::max(0.0, utility.low);
-    out.utilities.push_back(
-        bounded(out.valuations[group].value - out.payments[group].value, utility));
+    out.utilities[group] =
+        bounded(out.valuations[group].value - out.payments[group].value, utility);
     const Enclosure without = difference(pieces.without[group], nothing, 2 * drop_error);
-    out.without.push_back(bounded(
-        pieces.without[group].highest.value() + pieces.without[group].value.value, without));
+    out.without[group] =
+        bounded(pieces.without[group].highest.value() + pieces.without[group].value.value, without);
   }
 }
 

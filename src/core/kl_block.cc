@@ -21,30 +21,35 @@ struct LogPartition {
 // Errors, in units u = 2^-53, to first order: a drop is off by two of itself and by `drop_error`,
 // so a weight by u (4 drop/L + 2) + drop_error/L of itself and p0 by four; a weight's distance to 1
 // by the same share of drop/L weight and by u (1 - weight).
-// `weights` [m] or empty receives e^{-drop/L}.
-LogPartition log_partition(const Block& block, const Drops& drops, double drop_error,
-                           std::span<double> weights) {
+LogPartition log_partition(const Block& block, const Drops& drops, double drop_error) {
   const double strength = block.divergence.regularization;
   const size_t m = block.outcome_count();
   LogPartition out;
-  Sum excess;  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose
-               // everything
-  Sum partition;
-  Sum drop;
+  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose everything
+  Sum excess;
+  double drop = 0;  // of error terms: no need for compensation
   for (size_t x = 0; x < m; ++x) {
     const double y = drops.below[x] / strength;
     const double less = std::expm1(-y);
-    // Where the outcome on top is rare 1 + excess cancels, and the positive terms are summed.
-    const double weight = less < -0.5 ? std::exp(-y) : 1 + less;
-    if (!weights.empty()) weights[x] = weight;
     excess.add(block.initial[x] * less);
-    partition.add(block.initial[x] * weight);
-    if (weight > 0) drop.add(block.initial[x] * weight * y);
+    if (less > -1) drop += block.initial[x] * (1 + less) * y;
   }
   const bool near = excess.value() > -0.5;
-  out.partition = near ? 1 + excess.value() : partition.value();
+  out.partition = 1 + excess.value();
+  if (!near) {
+    // The outcome on top is rare: 1 + excess cancels, and the positive terms are summed.
+    Sum partition;
+    drop = 0;
+    for (size_t x = 0; x < m; ++x) {
+      const double y = drops.below[x] / strength;
+      const double weight = std::exp(-y);
+      partition.add(block.initial[x] * weight);
+      if (weight > 0) drop += block.initial[x] * weight * y;
+    }
+    out.partition = partition.value();
+  }
   out.log = near ? std::log1p(excess.value()) : std::log(out.partition);
-  out.mean_drop = drop.value() / out.partition;
+  out.mean_drop = drop / out.partition;
   const double lost = near ? -excess.value() / out.partition : 1;
   const double error = kUnitRoundoff * (8 * out.mean_drop + 16 * lost + 4 * std::abs(out.log));
   out.value.value = strength * out.log;
@@ -98,13 +103,13 @@ BlockSolution solve_kl(const Block& block, Scope scope) {
   const TotalReward reward(block);
   Drops drops;
   reward.everyone(drops);
-  std::vector<double> weights(m);
-  const LogPartition full = log_partition(block, drops, reward.drop_error(), weights);
+  const LogPartition full = log_partition(block, drops, reward.drop_error());
   BlockSolution out;
   out.reads = 4;
   out.allocation.reserve(m);
   for (size_t x = 0; x < m; ++x) {
-    out.allocation.push_back(block.initial[x] * (weights[x] / full.partition));
+    const double weight = std::exp(-drops.below[x] / strength);
+    out.allocation.push_back(block.initial[x] * (weight / full.partition));
   }
   BlockPieces pieces{.block = block,
                      .reward = reward,
@@ -119,7 +124,7 @@ BlockSolution solve_kl(const Block& block, Scope scope) {
   pieces.payments.reserve(block.group_count());
   for (size_t group = 0; group < problems_without(block, scope); ++group) {
     reward.without(group, others);
-    const LogPartition without = log_partition(block, others, reward.drop_error(), {});
+    const LogPartition without = log_partition(block, others, reward.drop_error());
     pieces.without.push_back({others.highest, without.value});
     const double stake = reward.stake_range(group);
     // Otherwise conclude() takes the difference of the optima.

@@ -100,13 +100,14 @@ bool add_stakes_kernel(const Stakes& stakes, size_t count, const Numbers& totals
   return zeros.all();
 }
 
-void subtract_stakes_kernel(const Stakes& stakes, size_t count, const Numbers& totals) {
+void subtract_stakes_kernel(const Stakes& stakes, size_t count, const ConstNumbers& totals,
+                            const Numbers& others) {
   each_stake(stakes, count, [&](auto d, size_t x, const auto& stake) HWY_ATTR {
     using P = std::remove_cvref_t<decltype(stake)>;
     const P rest = add(P{hn::LoadU(d, totals.high + x), hn::LoadU(d, totals.low + x)},
                        P{hn::Neg(stake.high), hn::Neg(stake.low)});
-    hn::StoreU(rest.high, d, totals.high + x);
-    hn::StoreU(rest.low, d, totals.low + x);
+    hn::StoreU(rest.high, d, others.high + x);
+    hn::StoreU(rest.low, d, others.low + x);
   });
 }
 
@@ -168,8 +169,9 @@ bool add_stakes(const Stakes& stakes, size_t count, const Numbers& totals) {
   return HWY_DYNAMIC_DISPATCH(add_stakes_kernel)(stakes, count, totals);
 }
 
-void subtract_stakes(const Stakes& stakes, size_t count, const Numbers& totals) {
-  HWY_DYNAMIC_DISPATCH(subtract_stakes_kernel)(stakes, count, totals);
+void subtract_stakes(const Stakes& stakes, size_t count, const ConstNumbers& totals,
+                     const Numbers& others) {
+  HWY_DYNAMIC_DISPATCH(subtract_stakes_kernel)(stakes, count, totals, others);
 }
 
 DoubleDouble highest(size_t count, const Numbers& numbers) {

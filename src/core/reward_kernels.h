@@ -21,12 +21,17 @@ struct Numbers {
   double* high;
   double* low;
 };
+struct ConstNumbers {
+  const double* high;
+  const double* low;
+};
 
 // Adds the stakes to `totals`. Returns whether every low part is 0, of stakes and totals.
 [[nodiscard]] bool add_stakes(const Stakes& stakes, size_t count, const Numbers& totals);
 
-// `totals` less the stakes.
-void subtract_stakes(const Stakes& stakes, size_t count, const Numbers& totals);
+// Writes `totals` less the stakes to `others`.
+void subtract_stakes(const Stakes& stakes, size_t count, const ConstNumbers& totals,
+                     const Numbers& others);
 
 // The highest of some numbers. REQUIRES: count >= 1.
 [[nodiscard]] DoubleDouble highest(size_t count, const Numbers& numbers);

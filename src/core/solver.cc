@@ -147,8 +147,8 @@ double Solution::error() const {
 
 namespace {
 
-bool all_finite(const Solution& solution) {
-  bool finite = std::isfinite(solution.welfare) && std::isfinite(solution.error());
+bool all_finite(const Solution& solution, double error) {
+  bool finite = std::isfinite(solution.welfare) && std::isfinite(error);
   for (const GroupOutcome& group : solution.groups) {
     finite = finite && std::isfinite(group.payment) && std::isfinite(group.valuation);
   }
@@ -158,7 +158,8 @@ bool all_finite(const Solution& solution) {
 }  // namespace
 
 Status judge(const SolveOptions& options, Solution& solution) {
-  if (!all_finite(solution)) {
+  const double error = solution.error();
+  if (!all_finite(solution, error)) {
     return invalid_argument(
         "the game leaves the range of double precision: some number of its solution is not "
         "finite; scale lambda, sizes and rewards to the size of 1");
@@ -166,7 +167,7 @@ Status judge(const SolveOptions& options, Solution& solution) {
   double sizes = 0;
   for (const GroupOutcome& group : solution.groups) sizes += group.group_size;
   solution.tolerance = options.tolerance.value_or(default_tolerance(sizes));
-  solution.converged = solution.error() <= solution.tolerance;
+  solution.converged = error <= solution.tolerance;
   return {};
 }
 
