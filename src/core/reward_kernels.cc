@@ -51,10 +51,14 @@ HWY_INLINE Pair<V> exact_product(D d, V a, const Pair<V>& a_halves, V b) {
   return {product, hn::Add(low, hn::Mul(a_halves.low, b_halves.low))};
 }
 
+// Four lanes: wider stores than the memory's own copies stall the loads of small games, and large
+// ones wait for memory anyway.
+using Four = hn::CappedTag<double, 4>;
+
 // Calls body(d, x) for whole vectors of outcomes, then for single ones.
 template <typename Body>
 HWY_INLINE void each_vector(size_t count, const Body& body) {
-  const hn::ScalableTag<double> d;
+  const Four d;
   size_t x = 0;
   for (; x + hn::Lanes(d) <= count; x += hn::Lanes(d)) body(d, x);
   const hn::CappedTag<double, 1> one;
@@ -112,7 +116,7 @@ void subtract_stakes_kernel(const Stakes& stakes, size_t count, const ConstNumbe
 }
 
 DoubleDouble highest_kernel(size_t count, const Numbers& numbers) {
-  const hn::ScalableTag<double> d;
+  const Four d;
   const size_t lanes = hn::Lanes(d);
   DoubleDouble top{-std::numeric_limits<double>::infinity(), 0};
   const auto raise = [&](const DoubleDouble& value) {

@@ -44,9 +44,8 @@ TvOptimum optimum(const Block& block, const Drops& drops, double drop_error,
   const double error = drops.exact ? 0 : drop_error;
   const double reach = 2 * block.divergence.regularization;
   TvOptimum out;
-  out.best = static_cast<size_t>(std::ranges::min_element(below) - below.begin());
-  for (size_t x = 0; x < below.size(); ++x) {
-    if (below[x] > error) continue;
+  out.best = static_cast<size_t>(std::ranges::find(below, 0.0) - below.begin());
+  for (size_t x = out.best + 1; x < below.size(); ++x) {
     if (below[x] == 0 && precedes(block, x, out.best)) out.best = x;
   }
   Sum moved;
@@ -114,9 +113,11 @@ BlockSolution solve_tv(const Block& block, Scope scope) {
         bounded_optimum(others, optimum(block, others, drop_error, {}), drop_error));
     Sum lack;
     for (size_t x = 0; x < block.outcome_count(); ++x) {
-      const double excess = (out.allocation[x] - block.initial[x]) / block.initial[x];
-      lack.add(block.initial[x] * tv_lack(strength - others.below[x],
-                                          out.allocation[x] / block.initial[x], excess, strength));
+      const double change = out.allocation[x] - block.initial[x];
+      const double excess =
+          change == 0 ? 0 : change / block.initial[x];  // -1 where mass moved away
+      lack.add(block.initial[x] *
+               tv_lack(strength - others.below[x], 1 + excess, excess, strength));
     }
     pieces.payments.push_back(lack.value());
   }
