@@ -6,6 +6,7 @@
 #include "core/block_solver.h"
 #include "core/divergence_law.h"
 #include "core/double_double.h"
+#include "core/reward_kernels.h"
 
 namespace candor {
 
@@ -26,28 +27,45 @@ class TotalReward {
  public:
   explicit TotalReward(const Block& block);
 
-  [[nodiscard]] Drops everyone() const;
-  [[nodiscard]] Drops without(size_t group) const;
+  // `out` keeps its memory from one call to the next.
+  void everyone(Drops& out) const;
+  void without(size_t group, Drops& out) const;
   // What a drop may be off by beside its own rounding.
   [[nodiscard]] double drop_error() const { return error_; }
   // w_i max rm_i, and w_i (max rm_i - min rm_i), rounded up.
   [[nodiscard]] DoubleDouble highest_stake(size_t group) const;
-  [[nodiscard]] double stake_range(size_t group) const { return ranges_[group]; }
+  [[nodiscard]] double stake_range(size_t group) const { return extremes_[group].range; }
+  // max rm_i and min rm_i.
+  [[nodiscard]] double greatest(size_t group) const {
+    return block_.rewards[group][extremes_[group].top];
+  }
+  [[nodiscard]] double lowest(size_t group) const {
+    return block_.rewards[group][extremes_[group].bottom];
+  }
+  // E_p of w_i (max rm_i - rm_i), the model's terms to a few units of rounding.
+  [[nodiscard]] double mean_below(size_t group, std::span<const double> model) const;
   // w_i (max rm_i - rm_i(x)), to a few units of rounding.
   [[nodiscard]] double stake_below(size_t group, size_t outcome) const;
 
  private:
   [[nodiscard]] DoubleDouble stake(size_t group, size_t outcome) const;
-  void add_group(size_t group);
-  template <typename Total>
-  [[nodiscard]] Drops drops_of(size_t skip, const Total& total) const;
+  [[nodiscard]] reward::Stakes stakes(size_t group) const;
+  [[nodiscard]] bool has_rests(size_t group) const {
+    return group < block_.rests.size() && !block_.rests[group].empty();
+  }
+  void find_extremes(size_t group);
+  void drop_from_highest(size_t skip, Drops& out) const;
   [[nodiscard]] bool same_rewards(size_t skip, size_t a, size_t b) const;
-  [[nodiscard]] DoubleDouble total_without(size_t group, size_t outcome) const;
 
   const Block& block_;
-  std::vector<size_t> tops_;          // [n], the outcome a group likes best
-  std::vector<double> ranges_;        // [n]
-  std::vector<DoubleDouble> totals_;  // [m]
+  // The outcomes that a group likes best and least, and its stake_range().
+  struct Extremes {
+    size_t top, bottom;
+    double range;
+  };
+  std::vector<Extremes> extremes_;  // [n]
+  std::vector<double> high_;        // [m], s
+  std::vector<double> low_;         // [m], plus this
   double error_ = 0;
   bool exact_ = true;
 };

@@ -12,12 +12,14 @@
 
 namespace candor {
 
-TotalReward::TotalReward(const Block& block) : block_(block), totals_(block.outcome_count()) {
+TotalReward::TotalReward(const Block& block)
+    : block_(block), high_(block.outcome_count()), low_(block.outcome_count()) {
   double scale = 0;
+  extremes_.reserve(block.group_count());
   for (size_t group = 0; group < block.group_count(); ++group) {
-    add_group(group);
-    const auto [low, high] = std::ranges::minmax(block.rewards[group]);
-    scale += block.sizes[group] * std::max(std::abs(low), std::abs(high));
+    exact_ = reward::add_stakes(stakes(group), high_.size(), {high_.data(), low_.data()}) && exact_;
+    find_extremes(group);
+    scale += block.sizes[group] * std::max(std::abs(lowest(group)), std::abs(greatest(group)));
   }
   // Of n + 2 operations in double-double arithmetic, and of products that underflow.
   static constexpr double kRelative = 0x1p-100;
@@ -25,7 +27,7 @@ TotalReward::TotalReward(const Block& block) : block_(block), totals_(block.outc
   error_ = static_cast<double>(block.group_count() + 2) * (kRelative * scale + kUnderflow);
 }
 
-void TotalReward::add_group(size_t group) {
+void TotalReward::find_extremes(size_t group) {
   const std::span<const double> reward = block_.rewards[group];
   const auto less = [&](size_t a, size_t b) {
     return reward[a] != reward[b] ? reward[a] < reward[b]
@@ -33,16 +35,18 @@ void TotalReward::add_group(size_t group) {
   };
   size_t top = 0;
   size_t bottom = 0;
-  for (size_t x = 0; x < reward.size(); ++x) {
-    const DoubleDouble added = stake(group, x);
-    totals_[x] = totals_[x] + added;
-    exact_ = exact_ && added.low == 0 && totals_[x].low == 0;
-    if (less(top, x)) top = x;
-    if (less(x, bottom)) bottom = x;
+  for (size_t x = 1; x < reward.size(); ++x) {
+    if (reward[x] >= reward[top] && less(top, x)) top = x;
+    if (reward[x] <= reward[bottom] && less(x, bottom)) bottom = x;
   }
-  tops_.push_back(top);
-  ranges_.push_back(0);
-  ranges_[group] = stake_below(group, bottom) * (1 + 8 * kUnitRoundoff);
+  extremes_.push_back({top, bottom, 0});
+  extremes_[group].range = stake_below(group, bottom) * (1 + 8 * kUnitRoundoff);
+}
+
+reward::Stakes TotalReward::stakes(size_t group) const {
+  return {.size = block_.sizes[group],
+          .reward = block_.rewards[group].data(),
+          .rest = has_rests(group) ? block_.rests[group].data() : nullptr};
 }
 
 DoubleDouble TotalReward::stake(size_t group, size_t outcome) const {
@@ -52,38 +56,42 @@ DoubleDouble TotalReward::stake(size_t group, size_t outcome) const {
 }
 
 double TotalReward::stake_below(size_t group, size_t outcome) const {
-  const size_t top = tops_[group];
+  const size_t top = extremes_[group].top;
+  if (!has_rests(group)) {
+    return block_.sizes[group] * (block_.rewards[group][top] - block_.rewards[group][outcome]);
+  }
   const DoubleDouble apart = exact_sum(block_.rewards[group][top], -block_.rewards[group][outcome]);
   const double more = apart.low + (block_.rest(group, top) - block_.rest(group, outcome));
   return block_.sizes[group] * (apart.high + more);
 }
 
-// Drops below the highest of `total(x)`; group `skip` is not in it.
-template <typename Total>
-Drops TotalReward::drops_of(size_t skip, const Total& total) const {
-  const size_t count = totals_.size();
-  Drops out{.below = std::vector<double>(count),
-            .rest = std::vector<double>(count),
-            .highest = total(0),
-            .exact = exact_};
-  size_t top = 0;
-  for (size_t x = 1; x < count; ++x) {
-    const DoubleDouble value = total(x);
-    if (!(out.highest < value)) continue;
-    out.highest = value;
-    top = x;
+double TotalReward::mean_below(size_t group, std::span<const double> model) const {
+  Sum sum;
+  if (has_rests(group)) {
+    for (size_t x = 0; x < model.size(); ++x) sum.add(model[x] * stake_below(group, x));
+    return sum.value();
   }
+  const std::span<const double> reward = block_.rewards[group];
+  const double top = greatest(group);
+  for (size_t x = 0; x < model.size(); ++x) {
+    sum.add(model[x] * (block_.sizes[group] * (top - reward[x])));
+  }
+  return sum.value();
+}
+
+// `out` holds totals, which become drops below their highest; group `skip` is not in them.
+void TotalReward::drop_from_highest(size_t skip, Drops& out) const {
+  const reward::Numbers numbers{out.below.data(), out.rest.data()};
+  const size_t count = out.below.size();
+  out.highest = reward::highest(count, numbers);
+  out.exact = reward::subtract_from(out.highest, count, numbers) && exact_;
+  out.ties_exact = out.exact;
+  if (out.exact) return;
+  const auto top = static_cast<size_t>(std::ranges::find(out.below, 0.0) - out.below.begin());
   out.ties_exact = true;
-  for (size_t x = 0; x < count; ++x) {
-    const DoubleDouble value = total(x);
-    const DoubleDouble below = out.highest - value;
-    out.exact = out.exact && below.low == 0 && value.low == 0;
-    out.below[x] = below.high;
-    out.rest[x] = below.low;
-    if (out.below[x] == 0 && !same_rewards(skip, x, top)) out.ties_exact = false;
+  for (size_t x = top + 1; x < count && out.ties_exact; ++x) {
+    out.ties_exact = out.below[x] != 0 || same_rewards(skip, x, top);
   }
-  out.ties_exact = out.ties_exact || out.exact;
-  return out;
 }
 
 bool TotalReward::same_rewards(size_t skip, size_t a, size_t b) const {
@@ -95,28 +103,35 @@ bool TotalReward::same_rewards(size_t skip, size_t a, size_t b) const {
   return true;
 }
 
-Drops TotalReward::everyone() const {
-  return drops_of(block_.group_count(), [&](size_t x) { return totals_[x]; });
+void TotalReward::everyone(Drops& out) const {
+  out.below = high_;
+  out.rest = low_;
+  drop_from_highest(block_.group_count(), out);
 }
 
-Drops TotalReward::without(size_t group) const {
-  Drops out = drops_of(group, [&](size_t x) { return totals_[x] - stake(group, x); });
+void TotalReward::without(size_t group, Drops& out) const {
+  out.below.resize(high_.size());
+  out.rest.resize(high_.size());
+  reward::subtract_stakes(stakes(group), high_.size(), {high_.data(), low_.data()},
+                          {out.below.data(), out.rest.data()});
+  drop_from_highest(group, out);
   // Taking the stake away again may leave its rounding where outcomes tie: then add up anew.
   const bool noise = std::ranges::any_of(
       out.below, [&](double below) { return below > 0 && below <= drop_error(); });
-  if (noise) out = drops_of(group, [&](size_t x) { return total_without(group, x); });
-  return out;
-}
-
-DoubleDouble TotalReward::total_without(size_t group, size_t outcome) const {
-  DoubleDouble sum;
+  if (!noise) return;
+  std::ranges::fill(out.below, 0.0);
+  std::ranges::fill(out.rest, 0.0);
   for (size_t other = 0; other < block_.group_count(); ++other) {
-    if (other != group) sum = sum + stake(other, outcome);
+    if (other == group) continue;
+    // Whether that was exact shows in the differences.
+    (void)reward::add_stakes(stakes(other), high_.size(), {out.below.data(), out.rest.data()});
   }
-  return sum;
+  drop_from_highest(group, out);
 }
 
-DoubleDouble TotalReward::highest_stake(size_t group) const { return stake(group, tops_[group]); }
+DoubleDouble TotalReward::highest_stake(size_t group) const {
+  return stake(group, extremes_[group].top);
+}
 
 double weighted_mean(std::span<const double> weights, std::span<const double> values) {
   Sum sum;
@@ -163,8 +178,8 @@ Bounded valuation_of(const BlockPieces& pieces, const std::vector<double>& model
   const Block& block = pieces.block;
   const double mean = block.sizes[group] * weighted_mean(model, block.rewards[group]);
   double magnitude = std::abs(mean);
-  if (std::ranges::min(block.rewards[group]) < 0) {
-    magnitude = block.sizes[group] * std::ranges::max(block.rewards[group]) + magnitude +
+  if (pieces.reward.lowest(group) < 0) {
+    magnitude = block.sizes[group] * pieces.reward.greatest(group) + magnitude +
                 pieces.reward.stake_range(group);
   }
   return {mean, around(mean, pieces.reward.stake_range(group) * pieces.model_error +
@@ -174,11 +189,7 @@ Bounded valuation_of(const BlockPieces& pieces, const std::vector<double>& model
 // p_i = (highest_{-i} - highest + w_i max rm_i) + (value_{-i} - value) - w_i (max rm_i - v_i).
 Enclosure payment_enclosure(const BlockPieces& pieces, const std::vector<double>& model,
                             size_t group) {
-  Sum lost;
-  for (size_t x = 0; x < model.size(); ++x) {
-    lost.add(model[x] * pieces.reward.stake_below(group, x));
-  }
-  const double shortfall = lost.value();
+  const double shortfall = pieces.reward.mean_below(group, model);
   const double range = pieces.reward.stake_range(group);
   const DoubleDouble lead =
       (pieces.without[group].highest - pieces.full.highest) + pieces.reward.highest_stake(group);
@@ -197,12 +208,14 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
   const double drop_error = pieces.reward.drop_error();
   const ProblemOptimum nothing;
   const Enclosure welfare = difference(pieces.full, nothing, 2 * drop_error);
+  out.valuations.resize(block.group_count());
+  for (auto* list : {&out.payments, &out.utilities, &out.without}) {
+    list->resize(pieces.without.size());
+  }
   Sum direct;  // sum_i w_i v_i - D
-  Enclosure valuations;
   for (size_t group = 0; group < block.group_count(); ++group) {
-    out.valuations.push_back(valuation_of(pieces, out.allocation, group));
-    direct.add(out.valuations.back().value);
-    valuations = valuations + out.valuations.back().enclosure;
+    out.valuations[group] = valuation_of(pieces, out.allocation, group);
+    direct.add(out.valuations[group].value);
   }
   const double divergence = block_divergence(block.divergence, out.allocation, block.initial);
   direct.add(-divergence);
@@ -220,14 +233,14 @@ void conclude(const BlockPieces& pieces, BlockSolution& out) {
     const bool constant = pieces.reward.stake_range(group) == 0;
     const Enclosure payment =
         constant ? Enclosure{0, 0} : payment_enclosure(pieces, out.allocation, group);
-    out.payments.push_back(bounded(constant ? 0 : pieces.payments[group], payment));
+    out.payments[group] = bounded(constant ? 0 : pieces.payments[group], payment);
     Enclosure utility = difference(pieces.full, pieces.without[group], 4 * drop_error);
-    if (std::ranges::min(block.rewards[group]) >= 0) utility.low = std::max(0.0, utility.low);
-    out.utilities.push_back(
-        bounded(out.valuations[group].value - out.payments[group].value, utility));
+    if (pieces.reward.lowest(group) >= 0) utility.low = std::max(0.0, utility.low);
+    out.utilities[group] =
+        bounded(out.valuations[group].value - out.payments[group].value, utility);
     const Enclosure without = difference(pieces.without[group], nothing, 2 * drop_error);
-    out.without.push_back(bounded(
-        pieces.without[group].highest.value() + pieces.without[group].value.value, without));
+    out.without[group] =
+        bounded(pieces.without[group].highest.value() + pieces.without[group].value.value, without);
   }
 }
 
@@ -238,6 +251,9 @@ Block block_of(const Game& game, size_t index) {
   Block block;
   block.divergence = game.divergence;
   block.initial = std::span(game.initial).subspan(begin, count);
+  block.rewards.reserve(game.groups.size());
+  block.rests.reserve(game.groups.size());
+  block.sizes.reserve(game.groups.size());
   for (const Report& report : game.groups) {
     block.rewards.push_back(std::span(report.reward).subspan(begin, count));
     const std::span rest(report.reward_rest);

@@ -93,7 +93,8 @@ BlockSolution solve_chi2(const Block& block, Scope scope) {
     return DualProblem<PowerLaw>(law, block.initial, drops, strength, reward.drop_error())
         .solve_from(solve_chi2_dual(block, drops.below));
   };
-  const Drops drops = reward.everyone();
+  Drops drops;
+  reward.everyone(drops);
   const DualSolution full = solve_problem(drops);
   BlockSolution out;
   out.reads = 6;
@@ -105,8 +106,11 @@ BlockSolution solve_chi2(const Block& block, Scope scope) {
                      .without = {},
                      .payments = {},
                      .model_error = full.model_error};
+  Drops others;
+  pieces.without.reserve(block.group_count());
+  pieces.payments.reserve(block.group_count());
   for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    const Drops others = reward.without(group);
+    reward.without(group, others);
     const DualSolution without = solve_problem(others);
     const double stake = reward.stake_range(group);
     const bool dominant = stake > kDominance * (*std::ranges::max_element(others.below) + strength);

@@ -68,6 +68,7 @@ LawPoint PowerLaw::at_edge(const DoubleDouble& depth) const {
 }
 
 double PowerLaw::bregman(double to, double from, double d) const {
+  if (order_ == 2) return strength_ / 2 * d * d;
   if (from == 0) return bregman_at_zero(to, zero_depth());
   if (to == 0) {
     return order_ > 0 ? strength_ * std::pow(from, order_) / order_ : law_detail::kInfinity;
@@ -87,19 +88,6 @@ double PowerLaw::bregman_at_zero(double to, double depth) const {
   const double slope_to = top_ - this->depth(to);
   const double slope = top_ - depth;
   return std::max(0.0, to * ((slope_to - strength_) / order_ - slope));
-}
-
-LawPoint JensenShannonLaw::at(double depth) const {
-  if (pole_) {
-    if (!(depth > 0)) return {law_detail::kInfinity, law_detail::kInfinity, law_detail::kInfinity};
-    const double ratio = 1 / std::expm1(depth / half_);
-    return {ratio, ratio - 1, (1 + ratio) / half_};
-  }
-  const auto [value, excess] = law_detail::exp_pair(-depth / half_);
-  const double rest = 1 - excess;  // 2 - e^{t/half}
-  if (!(rest > 0)) return {law_detail::kInfinity, law_detail::kInfinity, law_detail::kInfinity};
-  const double ratio = value / rest;
-  return {ratio, 2 * excess / rest, (1 + ratio) / half_};
 }
 
 double JensenShannonLaw::difference(const LawPoint& point, double u) const {

@@ -164,7 +164,18 @@ class JensenShannonLaw {
     return half_ * std::log1p((1 - ratio) / (2 * ratio));
   }
   [[nodiscard]] double zero_depth() const { return law_detail::kInfinity; }
-  [[nodiscard]] LawPoint at(double depth) const;
+  [[nodiscard]] LawPoint at(double depth) const {
+    if (pole_) {
+      if (!(depth > 0)) return beyond();
+      const double ratio = 1 / std::expm1(depth / half_);
+      return {ratio, ratio - 1, (1 + ratio) / half_};
+    }
+    const auto [value, excess] = law_detail::exp_pair(-depth / half_);
+    const double rest = 1 - excess;  // 2 - e^{t/half}
+    if (!(rest > 0)) return beyond();
+    const double ratio = value / rest;
+    return {ratio, 2 * excess / rest, (1 + ratio) / half_};
+  }
   [[nodiscard]] bool exact_depth() const { return false; }
   [[nodiscard]] LawPoint at(const DoubleDouble& depth) const { return at(depth.high); }
   [[nodiscard]] double ratio(double depth) const { return at(depth).ratio; }
@@ -182,6 +193,10 @@ class JensenShannonLaw {
   [[nodiscard]] double safe_step(const LawPoint& point) const { return 0.25 / point.reach; }
 
  private:
+  static LawPoint beyond() {
+    return {law_detail::kInfinity, law_detail::kInfinity, law_detail::kInfinity};
+  }
+
   double half_;
   double top_;
   bool pole_;

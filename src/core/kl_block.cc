@@ -12,11 +12,10 @@ namespace {
 
 // ASW* = max s + L log Z, Z = sum p0 e^{-drop/L}, and the model p0 e^{-drop/L} / Z (MATH 3).
 struct LogPartition {
-  std::vector<double> weights;  // [m], e^{-drop/L}
-  double partition = 0;         // Z
-  double log = 0;               // log Z
-  double mean_drop = 0;         // E_p drop / L
-  Bounded value;                // L log Z
+  double partition = 0;  // Z
+  double log = 0;        // log Z
+  double mean_drop = 0;  // E_p drop / L
+  Bounded value;         // L log Z
 };
 
 // Errors, in units u = 2^-53, to first order: a drop is off by two of itself and by `drop_error`,
@@ -26,25 +25,31 @@ LogPartition log_partition(const Block& block, const Drops& drops, double drop_e
   const double strength = block.divergence.regularization;
   const size_t m = block.outcome_count();
   LogPartition out;
-  out.weights.resize(m);
-  Sum excess;  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose
-               // everything
-  Sum partition;
-  Sum drop;
+  // sum p0 (e^-y - 1): exact near 0, where a plain sum of p0 e^-y would lose everything
+  Sum excess;
+  double drop = 0;  // of error terms: no need for compensation
   for (size_t x = 0; x < m; ++x) {
     const double y = drops.below[x] / strength;
     const double less = std::expm1(-y);
-    // Where the outcome on top is rare 1 + excess cancels, and the positive terms are summed.
-    const double weight = less < -0.5 ? std::exp(-y) : 1 + less;
-    out.weights[x] = weight;
     excess.add(block.initial[x] * less);
-    partition.add(block.initial[x] * weight);
-    if (weight > 0) drop.add(block.initial[x] * weight * y);
+    if (less > -1) drop += block.initial[x] * (1 + less) * y;
   }
   const bool near = excess.value() > -0.5;
-  out.partition = near ? 1 + excess.value() : partition.value();
+  out.partition = 1 + excess.value();
+  if (!near) {
+    // The outcome on top is rare: 1 + excess cancels, and the positive terms are summed.
+    Sum partition;
+    drop = 0;
+    for (size_t x = 0; x < m; ++x) {
+      const double y = drops.below[x] / strength;
+      const double weight = std::exp(-y);
+      partition.add(block.initial[x] * weight);
+      if (weight > 0) drop += block.initial[x] * weight * y;
+    }
+    out.partition = partition.value();
+  }
   out.log = near ? std::log1p(excess.value()) : std::log(out.partition);
-  out.mean_drop = drop.value() / out.partition;
+  out.mean_drop = drop / out.partition;
   const double lost = near ? -excess.value() / out.partition : 1;
   const double error = kUnitRoundoff * (8 * out.mean_drop + 16 * lost + 4 * std::abs(out.log));
   out.value.value = strength * out.log;
@@ -96,12 +101,15 @@ BlockSolution solve_kl(const Block& block, Scope scope) {
   const double strength = block.divergence.regularization;
   const size_t m = block.outcome_count();
   const TotalReward reward(block);
-  const Drops drops = reward.everyone();
+  Drops drops;
+  reward.everyone(drops);
   const LogPartition full = log_partition(block, drops, reward.drop_error());
   BlockSolution out;
   out.reads = 4;
+  out.allocation.reserve(m);
   for (size_t x = 0; x < m; ++x) {
-    out.allocation.push_back(block.initial[x] * (full.weights[x] / full.partition));
+    const double weight = std::exp(-drops.below[x] / strength);
+    out.allocation.push_back(block.initial[x] * (weight / full.partition));
   }
   BlockPieces pieces{.block = block,
                      .reward = reward,
@@ -111,8 +119,11 @@ BlockSolution solve_kl(const Block& block, Scope scope) {
                      .payments = {},
                      .model_error = 2 * (kUnitRoundoff * (8 * full.mean_drop + 16) +
                                          2 * reward.drop_error() / strength)};
+  Drops others;
+  pieces.without.reserve(block.group_count());
+  pieces.payments.reserve(block.group_count());
   for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    const Drops others = reward.without(group);
+    reward.without(group, others);
     const LogPartition without = log_partition(block, others, reward.drop_error());
     pieces.without.push_back({others.highest, without.value});
     const double stake = reward.stake_range(group);

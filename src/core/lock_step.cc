@@ -19,6 +19,7 @@ namespace {
 struct Outcome {
   double initial = 0;          // p0, scaled
   std::vector<double> stakes;  // [n], w_i (rm_i - centre_i)
+  std::vector<DoubleDouble> exact_stakes;  // [n], w_i rm_i, where drops need it
   std::vector<double> drops;   // [n + 1], max s_j - s_j
 };
 
@@ -53,6 +54,7 @@ class StreamProblems {
   [[nodiscard]] Outcome blank() const {
     return {.initial = 0,
             .stakes = std::vector<double>(group_count()),
+            .exact_stakes = std::vector<DoubleDouble>(group_count()),
             .drops = std::vector<double>(group_count() + 1)};
   }
 
@@ -84,11 +86,15 @@ class StreamProblems {
   }
   template <typename Reward>
   void fill_precisely(const Reward& reward, Outcome& out) const {
-    const DoubleDouble total = totals_.total(reward);
-    out.drops[0] = std::max(0.0, (moments_.tops[0] - total).value());
+    DoubleDouble total;
     for (size_t i = 0; i < group_count(); ++i) {
-      const DoubleDouble others = total - totals_.stake(i, reward(i));
-      out.drops[i + 1] = std::max(0.0, (moments_.tops[i + 1] - others).value());
+      out.exact_stakes[i] = totals_.stake(i, reward(i));
+      total = loose_sum(total, out.exact_stakes[i]);
+    }
+    out.drops[0] = std::max(0.0, loose_sum(moments_.tops[0], -total).value());
+    for (size_t i = 0; i < group_count(); ++i) {
+      const DoubleDouble others = loose_sum(moments_.tops[i + 1], -total);
+      out.drops[i + 1] = std::max(0.0, loose_sum(others, out.exact_stakes[i]).value());
     }
   }
 
@@ -103,7 +109,8 @@ class StreamProblems {
 
 // What one pass adds up for Newton's steps.
 struct MassSums {
-  std::vector<Sum> excess, spread;  // [n + 1]
+  std::vector<Sum> excess;     // [n + 1]
+  std::vector<double> spread;  // [n + 1], which only steers Newton
 };
 
 // What the pricing pass adds up.
@@ -200,7 +207,7 @@ class LockStep {
   // One Newton step of every problem; false where the pass is not known.
   bool advance(const std::string& name) {
     const size_t problems = searches_.size();
-    const MassSums empty{std::vector<Sum>(problems), std::vector<Sum>(problems)};
+    const MassSums empty{std::vector<Sum>(problems), std::vector<double>(problems)};
     const auto parts = run_pass(
         name, empty,
         [&](const Outcome& outcome, const auto&, MassSums& into) {
@@ -208,23 +215,23 @@ class LockStep {
             if (searches_[j].done()) continue;
             const LawPoint point = law_.at(searches_[j].depth() + outcome.drops[j]);
             into.excess[j].add(outcome.initial * point.excess);
-            into.spread[j].add(outcome.initial * point.ratio * point.reach);
+            into.spread[j] += outcome.initial * point.ratio * point.reach;
           }
         },
         [&](const MassSums& sums, SegmentPart& part) {
           for (const Sum& sum : sums.excess) part.push_back(sum.value());
-          for (const Sum& sum : sums.spread) part.push_back(sum.value());
+          part.insert(part.end(), sums.spread.begin(), sums.spread.end());
         });
     if (!parts.has_value()) return false;
     MassSums total = empty;
     for (const SegmentPart& part : *parts) {
       for (size_t j = 0; j < problems; ++j) {
         total.excess[j].add(part[j]);
-        total.spread[j].add(part[problems + j]);
+        total.spread[j] += part[problems + j];
       }
     }
     for (size_t j = 0; j < problems; ++j) {
-      if (!searches_[j].done()) searches_[j].tell(total.excess[j].value(), total.spread[j].value());
+      if (!searches_[j].done()) searches_[j].tell(total.excess[j].value(), total.spread[j]);
     }
     return true;
   }

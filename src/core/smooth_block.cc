@@ -33,7 +33,8 @@ DualSolution solve_problem(const Law& law, const Block& block, const TotalReward
 template <typename Law>
 BlockSolution solve_with(const Block& block, Scope scope) {
   const TotalReward reward(block);
-  const Drops drops = reward.everyone();
+  Drops drops;
+  reward.everyone(drops);
   const DualSolution full = solve_problem(law_for<Law>(block, drops), block, reward, drops);
   BlockSolution out;
   out.reads = full.reads;
@@ -45,8 +46,11 @@ BlockSolution solve_with(const Block& block, Scope scope) {
                      .without = {},
                      .payments = {},
                      .model_error = full.model_error};
+  Drops others;
+  pieces.without.reserve(block.group_count());
+  pieces.payments.reserve(block.group_count());
   for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    const Drops others = reward.without(group);
+    reward.without(group, others);
     const Law law = law_for<Law>(block, others);
     const DualSolution without = solve_problem(law, block, reward, others);
     pieces.without.push_back(without.optimum);

@@ -16,6 +16,7 @@ namespace {
 
 std::vector<GroupOutcome> empty_outcomes(const Game& game) {
   std::vector<GroupOutcome> outcomes;
+  outcomes.reserve(game.groups.size());
   for (const Report& report : game.groups) {
     outcomes.push_back({.name = report.name, .group_size = report.group_size});
   }
@@ -33,7 +34,7 @@ class MeanOverBlocks {
     ++count_;
   }
   void store(double& value, Enclosure& enclosure) const {
-    const double rounding = count_ > 1 ? 8 * kUnitRoundoff * magnitude_ / count_ : 0;
+    const double rounding = 8 * kUnitRoundoff * magnitude_ / count_;
     enclosure = {low_.value() / count_ - rounding, high_.value() / count_ + rounding};
     value = enclosure.nearest(value_.value() / count_);
   }
@@ -50,17 +51,64 @@ void raise_to_zero(double& value, Enclosure& enclosure) {
   value = std::max(0.0, value);
 }
 
-struct GroupMeans {
-  MeanOverBlocks valuation, payment, utility, without;
+void store(const Bounded& from, double& value, Enclosure& enclosure) {
+  enclosure = from.enclosure;
+  value = enclosure.nearest(from.value);
+}
+void store(const MeanOverBlocks& from, double& value, Enclosure& enclosure) {
+  from.store(value, enclosure);
+}
+
+// The numbers of one group, of one block or the means over several.
+template <typename Number>
+struct GroupNumbers {
+  Number valuation, payment, utility, without;
+
+  void store_in(GroupOutcome& outcome) const {
+    store(valuation, outcome.valuation, outcome.valuation_enclosure);
+    store(payment, outcome.payment, outcome.payment_enclosure);
+    store(utility, outcome.utility, outcome.utility_enclosure);
+    store(without, outcome.welfare_without, outcome.welfare_without_enclosure);
+    raise_to_zero(outcome.payment, outcome.payment_enclosure);
+  }
 };
 
+GroupNumbers<Bounded> numbers_of(const BlockSolution& block, size_t group) {
+  return {block.valuations[group], block.payments[group], block.utilities[group],
+          block.without[group]};
+}
+
+void finish(const Game& game, Solution& out) {
+  raise_to_zero(out.divergence, out.divergence_enclosure);
+  for (size_t group = 0; group < out.groups.size(); ++group) {
+    if (std::ranges::min(game.groups[group].reward) < 0) continue;
+    raise_to_zero(out.groups[group].utility, out.groups[group].utility_enclosure);
+  }
+}
+
+Solution solve_one_block(const Game& game) {
+  BlockSolution block = solve_block(block_of(game, 0));
+  Solution out;
+  out.groups = empty_outcomes(game);
+  out.allocation = std::move(block.allocation);
+  out.reads = block.reads;
+  store(block.welfare, out.welfare, out.welfare_enclosure);
+  store(block.divergence, out.divergence, out.divergence_enclosure);
+  for (size_t group = 0; group < out.groups.size(); ++group) {
+    numbers_of(block, group).store_in(out.groups[group]);
+  }
+  finish(game, out);
+  return out;
+}
+
 Solution solve_all_distributions(const Game& game) {
+  if (game.block_count() == 1) return solve_one_block(game);
   Solution out;
   out.groups = empty_outcomes(game);
   out.allocation.reserve(game.outcome_count());
   MeanOverBlocks welfare;
   MeanOverBlocks divergence;
-  std::vector<GroupMeans> means(game.groups.size());
+  std::vector<GroupNumbers<MeanOverBlocks>> means(game.groups.size());
   for (size_t index = 0; index < game.block_count(); ++index) {
     const BlockSolution block = solve_block(block_of(game, index));
     out.model_error += block.model_error / static_cast<double>(game.block_count());
@@ -77,18 +125,8 @@ Solution solve_all_distributions(const Game& game) {
   }
   welfare.store(out.welfare, out.welfare_enclosure);
   divergence.store(out.divergence, out.divergence_enclosure);
-  raise_to_zero(out.divergence, out.divergence_enclosure);
-  for (size_t group = 0; group < means.size(); ++group) {
-    GroupOutcome& outcome = out.groups[group];
-    means[group].valuation.store(outcome.valuation, outcome.valuation_enclosure);
-    means[group].payment.store(outcome.payment, outcome.payment_enclosure);
-    means[group].utility.store(outcome.utility, outcome.utility_enclosure);
-    means[group].without.store(outcome.welfare_without, outcome.welfare_without_enclosure);
-    raise_to_zero(outcome.payment, outcome.payment_enclosure);
-    if (std::ranges::min(game.groups[group].reward) >= 0) {
-      raise_to_zero(outcome.utility, outcome.utility_enclosure);
-    }
-  }
+  for (size_t group = 0; group < means.size(); ++group) means[group].store_in(out.groups[group]);
+  finish(game, out);
   return out;
 }
 
@@ -110,8 +148,8 @@ double Solution::error() const {
 
 namespace {
 
-bool all_finite(const Solution& solution) {
-  bool finite = std::isfinite(solution.welfare) && std::isfinite(solution.error());
+bool all_finite(const Solution& solution, double error) {
+  bool finite = std::isfinite(solution.welfare) && std::isfinite(error);
   for (const GroupOutcome& group : solution.groups) {
     finite = finite && std::isfinite(group.payment) && std::isfinite(group.valuation);
   }
@@ -121,7 +159,8 @@ bool all_finite(const Solution& solution) {
 }  // namespace
 
 Status judge(const SolveOptions& options, Solution& solution) {
-  if (!all_finite(solution)) {
+  const double error = solution.error();
+  if (!all_finite(solution, error)) {
     return invalid_argument(
         "the game leaves the range of double precision: some number of its solution is not "
         "finite; scale lambda, sizes and rewards to the size of 1");
@@ -129,7 +168,7 @@ Status judge(const SolveOptions& options, Solution& solution) {
   double sizes = 0;
   for (const GroupOutcome& group : solution.groups) sizes += group.group_size;
   solution.tolerance = options.tolerance.value_or(default_tolerance(sizes));
-  solution.converged = solution.error() <= solution.tolerance;
+  solution.converged = error <= solution.tolerance;
   return {};
 }
 

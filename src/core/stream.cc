@@ -189,12 +189,16 @@ void append_sample(const StreamGame& game, size_t segment, SegmentPart& part) {
   }
 }
 
-// The largest totals of the n + 1 problems in one segment, to 106 bits: only chunks whose plain
-// totals reach up to the largest so far are looked at again.
+// The largest totals of the n + 1 problems in one segment, to 106 bits: only where plain totals
+// reach up to the largest so far, first of a chunk and then of an outcome, is looked at again.
 class TopScan {
  public:
   TopScan(const StreamTotals& totals, const stream::MomentRates& rates)
-      : totals_(totals), tops_(totals.problems(), {kNone, 0}), origins_(totals.problems()) {
+      : totals_(totals),
+        rates_(rates),
+        tops_(totals.problems(), {kNone, 0}),
+        origins_(totals.problems()),
+        stakes_(rates.rate.size()) {
     for (size_t i = 0; i < rates.centre.size(); ++i) {
       const double origin = totals.stake(i, rates.centre[i]).value();
       origins_[0] += origin;
@@ -207,6 +211,7 @@ class TopScan {
     if (!reaches(0, chunk.high) && !any_reaches(chunk.others_high)) return;
     for (size_t x = 0; x < reader.count(); ++x) {
       const auto reward = [&](size_t i) { return reader.reward(i, x); };
+      if (!outcome_reaches(reward)) continue;
       const DoubleDouble total = totals_.total(reward);
       raise(0, total);
       for (size_t i = 0; i < own_.size(); ++i) raise(i + 1, total - totals_.stake(i, reward(i)));
@@ -226,14 +231,27 @@ class TopScan {
     }
     return false;
   }
+  template <typename Reward>
+  [[nodiscard]] bool outcome_reaches(const Reward& reward) {
+    double total = 0;
+    for (size_t i = 0; i < stakes_.size(); ++i) {
+      stakes_[i] = rates_.rate[i] * (reward(i) - rates_.centre[i]);
+      total += stakes_[i];
+    }
+    bool near = reaches(0, total);
+    for (size_t i = 0; i < stakes_.size(); ++i) near = near || reaches(i + 1, total - stakes_[i]);
+    return near;
+  }
   void raise(size_t problem, const DoubleDouble& total) {
     if (tops_[problem] < total) tops_[problem] = total;
   }
 
   const StreamTotals& totals_;
+  const stream::MomentRates& rates_;
   std::vector<DoubleDouble> tops_;  // [n + 1]
   std::vector<double> origins_;     // [n + 1], what the centres add up to
   std::vector<double> own_;         // [n]
+  std::vector<double> stakes_;      // [n], of one outcome
 };
 
 }  // namespace
@@ -244,6 +262,9 @@ StreamTotals::StreamTotals(const StreamGame& game) {
     DoubleDouble rate = exact_product(group.group_size, group.scale);
     rate.low += group.group_size * group.scale_rest;
     rates_.push_back(rate);
+    rate_halves_.push_back(halves(rate.high));
+    plain_products_ = plain_products_ && std::max({std::abs(group.low), std::abs(group.top),
+                                                   rate.high}) < kLargestHalved;
     exact_ = exact_ && rate.low == 0 && game.reward_scale_error == 0;
     ranges_.push_back(rate.high * (group.top - group.low) * (1 + 4 * kUnitRoundoff));
     range_ += ranges_.back();
@@ -251,7 +272,8 @@ StreamTotals::StreamTotals(const StreamGame& game) {
     largest += rate.high * (std::abs(group.top) + std::abs(group.offset));
   }
   const auto count = static_cast<double>(game.groups.size() + 4);
-  error_ = count * (0x1p-100 * largest + 0x1p-1060) + game.reward_scale_error * range_;
+  error_ = count * ((0x1p-100 + count * 0x1p-105) * largest + 0x1p-1060) +
+           game.reward_scale_error * range_;
   plain_error_ = error_ + 4 * count * kUnitRoundoff * largest;
 }
 

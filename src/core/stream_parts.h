@@ -115,8 +115,13 @@ class StreamTotals {
 
   [[nodiscard]] size_t problems() const { return rates_.size() + 1; }
   [[nodiscard]] const DoubleDouble& rate(size_t group) const { return rates_[group]; }
-  [[nodiscard]] DoubleDouble stake(size_t group, double reward) const {
+  [[nodiscard, gnu::always_inline]] DoubleDouble stake(size_t group, double reward) const {
     const DoubleDouble& rate = rates_[group];
+    if (offsets_[group] == 0 && plain_products_) {
+      DoubleDouble product = product_by_halves(rate.high, rate_halves_[group], reward);
+      product.low += rate.low * reward;
+      return product;
+    }
     const DoubleDouble above = exact_sum(reward, -offsets_[group]);
     DoubleDouble product = exact_product(rate.high, above.high);
     product.low += rate.low * above.high + rate.high * above.low;
@@ -139,9 +144,11 @@ class StreamTotals {
   [[nodiscard]] double range(size_t group) const { return ranges_[group]; }
 
  private:
-  std::vector<DoubleDouble> rates_;  // [n], size times scale
-  std::vector<double> offsets_;      // [n]
-  std::vector<double> ranges_;       // [n]
+  std::vector<DoubleDouble> rates_;        // [n], size times scale
+  std::vector<DoubleDouble> rate_halves_;  // [n]
+  std::vector<double> offsets_;            // [n]
+  std::vector<double> ranges_;             // [n]
+  bool plain_products_ = true;             // every rate and reward can be halved
   double range_ = 0;
   double error_ = 0;
   double plain_error_ = 0;

@@ -22,9 +22,8 @@ bool precedes(const Block& block, size_t a, size_t b) {
 // moving a unit of mass from x gains the drop and costs 2L.
 struct TvOptimum {
   size_t best = 0;
-  std::vector<double> model;  // [m]
-  double moved = 0;           // mass
-  double value = 0;           // less max s: -sum p drop - D
+  double moved = 0;  // mass
+  double value = 0;  // less max s: -sum p drop - D
   // What rounding leaves open: mass whose place is not decided, and whether the best outcome is.
   double undecided = 0;
   bool best_decided = true;
@@ -38,14 +37,15 @@ bool same_rewards(const Block& block, size_t a, size_t b) {
   return true;
 }
 
-TvOptimum optimum(const Block& block, const Drops& drops, double drop_error) {
+// `model` [m] or empty: p0, which becomes the optimum.
+TvOptimum optimum(const Block& block, const Drops& drops, double drop_error,
+                  std::span<double> model) {
   const std::vector<double>& below = drops.below;
   const double error = drops.exact ? 0 : drop_error;
   const double reach = 2 * block.divergence.regularization;
-  TvOptimum out{.model = std::vector<double>(block.initial.begin(), block.initial.end())};
-  out.best = static_cast<size_t>(std::ranges::min_element(below) - below.begin());
-  for (size_t x = 0; x < below.size(); ++x) {
-    if (below[x] > error) continue;
+  TvOptimum out;
+  out.best = static_cast<size_t>(std::ranges::find(below, 0.0) - below.begin());
+  for (size_t x = out.best + 1; x < below.size(); ++x) {
     if (below[x] == 0 && precedes(block, x, out.best)) out.best = x;
   }
   Sum moved;
@@ -59,13 +59,13 @@ TvOptimum optimum(const Block& block, const Drops& drops, double drop_error) {
     }
     if (surplus > 0 || (surplus == 0 && precedes(block, out.best, x))) {
       moved.add(block.initial[x]);
-      out.model[x] = 0;
+      if (!model.empty()) model[x] = 0;
     } else {
       lost.add(block.initial[x] * below[x]);
     }
   }
   out.moved = moved.value();
-  out.model[out.best] += out.moved;
+  if (!model.empty()) model[out.best] += out.moved;
   out.value = -lost.value() - reach * out.moved;
   return out;
 }
@@ -90,12 +90,13 @@ BlockSolution solve_tv(const Block& block, Scope scope) {
   const double strength = block.divergence.regularization;
   const TotalReward reward(block);
   const double drop_error = reward.drop_error();
-  const Drops drops = reward.everyone();
-  TvOptimum full = optimum(block, drops, drop_error);
-  const double open = full.best_decided ? full.undecided : full.undecided + full.moved;
+  Drops drops;
+  reward.everyone(drops);
   BlockSolution out;
+  out.allocation.assign(block.initial.begin(), block.initial.end());
+  const TvOptimum full = optimum(block, drops, drop_error, out.allocation);
+  const double open = full.best_decided ? full.undecided : full.undecided + full.moved;
   out.reads = 2;
-  out.allocation = std::move(full.model);
   BlockPieces pieces{.block = block,
                      .reward = reward,
                      .drops = drops,
@@ -103,15 +104,20 @@ BlockSolution solve_tv(const Block& block, Scope scope) {
                      .without = {},
                      .payments = {},
                      .model_error = open + 16 * kUnitRoundoff};
+  Drops others;
+  pieces.without.reserve(block.group_count());
+  pieces.payments.reserve(block.group_count());
   for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    const Drops others = reward.without(group);
+    reward.without(group, others);
     pieces.without.push_back(
-        bounded_optimum(others, optimum(block, others, drop_error), drop_error));
+        bounded_optimum(others, optimum(block, others, drop_error, {}), drop_error));
     Sum lack;
     for (size_t x = 0; x < block.outcome_count(); ++x) {
-      const double excess = (out.allocation[x] - block.initial[x]) / block.initial[x];
-      lack.add(block.initial[x] * tv_lack(strength - others.below[x],
-                                          out.allocation[x] / block.initial[x], excess, strength));
+      const double change = out.allocation[x] - block.initial[x];
+      const double excess =
+          change == 0 ? 0 : change / block.initial[x];  // -1 where mass moved away
+      lack.add(block.initial[x] *
+               tv_lack(strength - others.below[x], 1 + excess, excess, strength));
     }
     pieces.payments.push_back(lack.value());
   }
