@@ -194,7 +194,7 @@ void append_sample(const StreamGame& game, size_t segment, SegmentPart& part) {
 class TopScan {
  public:
   TopScan(const StreamTotals& totals, const stream::MomentRates& rates)
-      : totals_(totals), tops_(totals.problems(), {kNone, 0}), origins_(totals.problems()) {
+      : totals_(totals), tops_(totals.problems(), {kNone, 0}), here_(totals.problems()), origins_(totals.problems()) {
     for (size_t i = 0; i < rates.centre.size(); ++i) {
       const double origin = totals.stake(i, rates.centre[i]).value();
       origins_[0] += origin;
@@ -207,9 +207,8 @@ class TopScan {
     if (!reaches(0, chunk.high) && !any_reaches(chunk.others_high)) return;
     for (size_t x = 0; x < reader.count(); ++x) {
       const auto reward = [&](size_t i) { return reader.reward(i, x); };
-      const DoubleDouble total = totals_.total(reward);
-      raise(0, total);
-      for (size_t i = 0; i < own_.size(); ++i) raise(i + 1, total - totals_.stake(i, reward(i)));
+      totals_.all(reward, here_);
+      for (size_t j = 0; j < here_.size(); ++j) raise(j, here_[j]);
     }
   }
   [[nodiscard]] const std::vector<DoubleDouble>& tops() const { return tops_; }
@@ -232,6 +231,7 @@ class TopScan {
 
   const StreamTotals& totals_;
   std::vector<DoubleDouble> tops_;  // [n + 1]
+  std::vector<DoubleDouble> here_;  // [n + 1], scratch
   std::vector<double> origins_;     // [n + 1], what the centres add up to
   std::vector<double> own_;         // [n]
 };

@@ -128,6 +128,22 @@ class StreamTotals {
     for (size_t i = 0; i < rates_.size(); ++i) sum = sum + stake(i, reward(i));
     return sum;
   }
+  // [n + 1]: of everyone, and without each group. Others with equal rewards have equal totals.
+  template <typename Reward>
+  void all(const Reward& reward, std::vector<DoubleDouble>& out) const {
+    const size_t n = rates_.size();
+    DoubleDouble before;
+    for (size_t i = 0; i < n; ++i) {
+      out[i + 1] = before;
+      before = before + stake(i, reward(i));
+    }
+    out[0] = before;
+    DoubleDouble after;
+    for (size_t i = n; i-- > 0;) {
+      out[i + 1] = out[i + 1] + after;
+      after = after + stake(i, reward(i));
+    }
+  }
   // What a difference of two totals may be off by: of double-double arithmetic and of the scales.
   [[nodiscard]] double error() const { return error_; }
   // Whether rates are the exact ones.
@@ -169,6 +185,8 @@ struct GameMoments {
                                                       SegmentPasses& passes);
 [[nodiscard]] std::optional<Solution> solve_tv_stream(const StreamGame& game,
                                                       SegmentPasses& passes);
+// How many numbers a segment's part has in its pricing passes.
+[[nodiscard]] size_t price_numbers(size_t groups);
 // kl and tv excepted.
 [[nodiscard]] std::optional<Solution> solve_lock_step(const StreamGame& game,
                                                       const GameMoments& moments,
