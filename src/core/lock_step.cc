@@ -142,8 +142,9 @@ struct Problem {
 // What pricing adds up for one problem.
 struct ProblemSums {
   Certificate proof;  // at Problem::v
-  // Of the ratios, in precise arithmetic only: their mass less 1, E drop + D with the magnitude of
-  // its terms, and how far each p0 r is from the closest dual variables', summed and at most.
+  // Of the ratios, from the second pricing pass on: their mass less 1, E drop + D with the
+  // magnitude of its terms, and how far each p0 r is from the closest dual variables', summed and
+  // at most.
   Sum excess = {}, lost = {};
   double magnitude = 0, jump = 0, widest = 0;
 
@@ -400,7 +401,7 @@ class LockStep {
     const bool pinned = one.pin == Problem::Pin::kKnown && drop == 0;
     out.point = pinned ? LawPoint{one.top_ratio, one.top_ratio - 1, 0} : point_at(out.depth);
     sums.proof.add(law_, weight, drop, out.depth, out.point);
-    if (!problems_.precise()) return out;
+    if (!thorough_) return out;
     if (one.mixes()) {
       const LawPoint other = point_at(depth_of(outcome, j, one.other));
       const double jump = weight * std::abs(out.point.ratio - other.ratio);
@@ -452,40 +453,45 @@ class LockStep {
     return (problems_.lead(i) + (all.v - others.v)).value();
   }
 
-  // Whether some mass is further from 1 than rounding explains, or not known well in plain
-  // arithmetic; those searches go on.
+  // Whether some mass is further from 1 than rounding explains, or not known well: those searches
+  // go on, and the next pass prices with more care.
   bool reopen(const PriceSums& sums) {
-    static constexpr double kCoarse = 1e-9;
     const bool was_precise = problems_.precise();
-    bool any = false;
+    bool again = false;
     for (size_t j = 0; j < searched_.size(); ++j) {
-      Problem& one = searched_[j];
-      const Certificate& found = sums.problems[j].proof;
-      if (one.pin != Problem::Pin::kNone || one.search.jumps()) continue;
-      const bool coarse = !was_precise && !(found.mass_error() <= kCoarse);
-      if (!coarse && std::abs(found.excess()) <= 2 * found.mass_error()) continue;
-      if (was_precise || (!one.resumed && !coarse)) {
-        go_on(j, found);
+      const bool coarse = is_coarse(sums.problems[j].proof);
+      again = again || (coarse && !thorough_);
+      const bool hopeless = searched_[j].resumed || !is_open(j, sums);
+      if (coarse && hopeless) problems_.make_precise();
+    }
+    again = again || problems_.precise() != was_precise;
+    for (size_t j = 0; j < searched_.size(); ++j) {
+      if (!is_open(j, sums)) continue;
+      RefinedSearch& search = searched_[j].search;
+      const bool refines = problems_.precise() && !search.refined();
+      if (refines) {
+        search.refine(16 * kUnitRoundoff * drop_range(j) + 4 * problems_.totals().plain_error());
       } else {
-        problems_.make_precise();
-        one.search.refine(refine_error(j));
+        search.resume();
       }
-      any = any || !one.done();
+      searched_[j].resumed = true;
+      // What plain arithmetic found is no mass of the precise drops.
+      const Certificate& found = sums.problems[j].proof;
+      if (problems_.precise() == was_precise) search.tell(found.excess(), found.spread());
+      again = again || !search.done();
     }
-    return any;
+    thorough_ = thorough_ || again;
+    return again;
   }
-  void go_on(size_t j, const Certificate& found) {
-    Problem& one = searched_[j];
-    if (!problems_.precise() || one.search.refined()) {
-      one.search.resume();
-    } else {
-      one.search.refine(refine_error(j));
-    }
-    one.resumed = true;
-    one.search.tell(found.excess(), found.spread());
+  [[nodiscard]] bool is_open(size_t j, const PriceSums& sums) const {
+    const Certificate& found = sums.problems[j].proof;
+    if (searched_[j].pin != Problem::Pin::kNone || searched_[j].search.jumps()) return false;
+    return !(std::abs(found.excess()) <= 2 * found.mass_error());
   }
-  [[nodiscard]] double refine_error(size_t j) const {
-    return 16 * kUnitRoundoff * drop_range(j) + 4 * problems_.totals().plain_error();
+  // Whether its ratios leave much open.
+  static bool is_coarse(const Certificate& found) {
+    static constexpr double kCoarse = 1e-9;
+    return !(std::abs(found.excess()) + found.mass_error() + found.edges() <= kCoarse);
   }
 
   // max_p {sum p s - D} less max s of a problem.
@@ -502,7 +508,7 @@ class LockStep {
   [[nodiscard]] double reached(const ProblemSums& found) const {
     static constexpr double kNear = 1e-6;
     const double off = std::abs(found.excess.value()) + problems_.error().initial;
-    if (!problems_.precise() || !(off < kNear)) return -std::numeric_limits<double>::infinity();
+    if (!thorough_ || !(off < kNear)) return -std::numeric_limits<double>::infinity();
     const double magnitude = found.magnitude + game_.divergence.regularization;
     const double low = -found.lost.value() - (3 * off + 64 * kUnitRoundoff) * magnitude -
                        problems_.error().absolute;
@@ -525,7 +531,7 @@ class LockStep {
 
   [[nodiscard]] Solution conclude(const PriceSums& sums) const {
     const ProblemSums& all = sums.problems[0];
-    const double mass = 1 + (problems_.precise() ? all.excess.value() : all.proof.excess());
+    const double mass = 1 + (thorough_ ? all.excess.value() : all.proof.excess());
     const double model_error = this->model_error(sums);
     const StreamTotals& totals = problems_.totals();
     const auto optimum = [&](size_t problem) {
@@ -586,6 +592,7 @@ class LockStep {
   const Law& law_;
   SegmentPasses& passes_;
   std::vector<Problem> searched_;  // [n + 1]
+  bool thorough_ = false;          // whether pricing went wrong once: ProblemSums then are complete
   int reads_ = 1;                  // the moments
 };
 

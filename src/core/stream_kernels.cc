@@ -81,7 +81,7 @@ HWY_INLINE V second_order(D d, V r) {
   return hn::Mul(r2, hn::MulAdd(odd, r, even));
 }
 
-// 2^z for z <= 0; 2^-1021 below, which every sum that holds a term near 1 rounds away.
+// 2^z for z < 1022; 2^-1021 where that is larger.
 HWY_INLINE V exp2_of(D d, V z) {
   const Split parts = split(d, hn::Max(z, hn::Set(d, -1021.0)));
   const V tail = hn::Add(parts.r, second_order(d, parts.r));
@@ -129,7 +129,7 @@ void kl_chunk_kernel(const ChunkView& chunk, const KlRates& rates, KlSums& out) 
   HWY_ALIGN double weight[kChunk];
   HWY_ALIGN double z_others[kChunk];
   add_up(d, chunk.rewards, rates.rate, rates.top, z);
-  out.exponent = ceiling(d, z);
+  out.exponent = ceiling(d, z) - rates.headroom;
   V mass = hn::Zero(d);
   with_type(chunk.initial, [&](const auto* initial) {
     const V shift = hn::Set(d, out.exponent);
@@ -167,7 +167,7 @@ void kl_chunk_kernel(const ChunkView& chunk, const KlRates& rates, KlSums& out) 
         hn::Store(hn::NegMulAdd(a, own, hn::Load(d, z + x)), d, z_others + x);
       }
     });
-    out.other_exponent[i] = ceiling(d, z_others);
+    out.other_exponent[i] = ceiling(d, z_others) - rates.headroom;
     V others = hn::Zero(d);
     with_type(chunk.initial, [&](const auto* initial) {
       const V shift = hn::Set(d, out.other_exponent[i]);

@@ -21,7 +21,7 @@ struct ChunkView {
 };
 
 // Sums of KL over a chunk, in powers of two: with z = sum_i rate_i (r_i - top_i), rate_i = w_i/(L
-// log 2) times the normalisation, and exponent >= z everywhere,
+// log 2) times the normalisation, and exponent + headroom >= z everywhere,
 //   mass     = sum p0 2^(z - exponent)
 //   lean[i]  = sum p0 2^(z - exponent) y,        y = rate_i (r_i - centre_i) log 2
 //   curve[i] = sum p0 2^(z - exponent) phi(y),   phi(y) = e^-y - 1 + y to full relative accuracy
@@ -29,6 +29,9 @@ struct ChunkView {
 struct KlRates {
   std::vector<double> rate, top, centre;  // [n]
   std::vector<bool> wide;                 // [n]
+  // Whole; so large that the outcome of the highest total has a mass in the range of doubles however
+  // small its p0, and its sums too.
+  double headroom = 0;
 };
 struct KlSums {
   double exponent = 0;
