@@ -41,6 +41,16 @@ struct ScaledSum {
     sum.add(shrink(term, term_exponent - exponent));
   }
   [[nodiscard]] double value() const { return sum.value(); }
+  // The powers of two are taken together first: the headroom in them would cost digits.
+  [[nodiscard]] double log() const {
+    int power = 0;
+    double rest = std::frexp(sum.value(), &power);
+    if (rest < 0.7) {
+      rest *= 2;
+      --power;
+    }
+    return (exponent + power) * kLog2 + std::log(rest);
+  }
 };
 
 // What one segment adds, around its own centres.
@@ -306,8 +316,7 @@ void set_group(const StreamGame& game, const KlSums& sums, const KlErrors& error
     others.add(segment.others[i].value(), segment.others[i].exponent);
   }
   // ASW*_{-i} - ASW_{-i}(p*), both measured from the other groups' tops.
-  const double without =
-      others.exponent * kLog2 + std::log(others.value()) + std::log(game.initial_scale);
+  const double without = others.log() + std::log(game.initial_scale);
   const double payment = strength * (without - log_mass) + worth * (found.mean - group.top);
   out.payment = std::max(0.0, payment);
   out.payment_enclosure =
@@ -330,8 +339,7 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
   }
   const ScaledSum& total = sums->total;
   Solution out = outcomes_of(game);
-  const double log_mass =
-      total.exponent * kLog2 + std::log(total.value()) + std::log(game.initial_scale);
+  const double log_mass = total.log() + std::log(game.initial_scale);
   const KlErrors errors(game, *sums);
   Sum tops;
   Sum valuations;

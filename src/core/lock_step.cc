@@ -272,7 +272,8 @@ class LockStep {
 
   [[nodiscard]] DoubleDouble depth_of(const Outcome& outcome, size_t j,
                                       const DoubleDouble& v) const {
-    if (!problems_.precise()) return {v.high + outcome.drops[j], 0};
+    // From a pole nothing cancels.
+    if (!problems_.precise() || law_.has_pole()) return {v.value() + outcome.drops[j], 0};
     return depth_at(v, outcome.drops[j], outcome.rests[j]);
   }
   [[nodiscard]] LawPoint point_at(const DoubleDouble& depth) const {

@@ -75,7 +75,7 @@ bool is_outcome(double value, size_t outcomes) {
 Status check_parts(const StreamGame& raw, const PassRecord& record) {
   const size_t n = raw.groups.size();
   const auto fits = [&](size_t size) {
-    if (record.name == "measure") return size == 5 * (n + 1);
+    if (record.name == "measure") return size == 6 * (n + 1);
     if (record.name.starts_with("kl")) return size == 2 + 5 * n;
     if (record.name == "moments") return size >= 7 + 7 * n && (size - 7 - 7 * n) % (n + 1) == 0;
     if (record.name.starts_with("price")) return size == price_numbers(n);

@@ -360,11 +360,12 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
 
 // What the first pass finds out about one column.
 struct ColumnCheck {
-  double sum = 0, low = 0, high = 0;
+  DoubleDouble sum;
+  double low = 0, high = 0;
   bool finite = true;
   double first_mean = 0;
 };
-constexpr size_t kCheckSize = 5;
+constexpr size_t kCheckSize = 6;
 
 // One segment of a column.
 void append_check(const Column& column, size_t segment, SegmentPart& part) {
@@ -376,23 +377,21 @@ void append_check(const Column& column, size_t segment, SegmentPart& part) {
   Sum first;
   const size_t few = std::min(count, stream::kChunk);
   for (size_t x = 0; x < few; ++x) first.add(column.at(begin + x) / static_cast<double>(few));
-  part.insert(part.end(),
-              {found.sum, found.low, found.high, found.finite ? 1.0 : 0.0, first.value()});
+  part.insert(part.end(), {found.sum.high, found.low, found.high, found.finite ? 1.0 : 0.0,
+                           first.value(), found.sum.low});
 }
 
 // Column `index` of the measuring pass (0: initial, i + 1: group i) put together.
 ColumnCheck merge_checks(const std::vector<SegmentPart>& parts, size_t index) {
   const size_t at = index * kCheckSize;
   ColumnCheck out{
-      .low = parts[0][at + 1], .high = parts[0][at + 2], .first_mean = parts[0][at + 4]};
-  Sum sum;
+      .sum = {}, .low = parts[0][at + 1], .high = parts[0][at + 2], .first_mean = parts[0][at + 4]};
   for (const SegmentPart& part : parts) {
-    sum.add(part[at]);
+    out.sum = out.sum + DoubleDouble{part[at], part[at + 5]};
     out.low = std::min(out.low, part[at + 1]);
     out.high = std::max(out.high, part[at + 2]);
     out.finite = out.finite && part[at + 3] == 1;
   }
-  out.sum = sum.value();
   return out;
 }
 
@@ -423,14 +422,20 @@ Status check_values(const Column& column, const std::string& name, Sign sign, si
 Status check_column(const Column& column, const ColumnCheck& found, const std::string& name,
                     Sign sign) {
   const bool fine = found.finite && allowed(found.low, sign);
-  if (fine && std::isfinite(found.sum)) return {};
+  if (fine && std::isfinite(found.sum.high)) return {};
   if (!fine) {
     CANDOR_RETURN_IF_ERROR(check_values(column, name, sign, 0, column.size));
   }
-  return invalid_argument(str_cat(name, ": sums to ", found.sum, "; expected a finite sum"));
+  return invalid_argument(str_cat(name, ": sums to ", found.sum.high, "; expected a finite sum"));
 }
 
 std::string reward_name(size_t group) { return str_cat("groups[", group, "].reward"); }
+
+void divide_by(const DoubleDouble& divisor, StreamGroup& group) {
+  group.scale = 1 / divisor.high;
+  group.scale_rest =
+      (std::fma(-group.scale, divisor.high, 1.0) - group.scale * divisor.low) / divisor.high;
+}
 
 Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization normalization,
                  const std::string& name) {
@@ -442,20 +447,17 @@ Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization nor
   group.scale = 1;
   if (normalization == Normalization::kNone) return {};
   if (normalization == Normalization::kMinMax) {
-    const DoubleDouble range = exact_sum(found.high, -found.low);
     group.offset = found.low;
-    group.scale = 1 / range.high;
-    group.scale_rest =
-        (std::fma(-group.scale, range.high, 1.0) - group.scale * range.low) / range.high;
+    divide_by(exact_sum(found.high, -found.low), group);
     const bool fine = std::isfinite(group.scale) && group.scale > 0;
     return fine ? Status() : cannot_stretch(name, group.name, found.low, found.high);
   }
-  const double divisor = normalization == Normalization::kMax ? found.high : found.sum;
-  if (!(divisor > 0)) {
+  const bool by_top = normalization == Normalization::kMax;
+  const DoubleDouble divisor = by_top ? DoubleDouble{found.high, 0} : found.sum;
+  if (!(divisor.high > 0)) {
     return invalid_argument(str_cat(name, ": is 0 everywhere and cannot be normalised"));
   }
-  group.scale = 1 / divisor;
-  group.scale_rest = std::fma(-group.scale, divisor, 1.0) / divisor;
+  divide_by(divisor, group);
   return {};
 }
 
@@ -508,10 +510,9 @@ Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization nor
   if (!parts.has_value()) return std::optional<StreamGame>();
   const ColumnCheck initial = merge_checks(*parts, 0);
   CANDOR_RETURN_IF_ERROR(check_column(raw.initial, initial, "initial", Sign::kPositive));
-  // Sums of columns: a chunk's lanes, then compensated.
-  raw.initial_scale_error = 2 * kChunkRounding;
-  raw.reward_scale_error = normalization == Normalization::kSum ? 2 * kChunkRounding : 0;
-  raw.initial_scale = 1 / initial.sum;
+  raw.initial_scale_error = 4 * kUnitRoundoff;
+  raw.reward_scale_error = normalization == Normalization::kSum ? 0x1p-80 : 0;
+  raw.initial_scale = 1 / initial.sum.high;
   raw.initial_low = initial.low * raw.initial_scale;
   for (size_t i = 0; i < raw.groups.size(); ++i) {
     CANDOR_RETURN_IF_ERROR(

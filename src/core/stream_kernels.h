@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "core/double_double.h"
+
 namespace candor::stream {
 
 // The vectorised inner loops of stream.cc, over one chunk of outcomes; compiled for several
@@ -55,7 +57,8 @@ void moments_chunk(const ChunkView& chunk, const MomentRates& rates, Moments& ou
 
 // Sum, least and greatest number of `count` numbers, and whether all are finite.
 struct ColumnStatistics {
-  double sum = 0, low = 0, high = 0;
+  DoubleDouble sum;  // relative error 2^-90 where nothing is negative
+  double low = 0, high = 0;
   bool finite = true;
 };
 ColumnStatistics column_statistics(const ChunkColumn& column, size_t count);
