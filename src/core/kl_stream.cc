@@ -273,9 +273,11 @@ class KlErrors {
   // and that the mean around which it is taken is itself off, which enters squared.
   [[nodiscard]] double payment(double condition, double worth, const StreamGroup& group) const {
     const double off = worth / strength_ * 4 * kChunkRounding * (group.top - group.low);
+    static constexpr double kUnderflow = 0x1p-1060;
     static constexpr double kLargestCurve = 0x1p433;  // of a stake that is not wide
     return strength_ * (condition * (8 * kChunkRounding + 4 * exponent(range_)) + off * off +
-                        kLargestCurve * mass_lost_);
+                        kLargestCurve * mass_lost_) +
+           kUnderflow;
   }
   // Of L log of a leave-one-out mass.
   [[nodiscard]] double others(double mass) const {

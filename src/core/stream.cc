@@ -344,13 +344,17 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
     const double own = covariance(sums.own_square[i], sums.own_mean[i], sums.own_mean[i]);
     const double range = totals.range(i);
     outcome.payment = range > 0 ? std::max(0.0, rate * rate * own / (4 * strength)) : 0.0;
-    outcome.payment_enclosure = around(outcome.payment, rounding * range * range / (4 * strength));
+    outcome.payment_enclosure =
+        around(outcome.payment, rounding * (range + totals.plain_error()) *
+                                    (range + totals.plain_error()) / (4 * strength));
     outcome.valuation_enclosure = around(
         outcome.valuation, rounding * (origin + range * (1 + totals.range() / (2 * strength))));
   }
   out.divergence = std::max(0.0, variance / (4 * strength));
   out.welfare = constant.value() + mean + out.divergence;
-  const double square = totals.range() * totals.range() / (4 * strength);
+  // Centres are rounded: deviations from them reach a little beyond the range.
+  const double extent = totals.range() + totals.plain_error();
+  const double square = extent * extent / (4 * strength);
   out.divergence_enclosure = around(out.divergence, rounding * square);
   out.welfare_enclosure = around(out.welfare, rounding * (constants + totals.range() + square));
   finish_outcomes(out);
