@@ -257,8 +257,9 @@ Block block_of(const Game& game, size_t index) {
   for (const Report& report : game.groups) {
     block.rewards.push_back(std::span(report.reward).subspan(begin, count));
     const std::span rest(report.reward_rest);
-    CANDOR_CHECK(rest.empty() || rest.size() == report.reward.size(), "a rest of another reward");
-    block.rests.push_back(rest.empty() ? rest : rest.subspan(begin, count));
+    // A rest of another length belongs to a reward that was replaced.
+    const bool fits = rest.size() == report.reward.size();
+    block.rests.push_back(fits ? rest.subspan(begin, count) : std::span<const double>());
     block.sizes.push_back(report.group_size);
   }
   return block;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "core/divergence_law.h"
@@ -114,12 +115,12 @@ class Certificate {
   }
   // |E_p g - E_p* g| <= range(g) times this, for p = p0 r normalised: the ratios at the exact dual
   // variable are all larger or all smaller than those at v, and their mass is 1.
-  [[nodiscard]] double model_error() const {
-    return 2 * kSlack * (std::abs(excess()) + mass_error());
-  }
+  [[nodiscard]] double model_error() const { return 2 * kSlack * (std::abs(excess()) + mass_error()); }
+  // Whether the outcomes of the highest total surely share it.
+  [[nodiscard]] bool tops_decided() const { return tops_ == 1 || error_.ties_exact; }
 
   // max_p {sum p s - D} less max s: the dual value at v above, and below what the model p0 r,
-  // normalised, reaches (second order in its excess mass).
+  // normalised, reaches (second order in its excess mass, so nothing where that is large).
   template <typename Law>
   [[nodiscard]] Bounded value(const Law& law) const {
     const double value = ((v_.high - law.top()) + dual_.value()) + v_.low;
@@ -129,16 +130,18 @@ class Certificate {
                          8 * slope_ + 8 * (std::abs(v_.high) + law.top())) +
         error_.absolute + error_.initial * conjugates_ + edge_slope_ * kUnitRoundoff;
     const double off = std::abs(excess()) + mass_error() + edges_;
-    const double second = 4 * off * off * law.moment_bound(conjugates_);
+    static constexpr double kFirstOrder = 1e-3;
+    const double second = off < kFirstOrder ? 4 * off * off * law.moment_bound(conjugates_)
+                                            : std::numeric_limits<double>::infinity();
     return {value, {value - kSlack * (rounding + second), value + kSlack * rounding}};
   }
 
  private:
   static constexpr double kSlack = 1.01;  // of the plain sums of error terms
 
-  // Whether the outcomes of the highest total surely share it.
-  [[nodiscard]] bool tops_decided() const { return tops_ == 1 || error_.ties_exact; }
-  [[nodiscard]] double log_up() const { return by_power_ && largest_ > 1 ? std::log(largest_) : 0; }
+  [[nodiscard]] double log_up() const {
+    return by_power_ && largest_ > 1 ? std::log(largest_) : 0;
+  }
 
   DoubleDouble v_;
   DropError error_;

@@ -39,24 +39,25 @@ class DualProblem {
 
   // By Newton on the dual.
   [[nodiscard]] DualSolution solve() {
-    DualSearch search(bracket());
+    RefinedSearch search(bracket());
     DualSolution out;
     while (!search.done()) {
+      const double v = search.next().high;
       Sum excess;
       Sum spread;
       for (size_t x = 0; x < initial_.size(); ++x) {
-        const LawPoint point = law_.at(search.depth() + drops_.below[x]);
+        const LawPoint point = law_.at(v + drops_.below[x]);
         excess.add(initial_[x] * point.excess);
         spread.add(initial_[x] * point.ratio * point.reach);
       }
       search.tell(excess.value(), spread.value());
       ++out.reads;
     }
-    out.depth = search.best_depth();
-    if (beyond_doubles(search)) {
+    out.depth = search.best().high;
+    if (beyond_doubles(law_, out.depth)) {
       pin(out);
     } else {
-      prove({search.bracket_low(), search.bracket_high()}, out);
+      prove(search, out);
     }
     return out;
   }
@@ -65,16 +66,14 @@ class DualProblem {
   [[nodiscard]] DualSolution solve_from(double depth) {
     DualSolution out;
     out.depth = depth;
-    const DualSearch::Options bounds = bracket();
-    prove({bounds.low, bounds.high}, out);
+    DualSearch::Options options = bracket();
+    options.start = depth;
+    RefinedSearch search(options);
+    prove(search, out);
     return out;
   }
 
  private:
-  struct Bracket {
-    double low, high;
-  };
-
   [[nodiscard]] DualSearch::Options bracket() const {
     Sum top;
     for (size_t x = 0; x < initial_.size(); ++x) {
@@ -84,14 +83,13 @@ class DualProblem {
                         strength_);
   }
 
-  // Ratios and proof at v + `rest`.
-  [[nodiscard]] Certificate certify(double rest, DualSolution& out) const {
-    Certificate certificate(law_, {out.depth, rest}, error_);
+  // Ratios and proof at v.
+  [[nodiscard]] Certificate certify(const DoubleDouble& v, DualSolution& out) const {
+    Certificate certificate(law_, v, error_);
     out.points.clear();
     out.points.reserve(initial_.size());
     for (size_t x = 0; x < initial_.size(); ++x) {
-      DoubleDouble depth = exact_sum(out.depth, drops_.below[x]);
-      depth = exact_sum(depth.high, depth.low + (drops_.rest[x] + rest));
+      const DoubleDouble depth = depth_at(v, drops_.below[x], drops_.rest[x]);
       out.points.push_back(law_.at(depth));
       certificate.add(law_, initial_[x], drops_.below[x], depth, out.points[x]);
     }
@@ -99,46 +97,36 @@ class DualProblem {
     return certificate;
   }
 
-  void prove(const Bracket& bracket, DualSolution& out) const {
+  void prove(RefinedSearch& search, DualSolution& out) const {
     static constexpr int kMostSteps = 100;
-    Certificate certificate = certify(0, out);
-    // The masses that set the bracket were rounded.
-    const double range = *std::ranges::max_element(drops_.below);
-    const double rounding = 16 * kUnitRoundoff * (std::abs(out.depth) + range);
-    DualSearch search({.low = bracket.low - out.depth - rounding,
-                       .high = bracket.high - out.depth + rounding,
-                       .start = 0,
-                       .unit = kUnitRoundoff * std::abs(out.depth)});
-    double rest = 0;
+    DoubleDouble v = search.best();
+    Certificate certificate = certify(v, out);
+    search.refine(16 * kUnitRoundoff * *std::ranges::max_element(drops_.below));
     for (int step = 0; step < kMostSteps && !search.done(); ++step) {
       if (std::abs(certificate.excess()) <= certificate.mass_error()) break;
       search.tell(certificate.excess(), certificate.spread());
       if (search.done()) break;
-      rest = search.depth();
-      certificate = certify(rest, out);
+      v = search.next();
+      certificate = certify(v, out);
     }
     const bool told = std::abs(certificate.excess()) > certificate.mass_error();
-    if (told && rest != search.low()) certificate = certify(search.low(), out);
+    if (told && v.low != search.low().low) certificate = certify(search.low(), out);
     Bounded value = certificate.value(law_);
     out.model_error = certificate.model_error();
-    if (told && search.high() != search.low()) {
+    if (told && search.jumps()) {
       out.model_error = 2 * certificate.mass_error() + interpolate(search.high(), out);
     }
     static constexpr double kCoarse = 1e-9;
     if (certificate.mass_error() + std::abs(certificate.excess()) + certificate.edges() > kCoarse) {
       value.enclosure.low = std::max(value.enclosure.low, reached(out.depth, out.points));
-      value.value = value.enclosure.nearest(value.value);
     }
+    // What p0 itself reaches; and the outcome of the highest total alone reaches no more than 0.
+    const double least = -*std::ranges::max_element(drops_.below) * (1 + 4 * kUnitRoundoff);
+    value = value.within({least - error_.absolute, 0});
     out.optimum = {drops_.highest, value};
   }
 
-  // Whether the top outcomes come closer to the pole than doubles go (alpha < 0: their depth falls
-  // like a high power of 1/r) before they have the mass that the others leave.
-  [[nodiscard]] bool beyond_doubles(const DualSearch& search) const {
-    return law_.has_pole() && search.best_depth() <= 2 * kNextToPole * law_.top();
-  }
-
-  // Then v = 0 to all others, and the top outcomes share what mass is left.
+  // beyond_doubles().
   void pin(DualSolution& out) const {
     Sum rest;  // sum over the others of p0 r
     Sum top;
@@ -182,7 +170,7 @@ class DualProblem {
   // Where the closest dual variables have masses on both sides of 1 (alpha > 2: an outcome at the
   // edge of losing its mass), the ratios in between, of mass 1, solve the problem. Returns how far
   // they can be off, summed with p0: one outcome alone has the mass that the others leave it.
-  double interpolate(double high, DualSolution& out) const {
+  double interpolate(const DoubleDouble& high, DualSolution& out) const {
     DualSolution above;
     above.depth = out.depth;
     const Certificate less = certify(high, above);

@@ -4,6 +4,10 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <optional>
+
+#include "core/double_double.h"
+#include "core/enclosure.h"
 
 namespace candor {
 
@@ -47,6 +51,11 @@ class DualSearch {
   // Two depths a rounding apart between which the mass jumps over 1, or best_depth() twice.
   [[nodiscard]] double low() const { return jumps() ? options_.low : best_depth_; }
   [[nodiscard]] double high() const { return jumps() ? options_.high : best_depth_; }
+  // The part of low() in the mixture of both that has mass 1.
+  [[nodiscard]] double share() const {
+    const double apart = low_excess_ - high_excess_;
+    return jumps() && std::isfinite(apart) && apart > 0 ? -high_excess_ / apart : 1;
+  }
 
   // `excess` is the mass less 1, `steepness` minus its derivative, sum p0 / f''.
   void tell(double excess, double steepness) {
@@ -57,6 +66,7 @@ class DualSearch {
       best_depth_ = depth_;
     }
     (log_mass > 0 ? options_.low : options_.high) = depth_;
+    (log_mass > 0 ? low_excess_ : high_excess_) = excess;
     const double slope = steepness / mass;
     double next = options_.has_pole ? depth_ * std::exp(log_mass / (depth_ * slope))
                                     : depth_ + log_mass / slope;
@@ -117,6 +127,9 @@ class DualSearch {
   Options options_;
   double depth_;
   double best_depth_;
+  // The mass less 1 at the ends of the bracket, once it was told.
+  double low_excess_ = std::numeric_limits<double>::quiet_NaN();
+  double high_excess_ = std::numeric_limits<double>::quiet_NaN();
   double residual_ = std::numeric_limits<double>::infinity();
   int evaluations_ = 0;
   double last_residual_ = std::numeric_limits<double>::infinity();
@@ -124,8 +137,65 @@ class DualSearch {
   bool done_ = false;
 };
 
+// A DualSearch in double precision and then, where a proof finds the mass there off 1 after all, a
+// second one in what v lacks to the depth found: v to 106 bits. Where the mass lies far below a top
+// outcome of tiny probability, or on an outcome about to be clipped, a double is too coarse.
+class RefinedSearch {
+ public:
+  explicit RefinedSearch(const DualSearch::Options& options) : coarse_(options) {}
+
+  [[nodiscard]] bool refined() const { return fine_.has_value(); }
+  [[nodiscard]] bool done() const { return current().done(); }
+  [[nodiscard]] DoubleDouble next() const { return at(current().depth()); }  // evaluate here
+  void tell(double excess, double steepness) {
+    (refined() ? *fine_ : coarse_).tell(excess, steepness);
+  }
+  [[nodiscard]] DoubleDouble best() const { return at(current().best_depth()); }
+  // As DualSearch, where refined(); before, best(), for doubles may only be too coarse.
+  [[nodiscard]] DoubleDouble low() const { return refined() ? at(fine_->low()) : best(); }
+  [[nodiscard]] DoubleDouble high() const { return refined() ? at(fine_->high()) : best(); }
+  [[nodiscard]] bool jumps() const { return refined() && fine_->low() != fine_->high(); }
+  [[nodiscard]] double share() const { return refined() ? fine_->share() : 1; }
+
+  // Goes on from best() in the same precision; tell() comes next.
+  void resume() { (refined() ? *fine_ : coarse_).resume(); }
+  // Goes on from best() beyond doubles, where nothing was evaluated yet. `error` is what the drops
+  // of the masses that set the bracket were off by.
+  void refine(double error) {
+    const double depth = coarse_.best_depth();
+    const double rounding = 16 * kUnitRoundoff * std::abs(depth) + error;
+    fine_.emplace(DualSearch::Options{.low = coarse_.bracket_low() - depth - rounding,
+                                      .high = coarse_.bracket_high() - depth + rounding,
+                                      .start = 0,
+                                      .unit = kUnitRoundoff * std::abs(depth)});
+  }
+
+ private:
+  [[nodiscard]] const DualSearch& current() const { return refined() ? *fine_ : coarse_; }
+  [[nodiscard]] DoubleDouble at(double found) const {
+    return refined() ? DoubleDouble{coarse_.best_depth(), found} : DoubleDouble{found, 0};
+  }
+
+  DualSearch coarse_;
+  std::optional<DualSearch> fine_;
+};
+
+// v + below + rest, v a double and what it lacks.
+[[nodiscard]] inline DoubleDouble depth_at(const DoubleDouble& v, double below, double rest) {
+  const DoubleDouble depth = exact_sum(v.high, below);
+  return exact_sum(depth.high, depth.low + (rest + v.low));
+}
+
 // The least share of the pole's distance that a search looks at.
 inline constexpr double kNextToPole = 1e-290;
+
+// Whether the top outcomes come closer to the pole than doubles go (alpha < 0: their depth falls
+// like a high power of 1/r) before they have the mass that the others leave. Then v = 0 to all
+// others, and the top outcomes share what mass is left.
+template <typename Law>
+[[nodiscard]] bool beyond_doubles(const Law& law, double depth) {
+  return law.has_pole() && depth <= 2 * kNextToPole * law.top();
+}
 
 // The bracket of MATH 3: mu in [max(s_max - f'(1/p0_top), s_min), s_max - f'(1)], f'(1) = 0.
 // `range` is max s - min s, `top_mass` a lower bound of p0 of the best outcomes.

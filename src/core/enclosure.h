@@ -47,6 +47,13 @@ inline Enclosure operator-(const Enclosure& a, const Enclosure& b) { return a + 
 struct Bounded {
   double value = 0;
   Enclosure enclosure;
+
+  // The same where `bounds`, finite, hold the truth as well; also of what is not a number.
+  [[nodiscard]] Bounded within(const Enclosure& bounds) const {
+    Enclosure met = {enclosure.low >= bounds.low ? enclosure.low : bounds.low,
+                     enclosure.high <= bounds.high ? enclosure.high : bounds.high};
+    return {std::isnan(value) ? met.low : met.nearest(value), met};
+  }
 };
 
 // What both say. Two enclosures of one number always meet.

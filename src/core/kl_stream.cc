@@ -14,10 +14,16 @@ namespace {
 
 constexpr double kLog2 = 0.6931471805599453;
 
-// 2^n for whole n <= 0; 0 where that is no normal number.
+// 2^n for whole n in [-1022, 0].
 double power_of_two(double n) {
-  if (n < -1022) return 0;
   return std::bit_cast<double>(static_cast<uint64_t>(static_cast<int64_t>(n) + 1023) << 52);
+}
+
+// value 2^n for n <= 0, also where 2^n alone is no normal number.
+double shrink(double value, double n) {
+  if (n >= -1022) return value * power_of_two(n);
+  if (n < -2044) return 0;
+  return value * 0x1p-1022 * power_of_two(n + 1022);
 }
 
 // A sum times a power of two that follows its largest term.
@@ -28,13 +34,23 @@ struct ScaledSum {
   void add(double term, double term_exponent) {
     if (term_exponent > exponent) {
       Sum scaled;
-      scaled.add(sum.value() * power_of_two(exponent - term_exponent));
+      scaled.add(shrink(sum.value(), exponent - term_exponent));
       sum = scaled;
       exponent = term_exponent;
     }
-    sum.add(term * power_of_two(term_exponent - exponent));
+    sum.add(shrink(term, term_exponent - exponent));
   }
   [[nodiscard]] double value() const { return sum.value(); }
+  // The powers of two are taken together first: the headroom in them would cost digits.
+  [[nodiscard]] double log() const {
+    int power = 0;
+    double rest = std::frexp(sum.value(), &power);
+    if (rest < 0.7) {
+      rest *= 2;
+      --power;
+    }
+    return (exponent + power) * kLog2 + std::log(rest);
+  }
 };
 
 // What one segment adds, around its own centres.
@@ -49,6 +65,7 @@ stream::KlRates kl_rates(const StreamGame& game) {
   // leave-one-out problem is then summed by itself.
   static constexpr double kWide = 300;
   stream::KlRates rates;
+  rates.headroom = std::clamp(std::round(500 + std::log2(game.initial_scale)), -500.0, 900.0);
   for (const StreamGroup& group : game.groups) {
     const double unit = group.group_size * group.scale / game.divergence.regularization;
     rates.rate.push_back(unit / kLog2);
@@ -143,16 +160,16 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
   const double origin = segments[0].centre[group];
   Sum shift;
   for (const KlSegment& segment : segments) {
-    const double scale = power_of_two(segment.mass.exponent - total.exponent);
-    shift.add(scale * segment.mass.value() * (segment.centre[group] - origin));
-    shift.add(scale * segment.lean[group].value() / unit);
+    const double scale = segment.mass.exponent - total.exponent;
+    shift.add(shrink(segment.mass.value(), scale) * (segment.centre[group] - origin));
+    shift.add(shrink(segment.lean[group].value(), scale) / unit);
   }
   KlPayment out{.lift = shift.value() / total.value()};
   out.mean = origin + out.lift;
   Sum curve;
   double magnitude = 0;
   for (const KlSegment& segment : segments) {
-    const double scale = power_of_two(segment.mass.exponent - total.exponent);
+    const double scale = segment.mass.exponent - total.exponent;
     // Centres may lie far from 0 beside their distance: the mean itself has lost that much.
     const double delta = unit * (origin - segment.centre[group] + out.lift);
     const std::array<double, 3> terms = {
@@ -161,8 +178,8 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
             segment.mass.value(),
         -std::expm1(delta) * segment.lean[group].value()};
     for (const double term : terms) {
-      curve.add(scale * term);
-      magnitude += std::abs(scale * term);
+      curve.add(shrink(term, scale));
+      magnitude += std::abs(shrink(term, scale));
     }
   }
   const double excess = std::max(0.0, curve.value() / total.value());
@@ -236,8 +253,9 @@ class KlErrors {
       below += worth * (group.top - sums.payments[i].mean);
       tops_ += worth * (group.top - group.offset);
     }
-    mass_ = 3 * kChunkRounding + 4 * game.initial_scale_error + exponent(below) +
-            0x1p-1000 / std::max(game.initial_low, 0x1p-1000);
+    lost_ = 0x1p-1000 * (1 + 1 / game.initial_scale);
+    mass_lost_ = lost_ / sums.total.value();
+    mass_ = 3 * kChunkRounding + 4 * game.initial_scale_error + exponent(below) + mass_lost_;
   }
 
   // Of the mass, relative; so |E_p g - E_p* g| <= 2 range(g) times this.
@@ -255,11 +273,16 @@ class KlErrors {
   // and that the mean around which it is taken is itself off, which enters squared.
   [[nodiscard]] double payment(double condition, double worth, const StreamGroup& group) const {
     const double off = worth / strength_ * 4 * kChunkRounding * (group.top - group.low);
-    return strength_ * (condition * (8 * kChunkRounding + 4 * exponent(range_)) + off * off);
+    static constexpr double kUnderflow = 0x1p-1060;
+    static constexpr double kLargestCurve = 0x1p433;  // of a stake that is not wide
+    return strength_ * (condition * (8 * kChunkRounding + 4 * exponent(range_)) + off * off +
+                        kLargestCurve * mass_lost_) +
+           kUnderflow;
   }
   // Of L log of a leave-one-out mass.
-  [[nodiscard]] double others() const {
-    return strength_ * (3 * kChunkRounding + exponent(range_)) + 8 * kUnitRoundoff * range_;
+  [[nodiscard]] double others(double mass) const {
+    return strength_ * (3 * kChunkRounding + exponent(range_) + lost_ / mass) +
+           8 * kUnitRoundoff * range_;
   }
 
  private:
@@ -273,6 +296,8 @@ class KlErrors {
   double range_ = 0;
   double tops_ = 0;
   double mass_ = 0;
+  double lost_ = 0;  // of terms that leave the range of doubles, and that relative to the mass
+  double mass_lost_ = 0;
 };
 
 void set_group(const StreamGame& game, const KlSums& sums, const KlErrors& errors, bool wide,
@@ -293,12 +318,11 @@ void set_group(const StreamGame& game, const KlSums& sums, const KlErrors& error
     others.add(segment.others[i].value(), segment.others[i].exponent);
   }
   // ASW*_{-i} - ASW_{-i}(p*), both measured from the other groups' tops.
-  const double without =
-      others.exponent * kLog2 + std::log(others.value()) + std::log(game.initial_scale);
+  const double without = others.log() + std::log(game.initial_scale);
   const double payment = strength * (without - log_mass) + worth * (found.mean - group.top);
   out.payment = std::max(0.0, payment);
   out.payment_enclosure =
-      around(payment, errors.others() + errors.welfare(log_mass) + valuation_error);
+      around(payment, errors.others(others.value()) + errors.welfare(log_mass) + valuation_error);
 }
 
 }  // namespace
@@ -317,8 +341,7 @@ std::optional<Solution> solve_kl_stream(const StreamGame& game, SegmentPasses& p
   }
   const ScaledSum& total = sums->total;
   Solution out = outcomes_of(game);
-  const double log_mass =
-      total.exponent * kLog2 + std::log(total.value()) + std::log(game.initial_scale);
+  const double log_mass = total.log() + std::log(game.initial_scale);
   const KlErrors errors(game, *sums);
   Sum tops;
   Sum valuations;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <variant>
 #include <vector>
 
@@ -17,10 +18,11 @@ namespace {
 
 // One outcome as all n+1 problems see it: problem 0 is the full one, i + 1 leaves group i out.
 struct Outcome {
-  double initial = 0;          // p0, scaled
-  std::vector<double> stakes;  // [n], w_i (rm_i - centre_i)
-  std::vector<DoubleDouble> exact_stakes;  // [n], w_i rm_i, where drops need it
-  std::vector<double> drops;   // [n + 1], max s_j - s_j
+  double initial = 0;                // p0, scaled
+  std::vector<double> stakes;        // [n], w_i (rm_i - centre_i)
+  std::vector<double> drops;         // [n + 1], max s_j - s_j,
+  std::vector<double> rests;         // [n + 1], plus this
+  std::vector<DoubleDouble> totals;  // [2 (n + 1)], scratch
 };
 
 // The problems of a game as its outcomes see them: how far each lies below the best. Where ratios
@@ -46,6 +48,8 @@ class StreamProblems {
 
   [[nodiscard]] size_t group_count() const { return game_.groups.size(); }
   [[nodiscard]] Anchor anchor() const { return anchor_; }
+  [[nodiscard]] bool precise() const { return precise_; }
+  void make_precise() { precise_ = true; }
   [[nodiscard]] const StreamTotals& totals() const { return totals_; }
   [[nodiscard]] DropError error() const {
     return {.absolute = 2 * (precise_ ? totals_.error() : totals_.plain_error()),
@@ -54,8 +58,9 @@ class StreamProblems {
   [[nodiscard]] Outcome blank() const {
     return {.initial = 0,
             .stakes = std::vector<double>(group_count()),
-            .exact_stakes = std::vector<DoubleDouble>(group_count()),
-            .drops = std::vector<double>(group_count() + 1)};
+            .drops = std::vector<double>(group_count() + 1),
+            .rests = std::vector<double>(group_count() + 1),
+            .totals = std::vector<DoubleDouble>(2 * group_count() + 2)};
   }
 
   // `reward(i)` is group i's reported reward there.
@@ -75,9 +80,9 @@ class StreamProblems {
   }
 
   // mu_p - mu_q less v_p - v_q for the problem without group i, in the frame of the stakes.
-  [[nodiscard]] double lead(size_t i) const {
+  [[nodiscard]] DoubleDouble lead(size_t i) const {
     const DoubleDouble origin = totals_.stake(i, moments_.rates.centre[i]);
-    return ((moments_.tops[0] - moments_.tops[i + 1]) - origin).value();
+    return (moments_.tops[0] - moments_.tops[i + 1]) - origin;
   }
 
  private:
@@ -86,15 +91,13 @@ class StreamProblems {
   }
   template <typename Reward>
   void fill_precisely(const Reward& reward, Outcome& out) const {
-    DoubleDouble total;
-    for (size_t i = 0; i < group_count(); ++i) {
-      out.exact_stakes[i] = totals_.stake(i, reward(i));
-      total = loose_sum(total, out.exact_stakes[i]);
-    }
-    out.drops[0] = std::max(0.0, loose_sum(moments_.tops[0], -total).value());
-    for (size_t i = 0; i < group_count(); ++i) {
-      const DoubleDouble others = loose_sum(moments_.tops[i + 1], -total);
-      out.drops[i + 1] = std::max(0.0, loose_sum(others, out.exact_stakes[i]).value());
+    totals_.all(reward, out.totals);
+    for (size_t j = 0; j < out.drops.size(); ++j) {
+      const DoubleDouble loose = loose_sum(moments_.tops[j], -out.totals[j]);
+      const DoubleDouble drop = exact_sum(loose.high, loose.low);
+      const bool below = drop.high > 0;
+      out.drops[j] = below ? drop.high : 0;
+      out.rests[j] = below ? drop.low : 0;
     }
   }
 
@@ -113,9 +116,60 @@ struct MassSums {
   std::vector<double> spread;  // [n + 1], which only steers Newton
 };
 
+// One problem while it is solved, and where it is priced.
+struct Problem {
+  explicit Problem(const DualSearch::Options& options) : search(options) {}
+
+  RefinedSearch search;
+  bool resumed = false;
+  // Where doubles do not come close enough to the pole (beyond_doubles): what the top outcomes'
+  // ratio then is, once a pass has measured it.
+  enum class Pin { kNone, kUnknown, kKnown } pin = Pin::kNone;
+  double top_ratio = 0;
+
+  // Ratios are those at `v`, or where the mass jumps over 1 between `v` and `other`, `share` of the
+  // first and the rest of the second.
+  DoubleDouble v, other;
+  double share = 1;
+
+  [[nodiscard]] bool done() const { return search.done() && pin != Pin::kUnknown; }
+  [[nodiscard]] bool mixes() const { return share < 1; }
+  void settle() {
+    v = pin == Pin::kKnown ? DoubleDouble{} : search.low();
+    other = search.high();
+    share = pin == Pin::kKnown ? 1 : search.share();
+  }
+};
+
+// What pricing adds up for one problem.
+struct ProblemSums {
+  Certificate proof;  // at Problem::v
+  // Of the ratios, from the second pricing pass on: their mass less 1, E drop + D with the
+  // magnitude of its terms, and how far each p0 r is from the closest dual variables', summed and
+  // at most.
+  Sum excess = {}, lost = {};
+  double magnitude = 0, jump = 0, widest = 0;
+
+  static constexpr size_t kNumbers = Certificate::kNumbers + 5;
+  void append_to(SegmentPart& part) const {
+    proof.append_to(part);
+    part.insert(part.end(), {excess.value(), lost.value(), magnitude, jump, widest});
+  }
+  void add_part(const double* part) {
+    proof.add_part(part);
+    part += Certificate::kNumbers;
+    excess.add(part[0]);
+    lost.add(part[1]);
+    magnitude += part[2];
+    jump += part[3];
+    widest = std::max(widest, part[4]);
+  }
+};
+
 // What the pricing pass adds up.
 struct PriceSums {
-  std::vector<Certificate> problems;  // [n + 1]
+  std::vector<ProblemSums> problems;  // [n + 1]
+  std::vector<double> shift;          // [n], no sum: mu_p - mu_q around the centres
   Sum divergence, drop;
   std::vector<Sum> valuation, below, payment;  // [n]: rm_i, max rm_i - rm_i under p
 };
@@ -124,7 +178,7 @@ struct PriceSums {
 template <typename Law>
 class LockStep {
  public:
-  LockStep(const StreamGame& game, const GameMoments& moments, const StreamProblems& problems,
+  LockStep(const StreamGame& game, const GameMoments& moments, StreamProblems& problems,
            const Law& law, SegmentPasses& passes)
       : game_(game), moments_(moments), problems_(problems), law_(law), passes_(passes) {}
 
@@ -132,12 +186,15 @@ class LockStep {
   // Newton goes on from there.
   std::optional<Solution> run() {
     start_from_sample();
-    static constexpr int kMostRounds = 4;
+    static constexpr int kMostRounds = 8;
     for (int round = 1;; ++round) {
-      while (std::ranges::any_of(searches_, [](const DualSearch& s) { return !s.done(); })) {
-        if (!advance(str_cat("newton ", reads_ - 1))) return std::nullopt;
-        ++reads_;
-      }
+      do {
+        while (std::ranges::any_of(searched_, [](const Problem& one) { return !one.done(); })) {
+          if (!advance(str_cat("newton ", reads_ - 1))) return std::nullopt;
+          ++reads_;
+        }
+      } while (pin_some());
+      for (Problem& one : searched_) one.settle();
       const auto sums = price(round == 1 ? "price" : str_cat("price ", round));
       if (!sums.has_value()) return std::nullopt;
       ++reads_;
@@ -162,15 +219,26 @@ class LockStep {
       });
       SegmentPart part;
       write(sums, part);
+      for (double& number : part) number = finite(number);
       return part;
     });
   }
 
-  [[nodiscard]] DualSearch::Options bracket(size_t problem) const {
+  // A sum far from the solution can overflow, and a part is written down as plain numbers.
+  static double finite(double number) {
+    static constexpr double kLargest = std::numeric_limits<double>::max();
+    return std::isnan(number) ? kLargest : std::clamp(number, -kLargest, kLargest);
+  }
+
+  // No drop of the problem exceeds this.
+  [[nodiscard]] double drop_range(size_t problem) const {
     const double own = problem == 0 ? 0 : problems_.totals().range(problem - 1);
-    const double range = problems_.totals().range() - own;
-    return dual_bracket(law_, range * (1 + 1e-12) + problems_.error().absolute,
-                        game_.initial_low * (1 - 1e-12), game_.divergence.regularization);
+    return (problems_.totals().range() - own) * (1 + 1e-12) + problems_.error().absolute;
+  }
+
+  [[nodiscard]] DualSearch::Options bracket(size_t problem) const {
+    return dual_bracket(law_, drop_range(problem), game_.initial_low * (1 - 1e-12),
+                        game_.divergence.regularization);
   }
 
   // Each problem solved on a sample of outcomes, evenly spread: Newton then starts close by.
@@ -200,22 +268,30 @@ class LockStep {
       }
       options.trusted_residual = 1e-7;
       options.start = std::clamp(trial.best_depth(), options.low, options.high);
-      searches_.emplace_back(options);
+      searched_.emplace_back(options);
     }
+  }
+
+  [[nodiscard]] DoubleDouble depth_of(const Outcome& outcome, size_t j,
+                                      const DoubleDouble& v) const {
+    // From a pole nothing cancels.
+    if (!problems_.precise() || law_.has_pole()) return {v.value() + outcome.drops[j], 0};
+    return depth_at(v, outcome.drops[j], outcome.rests[j]);
+  }
+  [[nodiscard]] LawPoint point_at(const DoubleDouble& depth) const {
+    return problems_.precise() ? law_.at(depth) : law_.at(depth.high);
   }
 
   // One Newton step of every problem; false where the pass is not known.
   bool advance(const std::string& name) {
-    const size_t problems = searches_.size();
+    const size_t problems = searched_.size();
     const MassSums empty{std::vector<Sum>(problems), std::vector<double>(problems)};
     const auto parts = run_pass(
         name, empty,
         [&](const Outcome& outcome, const auto&, MassSums& into) {
           for (size_t j = 0; j < problems; ++j) {
-            if (searches_[j].done()) continue;
-            const LawPoint point = law_.at(searches_[j].depth() + outcome.drops[j]);
-            into.excess[j].add(outcome.initial * point.excess);
-            into.spread[j] += outcome.initial * point.ratio * point.reach;
+            if (searched_[j].done()) continue;
+            add_mass(outcome, j, into.excess[j], into.spread[j]);
           }
         },
         [&](const MassSums& sums, SegmentPart& part) {
@@ -231,19 +307,53 @@ class LockStep {
       }
     }
     for (size_t j = 0; j < problems; ++j) {
-      if (!searches_[j].done()) searches_[j].tell(total.excess[j].value(), total.spread[j]);
+      Problem& one = searched_[j];
+      if (one.pin == Problem::Pin::kUnknown) {
+        one.pin = Problem::Pin::kKnown;
+        one.top_ratio = (1 - total.excess[j].value()) / total.spread[j];
+      } else if (!one.done()) {
+        one.search.tell(total.excess[j].value(), total.spread[j]);
+      }
     }
     return true;
+  }
+
+  void add_mass(const Outcome& outcome, size_t j, Sum& excess, double& spread) const {
+    if (searched_[j].pin == Problem::Pin::kUnknown) {
+      // The mass of the others at v = 0, and p0 of the top.
+      if (outcome.drops[j] == 0) {
+        spread += outcome.initial;
+      } else {
+        excess.add(outcome.initial * law_.ratio(outcome.drops[j]));
+      }
+      return;
+    }
+    const LawPoint point = point_at(depth_of(outcome, j, searched_[j].search.next()));
+    excess.add(outcome.initial * point.excess);
+    spread += outcome.initial * point.ratio * point.reach;
+  }
+
+  // Whether some problem turns out to need one more pass, because v is beyond doubles.
+  bool pin_some() {
+    bool any = false;
+    for (Problem& one : searched_) {
+      if (one.pin != Problem::Pin::kNone) continue;
+      if (!beyond_doubles(law_, one.search.best().high)) continue;
+      one.pin = Problem::Pin::kUnknown;
+      any = true;
+    }
+    return any;
   }
 
   [[nodiscard]] PriceSums empty_prices() const {
     PriceSums sums;
     for (auto* list : {&sums.valuation, &sums.below, &sums.payment}) list->resize(group_count());
-    for (const DualSearch& search : searches_) {
-      // Drops and depths are rounded to doubles here; from a pole nothing cancels.
+    for (size_t i = 0; i < group_count(); ++i) sums.shift.push_back(shift(i));
+    for (const Problem& one : searched_) {
+      // In plain arithmetic depths are rounded to doubles; from a pole nothing cancels.
       DropError error = problems_.error();
-      if (!law_.has_pole()) error.absolute += 2 * kUnitRoundoff * std::abs(search.best_depth());
-      sums.problems.emplace_back(law_, DoubleDouble{search.best_depth(), 0}, error);
+      if (!problems_.precise()) error.absolute += 2 * kUnitRoundoff * std::abs(one.v.high);
+      sums.problems.push_back({.proof = Certificate(law_, one.v, error)});
     }
     return sums;
   }
@@ -265,7 +375,7 @@ class LockStep {
           add_prices(outcome, reward, into);
         },
         [](PriceSums& sums, SegmentPart& part) {
-          for (const Certificate& one : sums.problems) one.append_to(part);
+          for (const ProblemSums& one : sums.problems) one.append_to(part);
           for (const Sum* sum : plain_sums(sums)) part.push_back(sum->value());
         });
     if (!parts.has_value()) return std::nullopt;
@@ -273,68 +383,168 @@ class LockStep {
     const std::vector<Sum*> sums = plain_sums(total);
     for (const SegmentPart& part : *parts) {
       const double* at = part.data();
-      for (Certificate& one : total.problems) {
+      for (ProblemSums& one : total.problems) {
         one.add_part(at);
-        at += Certificate::kNumbers;
+        at += ProblemSums::kNumbers;
       }
       for (Sum* sum : sums) sum->add(*at++);
     }
     return total;
   }
 
+  // An outcome as a problem's solution sees it.
+  struct Placed {
+    DoubleDouble depth;
+    LawPoint point;
+  };
+
+  // One outcome of one problem, added to what proves it.
+  Placed place(const Outcome& outcome, size_t j, ProblemSums& sums) const {
+    const Problem& one = searched_[j];
+    const double weight = outcome.initial;
+    const double drop = outcome.drops[j];
+    Placed out{.depth = depth_of(outcome, j, one.v), .point = {}};
+    const bool pinned = one.pin == Problem::Pin::kKnown && drop == 0;
+    out.point = pinned ? LawPoint{one.top_ratio, one.top_ratio - 1, 0} : point_at(out.depth);
+    sums.proof.add(law_, weight, drop, out.depth, out.point);
+    if (!thorough_) return out;
+    if (one.mixes()) {
+      const LawPoint other = point_at(depth_of(outcome, j, one.other));
+      const double jump = weight * std::abs(out.point.ratio - other.ratio);
+      sums.jump += jump;
+      sums.widest = std::max(sums.widest, jump);
+      out.point.ratio = one.share * out.point.ratio + (1 - one.share) * other.ratio;
+      out.point.excess = one.share * out.point.excess + (1 - one.share) * other.excess;
+    }
+    const double cost = weight * law_.bregman(out.point.ratio, 1, out.point.excess);
+    const double mass = weight * out.point.ratio;
+    sums.excess.add(weight * out.point.excess);
+    sums.lost.add(mass * drop);
+    sums.lost.add(cost);
+    sums.magnitude += mass * (drop + std::abs(out.depth.high) + law_.top()) + cost;
+    return out;
+  }
+
   // What one outcome adds to every certificate and to every payment.
   template <typename Reward>
   void add_prices(const Outcome& outcome, const Reward& reward, PriceSums& sums) const {
     const double weight = outcome.initial;
-    const double depth = searches_[0].best_depth() + outcome.drops[0];
-    const LawPoint chosen = law_.at(depth);
-    sums.problems[0].add(law_, weight, outcome.drops[0], {depth, 0}, chosen);
+    const LawPoint chosen = place(outcome, 0, sums.problems[0]).point;
     sums.divergence.add(weight * law_.bregman(chosen.ratio, 1, chosen.excess));
     sums.drop.add(weight * chosen.ratio * outcome.drops[0]);
     for (size_t i = 0; i < group_count(); ++i) {
-      const double depth_without = searches_[i + 1].best_depth() + outcome.drops[i + 1];
-      LawPoint without = law_.at(depth_without);
-      sums.problems[i + 1].add(law_, weight, outcome.drops[i + 1], {depth_without, 0}, without);
+      const Placed other = place(outcome, i + 1, sums.problems[i + 1]);
+      const LawPoint& without = other.point;
       double change = ratio_change(chosen, without);
       // Close ratios are not subtracted: f'(r_p) - f'(r_q) = stake - (mu_p - mu_q). An error of
       // the difference of the mu enters a payment squared, because q maximises.
-      const double step = outcome.stakes[i] - shift(i);
+      const double step = outcome.stakes[i] - sums.shift[i];
       if (std::abs(step) <= law_.safe_step(without)) change = law_.difference(without, step);
       sums.payment[i].add(
-          weight * bregman_at_depth(law_, chosen.ratio, without.ratio, change, depth_without));
+          weight * bregman_at_depth(law_, chosen.ratio, without.ratio, change, other.depth.high));
       const double value = reward(i);
       sums.valuation[i].add(weight * chosen.ratio * (value - game_.groups[i].offset));
       sums.below[i].add(weight * chosen.ratio * (game_.groups[i].top - value));
     }
   }
 
-  // mu_p - mu_q of group i, around the centres.
+  // mu_p - mu_q of group i, around the centres; not a number where ratios lie between those of two
+  // dual variables.
   [[nodiscard]] double shift(size_t i) const {
-    return problems_.lead(i) + (searches_[0].best_depth() - searches_[i + 1].best_depth());
+    const Problem& all = searched_[0];
+    const Problem& others = searched_[i + 1];
+    const bool one_each = !all.mixes() && !others.mixes() && all.pin == Problem::Pin::kNone &&
+                          others.pin == Problem::Pin::kNone;
+    if (!one_each) return std::numeric_limits<double>::quiet_NaN();
+    return (problems_.lead(i) + (all.v - others.v)).value();
   }
 
-  // Whether some mass is further from 1 than rounding explains; those searches go on.
+  // Whether some mass is further from 1 than rounding explains, or not known well: those searches
+  // go on, and the next pass prices with more care.
   bool reopen(const PriceSums& sums) {
-    bool any = false;
-    for (size_t j = 0; j < searches_.size(); ++j) {
-      const Certificate& found = sums.problems[j];
-      if (std::abs(found.excess()) <= 2 * found.mass_error()) continue;
-      searches_[j].resume();
-      searches_[j].tell(found.excess(), found.spread());
-      any = any || !searches_[j].done();
+    const bool was_precise = problems_.precise();
+    bool again = false;
+    for (size_t j = 0; j < searched_.size(); ++j) {
+      const bool coarse = is_coarse(sums.problems[j].proof);
+      again = again || (coarse && !thorough_);
+      const bool hopeless = searched_[j].resumed || !is_open(j, sums);
+      if (coarse && hopeless) problems_.make_precise();
     }
-    return any;
+    again = again || problems_.precise() != was_precise;
+    for (size_t j = 0; j < searched_.size(); ++j) {
+      if (!is_open(j, sums)) continue;
+      RefinedSearch& search = searched_[j].search;
+      const bool refines = problems_.precise() && !search.refined();
+      if (refines) {
+        search.refine(16 * kUnitRoundoff * drop_range(j) + 4 * problems_.totals().plain_error());
+      } else {
+        search.resume();
+      }
+      searched_[j].resumed = true;
+      // What plain arithmetic found is no mass of the precise drops.
+      const Certificate& found = sums.problems[j].proof;
+      if (problems_.precise() == was_precise) search.tell(found.excess(), found.spread());
+      again = again || !search.done();
+    }
+    thorough_ = thorough_ || again;
+    return again;
+  }
+  [[nodiscard]] bool is_open(size_t j, const PriceSums& sums) const {
+    const Certificate& found = sums.problems[j].proof;
+    if (searched_[j].pin != Problem::Pin::kNone || searched_[j].search.jumps()) return false;
+    return !(std::abs(found.excess()) <= 2 * found.mass_error());
+  }
+  // Whether its ratios leave much open.
+  static bool is_coarse(const Certificate& found) {
+    static constexpr double kCoarse = 1e-9;
+    return !(std::abs(found.excess()) + found.mass_error() + found.edges() <= kCoarse);
+  }
+
+  // max_p {sum p s - D} less max s of a problem.
+  [[nodiscard]] Bounded value(const PriceSums& sums, size_t problem) const {
+    const ProblemSums& found = sums.problems[problem];
+    Bounded out = found.proof.value(law_);
+    out.enclosure.low = std::max(reached(found), out.enclosure.low);
+    // What p0 itself reaches; and the outcome of the highest total alone reaches no more than 0.
+    return out.within({-drop_range(problem), 0});
+  }
+
+  // Surely no more than what the model p0 r, normalised, reaches; minus infinity where its mass is
+  // too far from 1 or not known.
+  [[nodiscard]] double reached(const ProblemSums& found) const {
+    static constexpr double kNear = 1e-6;
+    const double off = std::abs(found.excess.value()) + problems_.error().initial;
+    if (!thorough_ || !(off < kNear)) return -std::numeric_limits<double>::infinity();
+    const double magnitude = found.magnitude + game_.divergence.regularization;
+    const double low = -found.lost.value() - (3 * off + 64 * kUnitRoundoff) * magnitude -
+                       problems_.error().absolute;
+    return std::isnan(low) ? -std::numeric_limits<double>::infinity() : low;
+  }
+
+  // |E_p g - E_p* g| <= range(g) times this, p the model.
+  [[nodiscard]] double model_error(const PriceSums& sums) const {
+    const Problem& one = searched_[0];
+    const ProblemSums& found = sums.problems[0];
+    double error = found.proof.model_error();
+    if (one.mixes()) {
+      // One outcome alone has the mass that the others leave it.
+      error = 2 * (found.proof.mass_error() + std::abs(found.excess.value())) + found.jump -
+              found.widest;
+    }
+    const bool pinned = one.pin == Problem::Pin::kKnown;
+    return pinned && !found.proof.tops_decided() ? 1 : error <= 1 ? error : 1;
   }
 
   [[nodiscard]] Solution conclude(const PriceSums& sums) const {
-    const double mass = 1 + sums.problems[0].excess();
-    const double model_error = sums.problems[0].model_error();
+    const ProblemSums& all = sums.problems[0];
+    const double mass = 1 + (thorough_ ? all.excess.value() : all.proof.excess());
+    const double model_error = this->model_error(sums);
     const StreamTotals& totals = problems_.totals();
     const auto optimum = [&](size_t problem) {
       const double top = moments_.tops[problem].value();
-      const Bounded value = sums.problems[problem].value(law_);
+      const Bounded found = value(sums, problem);
       const double scale = totals.plain_error();  // of the scales that make up the highest total
-      return Bounded{top + value.value, around(top, scale) + value.enclosure};
+      return Bounded{top + found.value, around(top, scale) + found.enclosure};
     };
     Solution out = outcomes_of(game_);
     out.reads = reads_;
@@ -350,7 +560,7 @@ class LockStep {
     const double drop = sums.drop.value() / mass;
     out.divergence = sums.divergence.value();
     out.divergence_enclosure =
-        -sums.problems[0].value(law_).enclosure -
+        -value(sums, 0).enclosure -
         around(drop,
                totals.range() * model_error + 16 * kUnitRoundoff * drop + 2 * totals.plain_error());
     finish_outcomes(out);
@@ -376,8 +586,7 @@ class LockStep {
     const DoubleDouble lead =
         (moments_.tops[i + 1] - moments_.tops[0]) + totals.stake(i, game_.groups[i].top);
     const double shortfall = rate * (sums.below[i].value() / mass);
-    const Enclosure optima =
-        sums.problems[i + 1].value(law_).enclosure - sums.problems[0].value(law_).enclosure;
+    const Enclosure optima = value(sums, i + 1).enclosure - value(sums, 0).enclosure;
     out.payment_enclosure = both(around(lead.value(), 4 * totals.error()) + optima -
                                      around(shortfall, range * model_error + rounding * shortfall),
                                  {0, range});
@@ -385,18 +594,23 @@ class LockStep {
 
   const StreamGame& game_;
   const GameMoments& moments_;
-  const StreamProblems& problems_;
+  StreamProblems& problems_;
   const Law& law_;
   SegmentPasses& passes_;
-  std::vector<DualSearch> searches_;
-  int reads_ = 1;  // the moments
+  std::vector<Problem> searched_;  // [n + 1]
+  bool thorough_ = false;          // whether pricing went wrong once: ProblemSums then are complete
+  int reads_ = 1;                  // the moments
 };
 
 }  // namespace
 
+size_t price_numbers(size_t groups) {
+  return ProblemSums::kNumbers * (groups + 1) + 2 + 3 * groups;
+}
+
 std::optional<Solution> solve_lock_step(const StreamGame& game, const GameMoments& moments,
                                         SegmentPasses& passes) {
-  const StreamProblems problems(game, moments);
+  StreamProblems problems(game, moments);
   return std::visit(
       [&](const auto& law) { return LockStep(game, moments, problems, law, passes).run(); },
       law_of(game.divergence, problems.anchor()));

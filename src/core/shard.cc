@@ -6,7 +6,6 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "base/strings.h"
-#include "core/certificate.h"
 #include "core/stream_parts.h"
 
 namespace candor {
@@ -76,12 +75,10 @@ bool is_outcome(double value, size_t outcomes) {
 Status check_parts(const StreamGame& raw, const PassRecord& record) {
   const size_t n = raw.groups.size();
   const auto fits = [&](size_t size) {
-    if (record.name == "measure") return size == 5 * (n + 1);
+    if (record.name == "measure") return size == 6 * (n + 1);
     if (record.name.starts_with("kl")) return size == 2 + 5 * n;
     if (record.name == "moments") return size >= 7 + 7 * n && (size - 7 - 7 * n) % (n + 1) == 0;
-    if (record.name.starts_with("price")) {
-      return size == Certificate::kNumbers * (n + 1) + 2 + 3 * n;
-    }
+    if (record.name.starts_with("price")) return size == price_numbers(n);
     if (record.name == "top") return size == 4 + 3 * n;
     if (record.name == "tv") return size == 4 + 5 * n;
     return record.name.starts_with("newton ") && size == 2 * (n + 1);

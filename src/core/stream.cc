@@ -197,6 +197,7 @@ class TopScan {
       : totals_(totals),
         rates_(rates),
         tops_(totals.problems(), {kNone, 0}),
+        here_(2 * totals.problems()),
         origins_(totals.problems()),
         stakes_(rates.rate.size()) {
     for (size_t i = 0; i < rates.centre.size(); ++i) {
@@ -212,9 +213,10 @@ class TopScan {
     for (size_t x = 0; x < reader.count(); ++x) {
       const auto reward = [&](size_t i) { return reader.reward(i, x); };
       if (!outcome_reaches(reward)) continue;
-      const DoubleDouble total = totals_.total(reward);
-      raise(0, total);
-      for (size_t i = 0; i < own_.size(); ++i) raise(i + 1, total - totals_.stake(i, reward(i)));
+      totals_.all(reward, here_);
+      for (size_t j = 0; j < tops_.size(); ++j) {
+        raise(j, exact_sum(here_[j].high, here_[j].low));
+      }
     }
   }
   [[nodiscard]] const std::vector<DoubleDouble>& tops() const { return tops_; }
@@ -249,6 +251,7 @@ class TopScan {
   const StreamTotals& totals_;
   const stream::MomentRates& rates_;
   std::vector<DoubleDouble> tops_;  // [n + 1]
+  std::vector<DoubleDouble> here_;  // [n + 1], scratch
   std::vector<double> origins_;     // [n + 1], what the centres add up to
   std::vector<double> own_;         // [n]
   std::vector<double> stakes_;      // [n], of one outcome
@@ -363,13 +366,17 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
     const double own = covariance(sums.own_square[i], sums.own_mean[i], sums.own_mean[i]);
     const double range = totals.range(i);
     outcome.payment = range > 0 ? std::max(0.0, rate * rate * own / (4 * strength)) : 0.0;
-    outcome.payment_enclosure = around(outcome.payment, rounding * range * range / (4 * strength));
+    outcome.payment_enclosure =
+        around(outcome.payment, rounding * (range + totals.plain_error()) *
+                                    (range + totals.plain_error()) / (4 * strength));
     outcome.valuation_enclosure = around(
         outcome.valuation, rounding * (origin + range * (1 + totals.range() / (2 * strength))));
   }
   out.divergence = std::max(0.0, variance / (4 * strength));
   out.welfare = constant.value() + mean + out.divergence;
-  const double square = totals.range() * totals.range() / (4 * strength);
+  // Centres are rounded: deviations from them reach a little beyond the range.
+  const double extent = totals.range() + totals.plain_error();
+  const double square = extent * extent / (4 * strength);
   out.divergence_enclosure = around(out.divergence, rounding * square);
   out.welfare_enclosure = around(out.welfare, rounding * (constants + totals.range() + square));
   finish_outcomes(out);
@@ -379,11 +386,12 @@ Solution solve_chi2_inactive(const StreamGame& game, const GameMoments& moments)
 
 // What the first pass finds out about one column.
 struct ColumnCheck {
-  double sum = 0, low = 0, high = 0;
+  DoubleDouble sum;
+  double low = 0, high = 0;
   bool finite = true;
   double first_mean = 0;
 };
-constexpr size_t kCheckSize = 5;
+constexpr size_t kCheckSize = 6;
 
 // One segment of a column.
 void append_check(const Column& column, size_t segment, SegmentPart& part) {
@@ -395,23 +403,21 @@ void append_check(const Column& column, size_t segment, SegmentPart& part) {
   Sum first;
   const size_t few = std::min(count, stream::kChunk);
   for (size_t x = 0; x < few; ++x) first.add(column.at(begin + x) / static_cast<double>(few));
-  part.insert(part.end(),
-              {found.sum, found.low, found.high, found.finite ? 1.0 : 0.0, first.value()});
+  part.insert(part.end(), {found.sum.high, found.low, found.high, found.finite ? 1.0 : 0.0,
+                           first.value(), found.sum.low});
 }
 
 // Column `index` of the measuring pass (0: initial, i + 1: group i) put together.
 ColumnCheck merge_checks(const std::vector<SegmentPart>& parts, size_t index) {
   const size_t at = index * kCheckSize;
   ColumnCheck out{
-      .low = parts[0][at + 1], .high = parts[0][at + 2], .first_mean = parts[0][at + 4]};
-  Sum sum;
+      .sum = {}, .low = parts[0][at + 1], .high = parts[0][at + 2], .first_mean = parts[0][at + 4]};
   for (const SegmentPart& part : parts) {
-    sum.add(part[at]);
+    out.sum = out.sum + DoubleDouble{part[at], part[at + 5]};
     out.low = std::min(out.low, part[at + 1]);
     out.high = std::max(out.high, part[at + 2]);
     out.finite = out.finite && part[at + 3] == 1;
   }
-  out.sum = sum.value();
   return out;
 }
 
@@ -442,14 +448,20 @@ Status check_values(const Column& column, const std::string& name, Sign sign, si
 Status check_column(const Column& column, const ColumnCheck& found, const std::string& name,
                     Sign sign) {
   const bool fine = found.finite && allowed(found.low, sign);
-  if (fine && std::isfinite(found.sum)) return {};
+  if (fine && std::isfinite(found.sum.high)) return {};
   if (!fine) {
     CANDOR_RETURN_IF_ERROR(check_values(column, name, sign, 0, column.size));
   }
-  return invalid_argument(str_cat(name, ": sums to ", found.sum, "; expected a finite sum"));
+  return invalid_argument(str_cat(name, ": sums to ", found.sum.high, "; expected a finite sum"));
 }
 
 std::string reward_name(size_t group) { return str_cat("groups[", group, "].reward"); }
+
+void divide_by(const DoubleDouble& divisor, StreamGroup& group) {
+  group.scale = 1 / divisor.high;
+  group.scale_rest =
+      (std::fma(-group.scale, divisor.high, 1.0) - group.scale * divisor.low) / divisor.high;
+}
 
 Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization normalization,
                  const std::string& name) {
@@ -461,20 +473,17 @@ Status normalise(StreamGroup& group, const ColumnCheck& found, Normalization nor
   group.scale = 1;
   if (normalization == Normalization::kNone) return {};
   if (normalization == Normalization::kMinMax) {
-    const DoubleDouble range = exact_sum(found.high, -found.low);
     group.offset = found.low;
-    group.scale = 1 / range.high;
-    group.scale_rest =
-        (std::fma(-group.scale, range.high, 1.0) - group.scale * range.low) / range.high;
+    divide_by(exact_sum(found.high, -found.low), group);
     const bool fine = std::isfinite(group.scale) && group.scale > 0;
     return fine ? Status() : cannot_stretch(name, group.name, found.low, found.high);
   }
-  const double divisor = normalization == Normalization::kMax ? found.high : found.sum;
-  if (!(divisor > 0)) {
+  const bool by_top = normalization == Normalization::kMax;
+  const DoubleDouble divisor = by_top ? DoubleDouble{found.high, 0} : found.sum;
+  if (!(divisor.high > 0)) {
     return invalid_argument(str_cat(name, ": is 0 everywhere and cannot be normalised"));
   }
-  group.scale = 1 / divisor;
-  group.scale_rest = std::fma(-group.scale, divisor, 1.0) / divisor;
+  divide_by(divisor, group);
   return {};
 }
 
@@ -527,10 +536,9 @@ Result<std::optional<StreamGame>> measure_game(StreamGame raw, Normalization nor
   if (!parts.has_value()) return std::optional<StreamGame>();
   const ColumnCheck initial = merge_checks(*parts, 0);
   CANDOR_RETURN_IF_ERROR(check_column(raw.initial, initial, "initial", Sign::kPositive));
-  // Sums of columns: a chunk's lanes, then compensated.
-  raw.initial_scale_error = 2 * kChunkRounding;
-  raw.reward_scale_error = normalization == Normalization::kSum ? 2 * kChunkRounding : 0;
-  raw.initial_scale = 1 / initial.sum;
+  raw.initial_scale_error = 4 * kUnitRoundoff;
+  raw.reward_scale_error = normalization == Normalization::kSum ? 0x1p-80 : 0;
+  raw.initial_scale = 1 / initial.sum.high;
   raw.initial_low = initial.low * raw.initial_scale;
   for (size_t i = 0; i < raw.groups.size(); ++i) {
     CANDOR_RETURN_IF_ERROR(
@@ -575,7 +583,11 @@ Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPass
     if (!moments.has_value()) return std::optional<Solution>();
     const bool closed =
         game.divergence.kind == DivergenceKind::kChi2 && chi2_inactive(game, *moments);
-    out = closed ? solve_chi2_inactive(game, *moments) : solve_lock_step(game, *moments, passes);
+    if (closed) out = solve_chi2_inactive(game, *moments);
+    // Where the squares of its moments lose too much, Newton does not. The tolerance asked for is
+    // no part of a shard's state.
+    if (closed && !(judge({}, *out).ok() && out->converged)) out.reset();
+    if (!out.has_value()) out = solve_lock_step(game, *moments, passes);
   }
   if (!out.has_value()) return std::optional<Solution>();
   CANDOR_RETURN_IF_ERROR(judge(options, *out));

@@ -61,7 +61,8 @@ Result<StreamGame> make_stream_game(StreamGame raw, Normalization normalization,
 //          one's centres too coarse); chi2 one while no outcome loses its
 //          mass in any of the n+1 problems; tv two. Otherwise one read to measure the game, one a
 //          Newton step of all n+1 problems together (they start from a sample's solution), one to
-//          price.
+//          price; where that finds a mass off 1 after all, Newton goes on, if need be with dual
+//          variables and drops to 106 bits, and prices again.
 // Errors   kInvalidArgument where the game leaves the range of double precision. A number that is
 //          not within the tolerance is no error: see Solution::converged.
 // Threads  as make_stream_game. Equal bits for any number of threads on one instruction set.

@@ -81,7 +81,7 @@ HWY_INLINE V second_order(D d, V r) {
   return hn::Mul(r2, hn::MulAdd(odd, r, even));
 }
 
-// 2^z for z <= 0; 2^-1021 below, which every sum that holds a term near 1 rounds away.
+// 2^z for z < 1022; 2^-1021 where that is larger.
 HWY_INLINE V exp2_of(D d, V z) {
   const Split parts = split(d, hn::Max(z, hn::Set(d, -1021.0)));
   const V tail = hn::Add(parts.r, second_order(d, parts.r));
@@ -129,7 +129,7 @@ void kl_chunk_kernel(const ChunkView& chunk, const KlRates& rates, KlSums& out) 
   HWY_ALIGN double weight[kChunk];
   HWY_ALIGN double z_others[kChunk];
   add_up(d, chunk.rewards, rates.rate, rates.top, z);
-  out.exponent = ceiling(d, z);
+  out.exponent = ceiling(d, z) - rates.headroom;
   V mass = hn::Zero(d);
   with_type(chunk.initial, [&](const auto* initial) {
     const V shift = hn::Set(d, out.exponent);
@@ -167,7 +167,7 @@ void kl_chunk_kernel(const ChunkView& chunk, const KlRates& rates, KlSums& out) 
         hn::Store(hn::NegMulAdd(a, own, hn::Load(d, z + x)), d, z_others + x);
       }
     });
-    out.other_exponent[i] = ceiling(d, z_others);
+    out.other_exponent[i] = ceiling(d, z_others) - rates.headroom;
     V others = hn::Zero(d);
     with_type(chunk.initial, [&](const auto* initial) {
       const V shift = hn::Set(d, out.other_exponent[i]);
@@ -240,6 +240,16 @@ void moments_chunk_kernel(const ChunkView& chunk, const MomentRates& rates, Mome
   }
 }
 
+// a + b exactly, as exact_sum() of double_double.h.
+struct DoubleVector {
+  V high, low;
+};
+HWY_INLINE DoubleVector exact_sum_of(V a, V b) {
+  const V sum = hn::Add(a, b);
+  const V shadow = hn::Sub(sum, a);
+  return {sum, hn::Add(hn::Sub(a, hn::Sub(sum, shadow)), hn::Sub(b, shadow))};
+}
+
 ColumnStatistics statistics_kernel(const ChunkColumn& column, size_t count) {
   const D d;
   const size_t lanes = hn::Lanes(d);
@@ -250,32 +260,42 @@ ColumnStatistics statistics_kernel(const ChunkColumn& column, size_t count) {
     V low = hn::Set(d, out.low);
     V high = hn::Set(d, out.high);
     V poison = hn::Zero(d);  // NaN once a value is not finite
-    Sum total;
+    DoubleVector total{hn::Zero(d), hn::Zero(d)};
     size_t x = 0;
     while (x + lanes <= count) {
-      // Lanes of a chunk at a time, so that rounding does not grow with the column.
+      // A chunk at a time, so that the rounding of the rests does not grow with the column.
       const size_t end = std::min(count, x + kChunk);
       V sum = hn::Zero(d);
+      V rest = hn::Zero(d);
       for (; x + lanes <= end; x += lanes) {
         const V value = load(d, values + x);
-        sum = hn::Add(sum, value);
+        const DoubleVector next = exact_sum_of(sum, value);
+        sum = next.high;
+        rest = hn::Add(rest, next.low);
         low = hn::Min(low, value);
         high = hn::Max(high, value);
         poison = hn::MulAdd(value, hn::Zero(d), poison);
       }
-      total.add(hn::GetLane(hn::SumOfLanes(d, sum)));
+      const DoubleVector next = exact_sum_of(total.high, sum);
+      total = exact_sum_of(next.high, hn::Add(total.low, hn::Add(rest, next.low)));
+    }
+    HWY_ALIGN double highs[hn::MaxLanes(d)];
+    HWY_ALIGN double lows[hn::MaxLanes(d)];
+    hn::Store(total.high, d, highs);
+    hn::Store(total.low, d, lows);
+    for (size_t lane = 0; lane < lanes; ++lane) {
+      out.sum = out.sum + DoubleDouble{highs[lane], lows[lane]};
     }
     double rest_poison = hn::GetLane(hn::SumOfLanes(d, poison));
     out.low = hn::GetLane(hn::MinOfLanes(d, low));
     out.high = hn::GetLane(hn::MaxOfLanes(d, high));
     for (; x < count; ++x) {
       const auto value = static_cast<double>(values[x]);
-      total.add(value);
+      out.sum = out.sum + DoubleDouble{value, 0};
       rest_poison += value * 0.0;
       out.low = std::min(out.low, value);
       out.high = std::max(out.high, value);
     }
-    out.sum = total.value();
     out.finite = rest_poison == 0;
   });
   return out;

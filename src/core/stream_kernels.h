@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "core/double_double.h"
+
 namespace candor::stream {
 
 // The vectorised inner loops of stream.cc, over one chunk of outcomes; compiled for several
@@ -21,7 +23,7 @@ struct ChunkView {
 };
 
 // Sums of KL over a chunk, in powers of two: with z = sum_i rate_i (r_i - top_i), rate_i = w_i/(L
-// log 2) times the normalisation, and exponent >= z everywhere,
+// log 2) times the normalisation, and exponent + headroom >= z everywhere,
 //   mass     = sum p0 2^(z - exponent)
 //   lean[i]  = sum p0 2^(z - exponent) y,        y = rate_i (r_i - centre_i) log 2
 //   curve[i] = sum p0 2^(z - exponent) phi(y),   phi(y) = e^-y - 1 + y to full relative accuracy
@@ -29,6 +31,9 @@ struct ChunkView {
 struct KlRates {
   std::vector<double> rate, top, centre;  // [n]
   std::vector<bool> wide;                 // [n]
+  // Whole; so large that the outcome of the highest total has a mass in the range of doubles however
+  // small its p0, and its sums too.
+  double headroom = 0;
 };
 struct KlSums {
   double exponent = 0;
@@ -52,7 +57,8 @@ void moments_chunk(const ChunkView& chunk, const MomentRates& rates, Moments& ou
 
 // Sum, least and greatest number of `count` numbers, and whether all are finite.
 struct ColumnStatistics {
-  double sum = 0, low = 0, high = 0;
+  DoubleDouble sum;  // relative error 2^-90 where nothing is negative
+  double low = 0, high = 0;
   bool finite = true;
 };
 ColumnStatistics column_statistics(const ChunkColumn& column, size_t count);

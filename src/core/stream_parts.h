@@ -133,6 +133,25 @@ class StreamTotals {
     for (size_t i = 0; i < rates_.size(); ++i) sum = sum + stake(i, reward(i));
     return sum;
   }
+  // [n + 1]: of everyone, and without each group; `out` has twice that, the second half for scratch.
+  // Others with equal rewards have equal totals. Loose sums: not to be compared as they are.
+  template <typename Reward>
+  void all(const Reward& reward, std::vector<DoubleDouble>& out) const {
+    const size_t n = rates_.size();
+    DoubleDouble* const stakes = out.data() + n + 1;
+    DoubleDouble before;
+    for (size_t i = 0; i < n; ++i) {
+      stakes[i] = stake(i, reward(i));
+      out[i + 1] = before;
+      before = loose_sum(before, stakes[i]);
+    }
+    out[0] = before;
+    DoubleDouble after;
+    for (size_t i = n; i-- > 0;) {
+      out[i + 1] = loose_sum(out[i + 1], after);
+      after = loose_sum(after, stakes[i]);
+    }
+  }
   // What a difference of two totals may be off by: of double-double arithmetic and of the scales.
   [[nodiscard]] double error() const { return error_; }
   // Whether rates are the exact ones.
@@ -176,6 +195,8 @@ struct GameMoments {
                                                       SegmentPasses& passes);
 [[nodiscard]] std::optional<Solution> solve_tv_stream(const StreamGame& game,
                                                       SegmentPasses& passes);
+// How many numbers a segment's part has in its pricing passes.
+[[nodiscard]] size_t price_numbers(size_t groups);
 // kl and tv excepted.
 [[nodiscard]] std::optional<Solution> solve_lock_step(const StreamGame& game,
                                                       const GameMoments& moments,

@@ -80,6 +80,37 @@ Game large_game(Divergence divergence, size_t outcomes) {
   return make_game(game).value();
 }
 
+// A top outcome of almost no probability, outcomes about to be clipped, sizes up to 2^31 and
+// normalisation by a sum: as near as in memory, and the two enclosures meet.
+TEST(Stream, ExtremeGamesConverge) {
+  const Divergence divergences[] = {
+      {DivergenceKind::kKl, 0.02, 2},    {DivergenceKind::kChi2, 0.0127, 2},
+      {DivergenceKind::kJs, 2, 2},       {DivergenceKind::kAlpha, 3, -2},
+      {DivergenceKind::kAlpha, 0.5, 10}, {DivergenceKind::kAlpha, 0.1, 1.3}};
+  for (const Divergence& divergence : divergences) {
+    for (const double size : {3.0, 299641.0}) {
+      Game game;
+      game.divergence = divergence;
+      game.normalization = Normalization::kSum;
+      game.initial = {1e-300, 0.3, 0.5, 0.2};
+      game.groups.push_back({.name = "a", .group_size = size, .reward = {1, 0.3, 0.3, 0.7}});
+      game.groups.push_back({.name = "b", .group_size = 2, .reward = {0.9, 0.1, 0.8, 0.2}});
+      game = make_game(game).value();
+      SCOPED_TRACE(divergence_name(divergence.kind) + " " + std::to_string(divergence.alpha) + " " +
+                   std::to_string(size));
+      const Solution memory = solve(game).value();
+      const Solution stream = streamed(game);
+      EXPECT_TRUE(memory.converged);
+      EXPECT_TRUE(stream.converged);
+      for (size_t i = 0; i < 2; ++i) {
+        const Enclosure met =
+            both(memory.groups[i].payment_enclosure, stream.groups[i].payment_enclosure);
+        EXPECT_LE(met.low, met.high);
+      }
+    }
+  }
+}
+
 // Several segments, a padded last chunk; the same bits for any number of threads.
 TEST(Stream, SegmentsAndThreads) {
   for (const Divergence& divergence :
