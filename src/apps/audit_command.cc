@@ -182,8 +182,8 @@ CommandResult audit_game_file(const AuditCommandOptions& own, PaymentRule rule,
   for (const GroupAudit& group : audit->groups) {
     rows.push_back({group.name, format_short(group.utility_truth, 8),
                     format_short(group.best_utility, 8),
-                    format_short(group.profitable ? group.deviation_gain : 0, 6),
-                    group.bound, group.profitable ? best_family(group.families) : "-"});
+                    format_short(group.profitable ? group.deviation_gain : 0, 6), group.bound,
+                    group.profitable ? best_family(group.families) : "-"});
   }
   print_audit(own.payments, audit->profitable, rows);
   std::printf("A gain counts above its group's own rounding, at most %s.\n",

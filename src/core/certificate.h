@@ -115,7 +115,9 @@ class Certificate {
   }
   // |E_p g - E_p* g| <= range(g) times this, for p = p0 r normalised: the ratios at the exact dual
   // variable are all larger or all smaller than those at v, and their mass is 1.
-  [[nodiscard]] double model_error() const { return 2 * kSlack * (std::abs(excess()) + mass_error()); }
+  [[nodiscard]] double model_error() const {
+    return 2 * kSlack * (std::abs(excess()) + mass_error());
+  }
   // Whether the outcomes of the highest total surely share it.
   [[nodiscard]] bool tops_decided() const { return tops_ == 1 || error_.ties_exact; }
 
@@ -139,9 +141,7 @@ class Certificate {
  private:
   static constexpr double kSlack = 1.01;  // of the plain sums of error terms
 
-  [[nodiscard]] double log_up() const {
-    return by_power_ && largest_ > 1 ? std::log(largest_) : 0;
-  }
+  [[nodiscard]] double log_up() const { return by_power_ && largest_ > 1 ? std::log(largest_) : 0; }
 
   DoubleDouble v_;
   DropError error_;

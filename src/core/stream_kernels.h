@@ -31,8 +31,8 @@ struct ChunkView {
 struct KlRates {
   std::vector<double> rate, top, centre;  // [n]
   std::vector<bool> wide;                 // [n]
-  // Whole; so large that the outcome of the highest total has a mass in the range of doubles however
-  // small its p0, and its sums too.
+  // Whole; so large that the outcome of the highest total has a mass in the range of doubles
+  // however small its p0, and its sums too.
   double headroom = 0;
 };
 struct KlSums {

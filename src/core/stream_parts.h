@@ -133,8 +133,9 @@ class StreamTotals {
     for (size_t i = 0; i < rates_.size(); ++i) sum = sum + stake(i, reward(i));
     return sum;
   }
-  // [n + 1]: of everyone, and without each group; `out` has twice that, the second half for scratch.
-  // Others with equal rewards have equal totals. Loose sums: not to be compared as they are.
+  // [n + 1]: of everyone, and without each group; `out` has twice that, the second half for
+  // scratch. Others with equal rewards have equal totals. Loose sums: not to be compared as they
+  // are.
   template <typename Reward>
   void all(const Reward& reward, std::vector<DoubleDouble>& out) const {
     const size_t n = rates_.size();
