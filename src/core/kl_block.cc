@@ -4,6 +4,7 @@
 
 #include "core/block_parts.h"
 #include "core/divergence.h"
+#include "core/law_point.h"
 #include "core/sum.h"
 
 namespace candor {
@@ -57,19 +58,6 @@ LogPartition log_partition(const Block& block, const Drops& drops, double drop_e
   return out;
 }
 
-// expm1(-y) + y >= 0 without cancellation.
-double phi(double y) {
-  if (std::abs(y) > 1e-2) return std::expm1(-y) + y;
-  // y^2/2 - y^3/6 + ...: seven terms leave 1e-18 of the first at |y| = 1e-2.
-  double term = y * y / 2;
-  double sum = 0;
-  for (int k = 3; k <= 9; ++k) {
-    sum += term;
-    term *= -y / k;
-  }
-  return sum;
-}
-
 // (1 - b) e^b - 1 = -(b^2/2 + b^3/3 + b^4/8 + ...) for the small b that a pilot centre leaves.
 double centring_residual(double b) {
   if (std::abs(b) > 1e-3) return (1 - b) * std::exp(b) - 1;
@@ -87,7 +75,7 @@ double kl_payment(const Block& block, size_t group, const std::vector<double>& m
   for (size_t x = 0; x < block.outcome_count(); ++x) {
     const double y = scale * (block.rewards[group][x] - centre);
     mean.add(model[x] * y);
-    second.add(model[x] * phi(y));
+    second.add(model[x] * law_detail::phi(y));
   }
   const double b = mean.value();
   return std::max(0.0, strength * std::log1p(second.value() * std::exp(b) + centring_residual(b)));

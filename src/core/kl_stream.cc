@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/law_point.h"
 #include "core/stream_parts.h"
 #include "core/sum.h"
 
@@ -172,11 +173,9 @@ KlPayment kl_payment(const std::vector<KlSegment>& segments, const ScaledSum& to
     const double scale = segment.mass.exponent - total.exponent;
     // Centres may lie far from 0 beside their distance: the mean itself has lost that much.
     const double delta = unit * (origin - segment.centre[group] + out.lift);
-    const std::array<double, 3> terms = {
-        std::exp(delta) * segment.curve[group].value(),
-        (std::abs(delta) < 1e-4 ? delta * delta * (0.5 + delta / 6) : std::expm1(delta) - delta) *
-            segment.mass.value(),
-        -std::expm1(delta) * segment.lean[group].value()};
+    const std::array<double, 3> terms = {std::exp(delta) * segment.curve[group].value(),
+                                         law_detail::phi(-delta) * segment.mass.value(),
+                                         -std::expm1(delta) * segment.lean[group].value()};
     for (const double term : terms) {
       curve.add(shrink(term, scale));
       magnitude += std::abs(shrink(term, scale));

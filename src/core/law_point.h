@@ -39,6 +39,19 @@ inline double inverse_box_cox(double y, double b) {
   return std::log1p(b * y) / b;
 }
 
+// expm1(-y) + y >= 0 without cancellation.
+inline double phi(double y) {
+  if (std::abs(y) > 1e-2) return std::expm1(-y) + y;
+  // y^2/2 - y^3/6 + ...: seven terms leave 1e-18 of the first at |y| = 1e-2.
+  double term = y * y / 2;
+  double sum = 0;
+  for (int k = 3; k <= 9; ++k) {
+    sum += term;
+    term *= -y / k;
+  }
+  return sum;
+}
+
 // e^x and e^x - 1 by one call.
 struct ExpPair {
   double value, excess;
