@@ -94,6 +94,10 @@ class StreamProblems {
     totals_.all(reward, out.totals);
     for (size_t j = 0; j < out.drops.size(); ++j) {
       const DoubleDouble loose = loose_sum(moments_.tops[j], -out.totals[j]);
+      if (anchor_ == Anchor::kPole) {  // nothing cancels there: no rests
+        out.drops[j] = std::max(0.0, loose.value());
+        continue;
+      }
       const DoubleDouble drop = exact_sum(loose.high, loose.low);
       const bool below = drop.high > 0;
       out.drops[j] = below ? drop.high : 0;
