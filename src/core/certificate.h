@@ -32,7 +32,7 @@ struct DropError {
 //
 // with log+ r only where r is a power of its depth, and l = log+ r, or |log r| where f* is infinite
 // at r = 0 (a power of a small r is then large). The second terms are the rounding of exp, log,
-// expm1, log1p and pow (at most two units each, swept in elementary_test.cc), of the exactly
+// expm1, log1p and pow (at most two units each, swept in tests/elementary_test.cc), of the exactly
 // normalised p0 (four units) and of the compensated sums. Near a clipped end (alpha > 1) a ratio
 // may be anything up to (17 (a-1) de / L)^{1/(a-1)}.
 class Certificate {

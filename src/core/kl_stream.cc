@@ -242,7 +242,8 @@ class KlErrors {
   KlErrors(const StreamGame& game, const KlSums& sums)
       : terms_(static_cast<double>(game.groups.size() + 6)),
         strength_(game.divergence.regularization),
-        scale_error_(game.reward_scale_error) {
+        scale_error_(game.reward_scale_error),
+        log_scale_(std::log(game.initial_scale)) {
     const StreamTotals totals(game);
     range_ = totals.range();
     double below = 0;  // sum_i w_i (max rm_i - v_i)
@@ -260,7 +261,9 @@ class KlErrors {
   // Of the mass, relative; so |E_p g - E_p* g| <= 2 range(g) times this.
   [[nodiscard]] double mass() const { return mass_; }
   [[nodiscard]] double welfare(double log_mass) const {
-    return strength_ * (mass_ + 4 * kUnitRoundoff * std::abs(log_mass)) +
+    // The logarithm of the scale and that of the mass may cancel.
+    const double logs = std::abs(log_mass) + 2 * std::abs(log_scale_);
+    return strength_ * (mass_ + 4 * kUnitRoundoff * logs) +
            (8 * kUnitRoundoff + scale_error_) * tops_;
   }
   [[nodiscard]] double valuation(double worth, const StreamGroup& group, double mean) const {
@@ -292,6 +295,7 @@ class KlErrors {
   double terms_;
   double strength_;
   double scale_error_;
+  double log_scale_;
   double range_ = 0;
   double tops_ = 0;
   double mass_ = 0;

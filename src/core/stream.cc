@@ -568,6 +568,31 @@ Status check_stakes(const StreamGame& game) {
   return {};
 }
 
+// The bounds of the passes are of first order, and their constants (tops, scales) come together in
+// plain arithmetic: every number gets a few units of rounding of all that is at stake on top. Where
+// nothing but that was missing, adversarial games found it.
+void add_plain_rounding(const StreamGame& game, Solution& out) {
+  double stake = 0;
+  for (const StreamGroup& group : game.groups) {
+    stake += group.group_size * group.scale * (std::abs(group.top) + std::abs(group.offset));
+  }
+  const double error = 4 * kUnitRoundoff * stake;
+  const auto widen = [&](Enclosure& one, bool at_least_0) {
+    one = {one.low - error, one.high + error};
+    if (at_least_0) one.low = std::max(0.0, one.low);
+  };
+  widen(out.welfare_enclosure, false);
+  widen(out.divergence_enclosure, true);
+  for (size_t i = 0; i < out.groups.size(); ++i) {
+    GroupOutcome& group = out.groups[i];
+    widen(group.valuation_enclosure, true);
+    // A constant reward pays nothing, whatever rounds.
+    if (game.groups[i].top > game.groups[i].low) widen(group.payment_enclosure, true);
+    widen(group.utility_enclosure, true);
+    widen(group.welfare_without_enclosure, false);
+  }
+}
+
 }  // namespace
 
 Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPasses& passes,
@@ -590,6 +615,7 @@ Result<std::optional<Solution>> solve_passes(const StreamGame& game, SegmentPass
     if (!out.has_value()) out = solve_lock_step(game, *moments, passes);
   }
   if (!out.has_value()) return std::optional<Solution>();
+  add_plain_rounding(game, *out);
   CANDOR_RETURN_IF_ERROR(judge(options, *out));
   return out;
 }
