@@ -162,6 +162,34 @@ TEST_F(CliTest, MinMaxGamesGoThroughEveryCommand) {
   }
 }
 
+// What is not known to the tolerance says so, and ends with 1.
+TEST_F(CliTest, ASolutionOutsideItsToleranceHasNotConverged) {
+  write("g.json", R"({"candor":"game/1","divergence":{"name":"js","lambda":1},
+    "normalization":"max","initial":[1,2,3],
+    "groups":[{"name":"a","size":3,"reward":[1,0.3,0]},{"name":"b","size":2,"reward":[0.1,0.7,1]}]})");
+  const Outcome fine = candor("solve g.json --format json");
+  EXPECT_EQ(fine.code, 0);
+  const Json solved = *parse_json(fine.out, "out");
+  EXPECT_EQ(solved["converged"], true);
+  EXPECT_DOUBLE_EQ(solved["tolerance"].get<double>(), 6e-9);
+  for (const char* number : {"valuation", "payment", "utility", "welfare_without"}) {
+    const Json& group = solved["groups"][0];
+    EXPECT_LE(group["enclosures"][number]["low"], group[number]) << number;
+    EXPECT_GE(group["enclosures"][number]["high"], group[number]) << number;
+  }
+  const Outcome missed = candor("solve g.json --tolerance 1e-30");
+  EXPECT_EQ(missed.code, 1);
+  EXPECT_TRUE(contains(missed.out, "NOT CONVERGED")) << missed.out;
+  EXPECT_EQ(parse_json(candor("solve g.json --tolerance 1e-30 --format json").out, "out")
+                ->at("converged"),
+            false);
+  for (const char* bad : {"0", "-1", "inf", "nan", "1e-9x", "many"}) {
+    const Outcome refused = candor(std::string("solve g.json --tolerance ") + bad);
+    EXPECT_EQ(refused.code, 2) << bad;
+    EXPECT_TRUE(contains(refused.err, "expected a finite number above 0")) << refused.err;
+  }
+}
+
 TEST_F(CliTest, SolveWithCandidatesNamesTheWinner) {
   write("g.json", R"({"candor":"game/1","divergence":{"name":"chi2","lambda":0.1},
     "normalization":"none","initial":[1,1],"candidates":[[1,1],[1,0],[0,1]],

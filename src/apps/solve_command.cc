@@ -1,4 +1,6 @@
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 
 #include "apps/commands.h"
@@ -56,7 +58,13 @@ void add_tolerance_option(CLI::App& command, std::optional<double>& tolerance) {
       .add_option("--tolerance", tolerance,
                   "How near every number must be to the exact game's (default: 1e-9 times 1 + the "
                   "sum of sizes); exit code 1 where that is not reached")
-      ->check(CLI::Range(1e-300, 1e300));
+      ->check([](const std::string& text) {
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        const bool fine = *end == '\0' && value > 0 && std::isfinite(value);
+        return fine ? std::string()
+                    : str_cat("found ", quote(text), "; expected a finite number above 0");
+      });
 }
 
 namespace {

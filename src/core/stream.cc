@@ -577,19 +577,22 @@ void add_plain_rounding(const StreamGame& game, Solution& out) {
     stake += group.group_size * group.scale * (std::abs(group.top) + std::abs(group.offset));
   }
   const double error = 4 * kUnitRoundoff * stake;
-  const auto widen = [&](Enclosure& one, bool at_least_0) {
+  const auto widen = [&](double& value, Enclosure& one, bool at_least_0) {
     one = {one.low - error, one.high + error};
     if (at_least_0) one.low = std::max(0.0, one.low);
+    value = one.nearest(value);
   };
-  widen(out.welfare_enclosure, false);
-  widen(out.divergence_enclosure, true);
+  widen(out.welfare, out.welfare_enclosure, false);
+  widen(out.divergence, out.divergence_enclosure, true);
   for (size_t i = 0; i < out.groups.size(); ++i) {
     GroupOutcome& group = out.groups[i];
-    widen(group.valuation_enclosure, true);
+    widen(group.valuation, group.valuation_enclosure, true);
     // A constant reward pays nothing, whatever rounds.
-    if (game.groups[i].top > game.groups[i].low) widen(group.payment_enclosure, true);
-    widen(group.utility_enclosure, true);
-    widen(group.welfare_without_enclosure, false);
+    if (game.groups[i].top > game.groups[i].low) {
+      widen(group.payment, group.payment_enclosure, true);
+    }
+    widen(group.utility, group.utility_enclosure, true);
+    widen(group.welfare_without, group.welfare_without_enclosure, false);
   }
 }
 
