@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -82,23 +83,30 @@ struct ProblemOptimum {
   Bounded value;
 };
 
-// The pieces from which conclude() makes a BlockSolution.
-struct BlockPieces {
+// The problem of all groups, solved.
+struct FullProblem {
   const Block& block;
   const TotalReward& reward;
-  const Drops& drops;  // of the full problem
-  ProblemOptimum full;
-  std::vector<ProblemOptimum> without;  // [n], or [0]: the model alone
-  // [n], each by a formula that keeps its small digits; NaN: the difference of the optima will do.
-  std::vector<double> payments;
+  const Drops& drops;
+  ProblemOptimum optimum;
   double model_error = 0;  // |E_p g - E_p* g| <= range(g) times this, p the allocation
 };
 
+// The problem without one group, solved.
+struct LeftOut {
+  ProblemOptimum optimum;
+  // p_i by a formula that keeps its small digits; NaN: the difference of the optima will do.
+  double payment = 0;
+};
+// The problem without `group`, whose outcomes lie at `others`.
+using SolveWithout = std::function<LeftOut(size_t group, const Drops& others)>;
+
 // Every number of a block with its enclosure, from the optima of the n + 1 problems alone:
 //   u_i = ASW* - ASW*_{-i},   p_i = w_i v_i(p*) - u_i,   D = sum_i w_i v_i(p*) - ASW*
-// and p_i >= 0, u_i >= 0 where rewards are. A payment's value is the one given, brought into its
-// enclosure.
-void conclude(const BlockPieces& pieces, BlockSolution& out);
+// and p_i >= 0, u_i >= 0 where rewards are. A payment's value is the one of `solve_without`,
+// brought into its enclosure. REQUIRES: out.allocation.
+void conclude(const FullProblem& full, Scope scope, const SolveWithout& solve_without,
+              BlockSolution& out);
 
 // What one outcome lacks to the optimum of a tv problem, per unit of p0: f*(t) + f(r) - t r >= 0 at
 // slope t = s - max s + L in (-inf, L], ratio r and excess r - 1. The dual variable of every tv
@@ -111,9 +119,5 @@ void conclude(const BlockPieces& pieces, BlockSolution& out);
 [[nodiscard]] BlockSolution solve_tv(const Block& block, Scope scope);
 // Every strictly convex generator, kl and chi2 too: there it is the second route of the tests.
 [[nodiscard]] BlockSolution solve_smooth(const Block& block, Scope scope = Scope::kAll);
-// How many leave-one-out problems that is.
-[[nodiscard]] inline size_t problems_without(const Block& block, Scope scope) {
-  return scope == Scope::kAll ? block.group_count() : 0;
-}
 
 }  // namespace candor

@@ -174,73 +174,82 @@ Bounded bounded(double value, const Enclosure& enclosure) {
 // inputs normalised in double precision.
 constexpr double kPositiveSum = 16 * kUnitRoundoff;
 
-Bounded valuation_of(const BlockPieces& pieces, const std::vector<double>& model, size_t group) {
-  const Block& block = pieces.block;
+Bounded valuation_of(const FullProblem& full, const std::vector<double>& model, size_t group) {
+  const Block& block = full.block;
   const double mean = block.sizes[group] * weighted_mean(model, block.rewards[group]);
   double magnitude = std::abs(mean);
-  if (pieces.reward.lowest(group) < 0) {
-    magnitude = block.sizes[group] * pieces.reward.greatest(group) + magnitude +
-                pieces.reward.stake_range(group);
+  if (full.reward.lowest(group) < 0) {
+    magnitude = block.sizes[group] * full.reward.greatest(group) + magnitude +
+                full.reward.stake_range(group);
   }
-  return {mean, around(mean, pieces.reward.stake_range(group) * pieces.model_error +
+  return {mean, around(mean, full.reward.stake_range(group) * full.model_error +
                                  kPositiveSum * magnitude)};
 }
 
 // p_i = (highest_{-i} - highest + w_i max rm_i) + (value_{-i} - value) - w_i (max rm_i - v_i).
-Enclosure payment_enclosure(const BlockPieces& pieces, const std::vector<double>& model,
-                            size_t group) {
-  const double shortfall = pieces.reward.mean_below(group, model);
-  const double range = pieces.reward.stake_range(group);
+Enclosure payment_enclosure(const FullProblem& full, const ProblemOptimum& without,
+                            const std::vector<double>& model, size_t group) {
+  const double shortfall = full.reward.mean_below(group, model);
+  const double range = full.reward.stake_range(group);
   const DoubleDouble lead =
-      (pieces.without[group].highest - pieces.full.highest) + pieces.reward.highest_stake(group);
-  const Enclosure optima = pieces.without[group].value.enclosure - pieces.full.value.enclosure;
+      (without.highest - full.optimum.highest) + full.reward.highest_stake(group);
+  const Enclosure optima = without.value.enclosure - full.optimum.value.enclosure;
   const Enclosure subtracted =
-      around(lead.value(), 4 * pieces.reward.drop_error()) + optima -
-      around(shortfall, range * pieces.model_error + kPositiveSum * shortfall);
+      around(lead.value(), 4 * full.reward.drop_error()) + optima -
+      around(shortfall, range * full.model_error + kPositiveSum * shortfall);
   // 0 <= p_i <= w_i (v_i(p*) - v_i(p*_{-i})): each model is the best of its own problem.
   return both(subtracted, {0, range});
 }
 
-}  // namespace
-
-void conclude(const BlockPieces& pieces, BlockSolution& out) {
-  const Block& block = pieces.block;
-  const double drop_error = pieces.reward.drop_error();
-  const ProblemOptimum nothing;
-  const Enclosure welfare = difference(pieces.full, nothing, 2 * drop_error);
-  out.valuations.resize(block.group_count());
-  for (auto* list : {&out.payments, &out.utilities, &out.without}) {
-    list->resize(pieces.without.size());
-  }
+// Welfare, divergence and valuations: what the model alone decides.
+void conclude_model(const FullProblem& full, BlockSolution& out) {
+  const Block& block = full.block;
+  const double drop_error = full.reward.drop_error();
   Sum direct;  // sum_i w_i v_i - D
   for (size_t group = 0; group < block.group_count(); ++group) {
-    out.valuations[group] = valuation_of(pieces, out.allocation, group);
+    out.valuations.push_back(valuation_of(full, out.allocation, group));
     direct.add(out.valuations[group].value);
   }
   const double divergence = block_divergence(block.divergence, out.allocation, block.initial);
   direct.add(-divergence);
-  out.welfare = bounded(direct.value(), welfare);
+  out.welfare = bounded(direct.value(), difference(full.optimum, {}, 2 * drop_error));
   // D = max s - ASW* - E_{p*} drop: the drops cancel less than the valuations.
-  const double drop = weighted_mean(out.allocation, pieces.drops.below);
-  const double range = *std::ranges::max_element(pieces.drops.below);
+  const double drop = weighted_mean(out.allocation, full.drops.below);
+  const double range = *std::ranges::max_element(full.drops.below);
   const Enclosure by_drops =
-      -pieces.full.value.enclosure -
-      around(drop, range * pieces.model_error + kPositiveSum * drop + 2 * drop_error);
+      -full.optimum.value.enclosure -
+      around(drop, range * full.model_error + kPositiveSum * drop + 2 * drop_error);
   out.divergence =
       bounded(divergence, both(by_drops, {0, std::numeric_limits<double>::infinity()}));
-  out.model_error = pieces.model_error;
-  for (size_t group = 0; group < pieces.without.size(); ++group) {
-    const bool constant = pieces.reward.stake_range(group) == 0;
-    const Enclosure payment =
-        constant ? Enclosure{0, 0} : payment_enclosure(pieces, out.allocation, group);
-    out.payments[group] = bounded(constant ? 0 : pieces.payments[group], payment);
-    Enclosure utility = difference(pieces.full, pieces.without[group], 4 * drop_error);
-    if (pieces.reward.lowest(group) >= 0) utility.low = std::max(0.0, utility.low);
-    out.utilities[group] =
-        bounded(out.valuations[group].value - out.payments[group].value, utility);
-    const Enclosure without = difference(pieces.without[group], nothing, 2 * drop_error);
-    out.without[group] =
-        bounded(pieces.without[group].highest.value() + pieces.without[group].value.value, without);
+  out.model_error = full.model_error;
+}
+
+void conclude_group(const FullProblem& full, const LeftOut& without, size_t group,
+                    BlockSolution& out) {
+  const double drop_error = full.reward.drop_error();
+  const bool constant = full.reward.stake_range(group) == 0;
+  const Enclosure payment =
+      constant ? Enclosure{0, 0} : payment_enclosure(full, without.optimum, out.allocation, group);
+  out.payments.push_back(bounded(constant ? 0 : without.payment, payment));
+  Enclosure utility = difference(full.optimum, without.optimum, 4 * drop_error);
+  if (full.reward.lowest(group) >= 0) utility.low = std::max(0.0, utility.low);
+  out.utilities.push_back(
+      bounded(out.valuations[group].value - out.payments[group].value, utility));
+  const ProblemOptimum& optimum = without.optimum;
+  out.without.push_back(bounded(optimum.highest.value() + optimum.value.value,
+                                difference(optimum, {}, 2 * drop_error)));
+}
+
+}  // namespace
+
+void conclude(const FullProblem& full, Scope scope, const SolveWithout& solve_without,
+              BlockSolution& out) {
+  conclude_model(full, out);
+  if (scope == Scope::kModel) return;
+  Drops others;
+  for (size_t group = 0; group < full.block.group_count(); ++group) {
+    full.reward.without(group, others);
+    conclude_group(full, solve_without(group, others), group, out);
   }
 }
 

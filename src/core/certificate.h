@@ -24,9 +24,8 @@ struct DropError {
 // enclosures of the mass there and of the optimum (MATH 3; [ours]). With e = v + drop the depth of
 // an outcome, and first-order error bounds throughout, in units u = 2^-53:
 //
-//   an e is off by at most     de = 4u |e| + absolute   (no `absolute` at the one top, no 4u |e|
-//   where
-//                                the law takes depths to 106 bits)
+//   an e is off by at most     de = 4u |e| + absolute: no `absolute` at the one top, no 4u |e|
+//                                where the law takes depths to 106 bits
 //   a ratio by at most         de / f''(r)  +  u (14 + 4 log+ r) |r - 1|     (max(1, r) at a pole)
 //   an f* by at most           r de         +  u (16 + 8 l) (|f*| + scale |r - 1|)
 //

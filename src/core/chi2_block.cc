@@ -99,26 +99,15 @@ BlockSolution solve_chi2(const Block& block, Scope scope) {
   BlockSolution out;
   out.reads = 6;
   out.allocation = model_of(block.initial, full.points);
-  BlockPieces pieces{.block = block,
-                     .reward = reward,
-                     .drops = drops,
-                     .full = full.optimum,
-                     .without = {},
-                     .payments = {},
-                     .model_error = full.model_error};
-  Drops others;
-  pieces.without.reserve(block.group_count());
-  pieces.payments.reserve(block.group_count());
-  for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    reward.without(group, others);
+  const auto solve_without = [&](size_t group, const Drops& others) {
     const DualSolution without = solve_problem(others);
     const double stake = reward.stake_range(group);
     const bool dominant = stake > kDominance * (*std::ranges::max_element(others.below) + strength);
-    pieces.without.push_back(without.optimum);
-    pieces.payments.push_back(
-        chi2_payment(block, group, {others.below, without.depth, strength}, full.points, dominant));
-  }
-  conclude(pieces, out);
+    return LeftOut{
+        without.optimum,
+        chi2_payment(block, group, {others.below, without.depth, strength}, full.points, dominant)};
+  };
+  conclude({block, reward, drops, full.optimum, full.model_error}, scope, solve_without, out);
   return out;
 }
 

@@ -23,8 +23,9 @@ namespace candor {
 //                         kPole) and of |f*| to it
 //   steep_at_zero()       whether f*(f'(r)) is unbounded at r -> 0 like a power of r
 //   by_power()            whether r comes from a power or an exponential of a quotient
-//   moment_bound(a)       a bound of sum p0 r^2 f''(r) over a model of mass about 1, a = sum p0
-//   |f*| difference(p, u)      (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0
+//   moment_bound(a)       a bound of sum p0 r^2 f''(r) over a model of mass about 1,
+//                         a = sum p0 |f*|
+//   difference(p, u)      (f')^{-1}(f'(r) + u) - r to full relative accuracy, r > 0
 //   bregman(to, from, d)  f(to) - f(from) - f'(from)(to - from), d = to - from given accurately
 //                         (also where from = 0 is clipped)
 //   bregman_at_zero(to, e)  the same where `from` is clipped or has underflowed, at its depth e

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "core/solution.h"
-#include "core/stream.h"
+#include "core/test_games.h"
 
 namespace candor {
 namespace {
@@ -83,7 +83,7 @@ Game game_of(const Case& one) {
   game.divergence = one.divergence;
   game.initial = one.initial;
   game.groups = one.groups;
-  return make_game(game).value();
+  return game;
 }
 
 void expect_right(const Case& one, const Solution& solution) {
@@ -101,7 +101,7 @@ void expect_right(const Case& one, const Solution& solution) {
 TEST(HardCases, InMemoryWithTheirDigits) {
   for (const Case& one : cases()) {
     SCOPED_TRACE(one.name);
-    const Solution solution = solve(game_of(one)).value();
+    const Solution solution = solve(make_game(game_of(one)).value()).value();
     expect_right(one, solution);
     EXPECT_NEAR(solution.welfare / one.right.welfare, 1, 1e-14);
     for (size_t i = 0; i < one.groups.size(); ++i) {
@@ -119,16 +119,8 @@ TEST(HardCases, InMemoryWithTheirDigits) {
 TEST(HardCases, Streamed) {
   for (const Case& one : cases()) {
     SCOPED_TRACE(one.name);
-    const size_t m = one.initial.size();
-    StreamGame raw{.divergence = one.divergence,
-                   .initial = {.f64 = one.initial.data(), .f32 = nullptr, .size = m},
-                   .groups = {}};
-    for (const Report& group : one.groups) {
-      raw.groups.push_back({.name = group.name,
-                            .group_size = group.group_size,
-                            .reward = {.f64 = group.reward.data(), .f32 = nullptr, .size = m}});
-    }
-    const StreamGame game = make_stream_game(raw, Normalization::kMax).value();
+    const Game raw = game_of(one);
+    const StreamGame game = make_stream_game(view_of(raw), Normalization::kMax).value();
     expect_right(one, solve_stream(game, 1).value());
   }
 }

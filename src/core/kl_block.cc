@@ -99,28 +99,18 @@ BlockSolution solve_kl(const Block& block, Scope scope) {
     const double weight = std::exp(-drops.below[x] / strength);
     out.allocation.push_back(block.initial[x] * (weight / full.partition));
   }
-  BlockPieces pieces{.block = block,
-                     .reward = reward,
-                     .drops = drops,
-                     .full = {drops.highest, full.value},
-                     .without = {},
-                     .payments = {},
-                     .model_error = 2 * (kUnitRoundoff * (8 * full.mean_drop + 16) +
-                                         2 * reward.drop_error() / strength)};
-  Drops others;
-  pieces.without.reserve(block.group_count());
-  pieces.payments.reserve(block.group_count());
-  for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    reward.without(group, others);
+  const double model_error =
+      2 * (kUnitRoundoff * (8 * full.mean_drop + 16) + 2 * reward.drop_error() / strength);
+  const auto solve_without = [&](size_t group, const Drops& others) {
     const LogPartition without = log_partition(block, others, reward.drop_error());
-    pieces.without.push_back({others.highest, without.value});
     const double stake = reward.stake_range(group);
     // Otherwise conclude() takes the difference of the optima.
-    pieces.payments.push_back(stake <= kWideStake * strength
-                                  ? kl_payment(block, group, out.allocation)
-                                  : std::numeric_limits<double>::quiet_NaN());
-  }
-  conclude(pieces, out);
+    return LeftOut{{others.highest, without.value},
+                   stake <= kWideStake * strength ? kl_payment(block, group, out.allocation)
+                                                  : std::numeric_limits<double>::quiet_NaN()};
+  };
+  conclude({block, reward, drops, {drops.highest, full.value}, model_error}, scope, solve_without,
+           out);
   return out;
 }
 

@@ -189,14 +189,7 @@ TEST(Reachable, LinearProgrammesMeetTheBestReportOfAGrid) {
           random_menu(seed, seed % 2 == 0 ? Normalization::kMax : Normalization::kSum);
       AuditOptions options{.payments = rule, .given_prices = {}, .random_reports = 20};
       RandomStream random({.seed = seed, .stream = 18});
-      if (rule == PaymentRule::kGiven) {
-        for (size_t i = 0; i < game.groups.size(); ++i) {
-          options.given_prices.emplace_back();
-          for (size_t k = 0; k < game.candidates.size(); ++k) {
-            options.given_prices[i].push_back(0.3 * random.uniform());
-          }
-        }
-      }
+      if (rule == PaymentRule::kGiven) options.given_prices = random_prices(game, random);
       const GroupAudit found = audit_game(game, options)->groups[0];
       const double grid = best_on_grid(game, options);
       // No report on the grid beats the certificate, which the programmes give.

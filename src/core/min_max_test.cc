@@ -285,12 +285,7 @@ TEST(MinMax, LinearProgrammesMeetTheBestReportOfAGrid) {
     for (const PaymentRule rule :
          {PaymentRule::kZero, PaymentRule::kGiven, PaymentRule::kPayReport}) {
       AuditOptions options{.payments = rule, .given_prices = {}, .random_reports = 20};
-      for (size_t i = 0; rule == PaymentRule::kGiven && i < game.groups.size(); ++i) {
-        options.given_prices.emplace_back();
-        for (size_t k = 0; k < game.candidates.size(); ++k) {
-          options.given_prices[i].push_back(0.3 * random.uniform());
-        }
-      }
+      if (rule == PaymentRule::kGiven) options.given_prices = random_prices(game, random);
       const GroupAudit found = audit_game(game, options)->groups[0];
       EXPECT_TRUE(admissible(found.best_report.reward));
       const double grid = grid_best(game, options, 24);
@@ -433,20 +428,6 @@ TEST(MinMax, NoiseEntersAfterNormalisation) {
 }
 
 // ---------------------------------------------------------------- streamed and sharded
-
-StreamGame view_of(const Game& game) {
-  StreamGame out{
-      .divergence = game.divergence,
-      .initial = {.f64 = game.initial.data(), .f32 = nullptr, .size = game.initial.size()},
-      .groups = {}};
-  for (const Report& report : game.groups) {
-    out.groups.push_back(
-        {.name = report.name,
-         .group_size = report.group_size,
-         .reward = {.f64 = report.reward.data(), .f32 = nullptr, .size = report.reward.size()}});
-  }
-  return out;
-}
 
 TEST(MinMax, StreamedGamesAgreeWithThoseInMemory) {
   static constexpr double kOrders[] = {-2, 0.3, 0.95, 1.3, 2.5};

@@ -39,21 +39,9 @@ BlockSolution solve_with(const Block& block, Scope scope) {
   BlockSolution out;
   out.reads = full.reads;
   out.allocation = model_of(block.initial, full.points);
-  BlockPieces pieces{.block = block,
-                     .reward = reward,
-                     .drops = drops,
-                     .full = full.optimum,
-                     .without = {},
-                     .payments = {},
-                     .model_error = full.model_error};
-  Drops others;
-  pieces.without.reserve(block.group_count());
-  pieces.payments.reserve(block.group_count());
-  for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    reward.without(group, others);
+  const auto solve_without = [&](size_t group, const Drops& others) {
     const Law law = law_for<Law>(block, others);
     const DualSolution without = solve_problem(law, block, reward, others);
-    pieces.without.push_back(without.optimum);
     const typename LawPayment<Law>::Pair pair{.initial = block.initial,
                                               .rewards = block.rewards[group],
                                               .size = block.sizes[group],
@@ -61,11 +49,11 @@ BlockSolution solve_with(const Block& block, Scope scope) {
                                               .other = without.points,
                                               .below = others.below,
                                               .depth = without.depth};
-    pieces.payments.push_back(reward.stake_range(group) > 0 ? LawPayment<Law>(law, pair).value()
-                                                            : 0);
     out.reads = std::max(out.reads, without.reads);
-  }
-  conclude(pieces, out);
+    return LeftOut{without.optimum,
+                   reward.stake_range(group) > 0 ? LawPayment<Law>(law, pair).value() : 0};
+  };
+  conclude({block, reward, drops, full.optimum, full.model_error}, scope, solve_without, out);
   return out;
 }
 

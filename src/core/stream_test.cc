@@ -12,20 +12,6 @@
 namespace candor {
 namespace {
 
-StreamGame view_of(const Game& game) {
-  StreamGame out{
-      .divergence = game.divergence,
-      .initial = {.f64 = game.initial.data(), .f32 = nullptr, .size = game.initial.size()},
-      .groups = {}};
-  for (const Report& report : game.groups) {
-    out.groups.push_back(
-        {.name = report.name,
-         .group_size = report.group_size,
-         .reward = {.f64 = report.reward.data(), .f32 = nullptr, .size = report.reward.size()}});
-  }
-  return out;
-}
-
 Solution streamed(const Game& game, int threads = 1) {
   const Result<StreamGame> made = make_stream_game(view_of(game), game.normalization);
   EXPECT_TRUE(made.ok());

@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "core/game.h"
+#include "core/stream.h"
 
 namespace candor {
 
@@ -45,6 +46,30 @@ inline Game random_game(const RandomGameOptions& options) {
     game.groups.push_back(report);
   }
   return make_game(game).value();
+}
+
+// A price in [0, 0.3) of every candidate for every group, [n][K].
+inline std::vector<std::vector<double>> random_prices(const Game& game, RandomStream& random) {
+  std::vector<std::vector<double>> prices(game.groups.size());
+  for (std::vector<double>& row : prices) {
+    for (size_t k = 0; k < game.candidates.size(); ++k) row.push_back(0.3 * random.uniform());
+  }
+  return prices;
+}
+
+// The streamed game over the arrays of `game`, which must outlive it.
+inline StreamGame view_of(const Game& game) {
+  StreamGame out{
+      .divergence = game.divergence,
+      .initial = {.f64 = game.initial.data(), .f32 = nullptr, .size = game.initial.size()},
+      .groups = {}};
+  for (const Report& report : game.groups) {
+    out.groups.push_back(
+        {.name = report.name,
+         .group_size = report.group_size,
+         .reward = {.f64 = report.reward.data(), .f32 = nullptr, .size = report.reward.size()}});
+  }
+  return out;
 }
 
 }  // namespace candor

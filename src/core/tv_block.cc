@@ -97,20 +97,8 @@ BlockSolution solve_tv(const Block& block, Scope scope) {
   const TvOptimum full = optimum(block, drops, drop_error, out.allocation);
   const double open = full.best_decided ? full.undecided : full.undecided + full.moved;
   out.reads = 2;
-  BlockPieces pieces{.block = block,
-                     .reward = reward,
-                     .drops = drops,
-                     .full = bounded_optimum(drops, full, drop_error),
-                     .without = {},
-                     .payments = {},
-                     .model_error = open + 16 * kUnitRoundoff};
-  Drops others;
-  pieces.without.reserve(block.group_count());
-  pieces.payments.reserve(block.group_count());
-  for (size_t group = 0; group < problems_without(block, scope); ++group) {
-    reward.without(group, others);
-    pieces.without.push_back(
-        bounded_optimum(others, optimum(block, others, drop_error, {}), drop_error));
+  const auto solve_without = [&](size_t, const Drops& others) {
+    const TvOptimum without = optimum(block, others, drop_error, {});
     Sum lack;
     for (size_t x = 0; x < block.outcome_count(); ++x) {
       const double change = out.allocation[x] - block.initial[x];
@@ -119,9 +107,11 @@ BlockSolution solve_tv(const Block& block, Scope scope) {
       lack.add(block.initial[x] *
                tv_lack(strength - others.below[x], 1 + excess, excess, strength));
     }
-    pieces.payments.push_back(lack.value());
-  }
-  conclude(pieces, out);
+    return LeftOut{bounded_optimum(others, without, drop_error), lack.value()};
+  };
+  conclude(
+      {block, reward, drops, bounded_optimum(drops, full, drop_error), open + 16 * kUnitRoundoff},
+      scope, solve_without, out);
   return out;
 }
 
