@@ -187,6 +187,7 @@ TEST_F(CliTest, ASolutionOutsideItsToleranceHasNotConverged) {
     const Outcome refused = candor(std::string("solve g.json --tolerance ") + bad);
     EXPECT_EQ(refused.code, 2) << bad;
     EXPECT_TRUE(contains(refused.err, "expected a finite number above 0")) << refused.err;
+    EXPECT_FALSE(contains(refused.err, "did you mean")) << refused.err;
   }
 }
 

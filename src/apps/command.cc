@@ -56,6 +56,7 @@ int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int ar
   }
   for (int i = 1; i < argc && hint.empty(); ++i) {
     const std::string word = split(argv[i], '=')[0];
+    if (!word.starts_with('-')) continue;  // a value is no misspelt option
     const bool known = std::ranges::find(names, word) != names.end();
     if (!known && std::string(error.what()).find(word) != std::string::npos) {
       hint = did_you_mean(word, names);
