@@ -156,12 +156,13 @@ Implementability check_implementable(const Matrix& value, const Matrix& error) {
   }
   out.payments_exist = true;
   const Matrix path = shortest_paths(edge);
+  const Matrix longest_path = shortest_paths(longest);  // no exact path is longer
+  out.payments = path[0];
   for (size_t t = 0; t < count; ++t) {
-    out.high.push_back(path[0][t]);
-    out.low.push_back(0.0 - path[t][0]);
+    out.high.push_back(longest_path[0][t]);
+    out.low.push_back(0.0 - longest_path[t][0]);
     for (size_t s = 0; s < count; ++s) out.widest = std::max(out.widest, path[s][t] + path[t][s]);
   }
-  out.payments = out.high;
   return out;
 }
 

@@ -69,7 +69,9 @@ struct Implementability {
   double tolerance = 0;             // bounds the error of worst_cycle_length
   // Where payments exist; they meet every constraint within the errors of the values:
   std::vector<double> payments;  // [N], p(t) with p(0) = 0: the largest ones
-  std::vector<double> low;       // [N], every implementing payment has p(t) - p(0) in [low, high]
+  // [N], every payment that implements the exact values has p(t) - p(0) in [low, high], which the
+  // errors of the values widen.
+  std::vector<double> low;
   std::vector<double> high;
   double widest = 0;  // max over pairs of V(t,t') + V(t',t): 0 means unique up to a constant
 };
