@@ -360,8 +360,7 @@ Result<PaymentPath> payment_path(const TrainingRule& rule, const Game& game, siz
   if (!constant.has_value()) {
     return invalid_argument(
         "min_max normalisation excludes the constant reward that the path leads through: Thm 3.6 "
-        "and "
-        "Cor 3.7 do not apply, and payments need not be unique");
+        "and Cor 3.7 do not apply, and payments need not be unique");
   }
   const Report middle{.name = "constant", .group_size = to.group_size, .reward = *constant};
   CANDOR_TRY(const Leg there, walk_leg(rule, game, group, from, *constant, steps));
