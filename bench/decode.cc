@@ -162,7 +162,7 @@ int run(int argc, char** argv) {
                      {"seconds", load},
                      {"dtype", argv[2]},
                      {"threads", options.threads},
-                     {"instruction_set", instruction_set()}})
+                     {"instruction_set", name_of(instruction_set())}})
                    .dump()
             << std::endl;
   const std::vector<LoraAdapter> adapters = {random_adapter(model[0].config(), 1),

@@ -9,6 +9,7 @@ menu_test.py kill|outputs|rewards|examples CANDOR
 """
 import array
 import fractions
+import hashlib
 import http.server
 import json
 import math
@@ -143,6 +144,15 @@ def check_outputs(work):
     base.expect(base.candor("report", out).returncode == 0 and (out / "report.html").read_bytes() == before, "report")
     base.expect(b"http" not in before.replace(b"http://www.w3.org/2000/svg", b""), "the report loads something")
     base.expect(base.candor("plan", study).returncode == 0, "plan")
+    base.check_tampering(out, 12)
+    # A table and settlement rewritten together, with every digest that they name: the bank says otherwise.
+    table = json.loads((out / "table.json").read_text())
+    table["groups"][0]["valuations"][1] = str(int(table["groups"][0]["valuations"][1]) + 1)
+    (out / "table.json").write_text(json.dumps(table))
+    settled = base.candor("settle", out / "table.json", "--prices", "--format", "json").stdout
+    (out / "settlement.json").write_text(settled)
+    forged = base.candor("verify", out).stdout
+    base.expect("FAILS: table.json: valuations: $.groups[0].valuations[1]" in forged, f"a forged table: {forged}")
     shutil.rmtree(out)
     check_initial_model(work)
     # A given adapter that is no expert of this model.
@@ -219,6 +229,39 @@ def check_initial_model(work):
     base.expect(missing.returncode == 3 and "none.jsonl" in missing.stderr, f"missing sft data: {missing.stderr}")
     for folder in (plain, out, alone, work / "cache"):
         shutil.rmtree(folder)
+
+
+def digest_of_folder(folder):
+    """As formats.md has it: SHA-256 over the sorted lines "name digest"."""
+    sha = lambda data: "sha256:" + hashlib.sha256(data).hexdigest()
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return sha("".join(f"{p.relative_to(folder)} {sha(p.read_bytes())}\n" for p in files).encode())
+
+
+def check_stages(out, store):
+    """run.json leads to what was sealed and settled on, and to nothing that was trained under a lie."""
+    run = json.loads((out / "run.json").read_text())
+    stages = {stage["label"]: stage for stage in run["stages"]}
+    base.expect(len(stages) == len(run["stages"]), "two stages have one label")
+    for stage in run["stages"]:
+        for name, digest in stage["files"].items():
+            data = (store / stage["artifact"] / name).read_bytes()
+            base.expect(digest == "sha256:" + hashlib.sha256(data).hexdigest(), f"{stage['label']}: {name}")
+    # Deployed by the label that study.md names, an expert is the sealed one.
+    seal = json.loads((out / "menu_seal.json").read_text())
+    for adapter in seal["adapters"]:
+        folder = store / stages[adapter["name"]]["artifact"] / "adapter"
+        base.expect(digest_of_folder(folder) == adapter["digest"], f"{adapter['name']} is not the sealed one")
+    settled = [stage for stage in run["stages"] if "misreport" not in stage]
+    text = json.dumps(settled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    digest = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    provenance = json.loads((out / "table.json").read_text())["provenance"]
+    base.expect(digest == run["stages_digest"] == provenance["stages"], "the table does not name the stages")
+    kinds = {stage["kind"] for stage in settled}
+    base.expect({"score", "divergence", "menu_bank", "rlhf"} <= kinds, f"settled on {kinds}")
+    lies = [stage["label"] for stage in run["stages"] if "misreport" in stage]
+    base.expect(all(" under " in label for label in lies), f"labels of lies: {lies}")
+    return lies
 
 
 class RewardServer(http.server.BaseHTTPRequestHandler):
@@ -313,6 +356,8 @@ def run_examples(work):
         if name == "three_groups":
             base.expect(training["shortcuts"][0]["groups"][0]["leave_one_out_price"] is not None, "shortcuts")
             base.expect(len(training["misreports"]) == 1, "misreports")
+        lies = check_stages(out, out / "stages")
+        base.expect(bool(training["misreports"]) == bool(lies), f"{name}: stages under lies: {lies}")
     print(f"{', '.join(names)}: trained, settled and audited")
 
 

@@ -36,6 +36,9 @@ def check(folder: pathlib.Path) -> None:
             assert mine[key] == theirs[key], (folder, key)
         assert mine["payment"] == mine["prices"][again["winner"]], folder
     subprocess.run([candor, "audit", table], capture_output=True, check=True)
+    if (folder / "run.json").exists():
+        verdict = subprocess.run([candor, "verify", folder], capture_output=True, text=True)
+        assert verdict.returncode == 0 and " 0 fail, " in verdict.stdout, (folder, verdict.stdout, verdict.stderr)
     receipts = sorted((folder / "receipts").glob("*.json"))
     assert len(receipts) == len(recorded["groups"]), folder
     opened = [json.loads(path.read_text()) for path in receipts]

@@ -226,15 +226,44 @@ def check_errors(work):
     changed = candor("run", folder / "study.yaml", "--out", folder / "out", "--resume", "--quiet")
     expect(changed.returncode == 3 and "another study" in changed.stderr, f"another study: {changed.stderr}")
     write_study(folder)
+    check_bound(folder)
     artifact = next((folder / "out" / "stages").glob("bank-*/bank.jsonl"))
-    artifact.write_text(artifact.read_text().replace("a", "b", 1))
+    kept = artifact.read_text()
+    artifact.write_text(kept.replace("a", "b", 1))
     tampered = candor("run", folder / "study.yaml", "--out", folder / "out", "--resume", "--quiet")
     expect(tampered.returncode == 3 and "has changed since" in tampered.stderr, f"a changed artifact: {tampered.stderr}")
+    verdict = candor("verify", folder / "out")
+    expect(verdict.returncode == 1 and "FAILS: stage bank: bank.jsonl" in verdict.stdout, f"verify: {verdict.stdout}")
+    artifact.write_text(kept)
     check_outputs(folder / "out")
     quote = candor("quote", folder / "study.yaml", "--cache", work / "cache", "--format", "json", "--quiet")
     expect(json.loads(quote.stdout) == json.loads((folder / "out" / "quote.json").read_text()), "quote differs from run")
     check_full_disk(work)
     print(f"{count} bad studies refused, each with its message")
+
+
+def check_bound(folder):
+    """A run's folder is bound to its sources and its machine: what it was settled on is not replaced."""
+    before = {p: (folder / "out" / p).read_bytes() for p in tree(folder / "out")}
+    resume = ["run", folder / "study.yaml", "--out", folder / "out", "--resume", "--quiet"]
+    for name, part in [("prompts.jsonl", "prompts (prompts.jsonl) has changed since this run began"),
+                       ("texts.jsonl", "group kind: data (texts.jsonl) has changed since this run began"),
+                       ("words.json", "group cheerful: lexicon (words.json) has changed since this run began")]:
+        kept = (folder / name).read_bytes()
+        (folder / name).write_bytes(kept.replace(b"a", b"o", 1))
+        changed = candor(*resume)
+        expect(changed.returncode == 3 and part in changed.stderr, f"{name} changed: {changed.stderr}")
+        (folder / name).write_bytes(kept)
+    run = json.loads((folder / "out" / "run.json").read_text())
+    threads = run["machine"]["threads"]
+    other = candor(*resume, "--threads", threads + 1)
+    expect(other.returncode == 3 and f"--threads {threads}" in other.stderr, f"other threads: {other.stderr}")
+    lower = candor(*resume, "--instruction-set", "generic")
+    here = run["machine"]["instruction_set"]
+    expect(lower.returncode == 3 and f"--instruction-set {here}" in lower.stderr, f"another set: {lower.stderr}")
+    same = candor(*resume, "--threads", threads, "--instruction-set", here)
+    expect(same.returncode == 0, f"the same machine, said: {same.stderr}")
+    expect({p: (folder / "out" / p).read_bytes() for p in tree(folder / "out")} == before, "a refused run wrote something")
 
 
 def check_full_disk(work):
@@ -271,8 +300,81 @@ def check_money(out, solved):
     quote["candor"], quote["unit_price"] = "quote/1", 10.0
     del quote["exponent"]
     (out / "quote.json").write_text(json.dumps(quote))
-    expect(candor("report", out).returncode == 0 and (out / "report.html").read_bytes() == page, "report of a quote/1")
+    refused = candor("report", out)
+    expect(refused.returncode == 1 and "quote.json" in refused.stderr, f"report of a changed quote: {refused.stderr}")
+    # A folder of that time: run.json named the stages' folders alone.
+    record = (out / "run.json").read_text()
+    run = json.loads(record)
+    run["stages"] = {stage["label"]: stage["artifact"] for stage in run["stages"]}
+    del run["files"], run["stages_digest"], run["digest"]
+    run["version"] = "0.1.0"
+    (out / "run.json").write_text(json.dumps(run))
+    early = candor("report", out)
+    expect(early.returncode == 0 and (out / "report.html").read_bytes() == page, f"report of a quote/1: {early.stderr}")
     (out / "quote.json").write_text(text)
+    (out / "run.json").write_text(record)
+
+
+def edits_of(path):
+    """Copies of a JSON file, each with one value changed or one key gone, and where."""
+    whole = json.loads(path.read_text())
+
+    def walk(value, place):
+        if isinstance(value, dict):
+            for key in value:
+                yield place, key
+                yield from walk(value[key], place + [key])
+        elif isinstance(value, list):
+            for i in range(len(value)):
+                yield from walk(value[i], place + [i])
+
+    def changed(value):
+        if isinstance(value, bool) or value is None:
+            return not value
+        if isinstance(value, (int, float)):
+            return value + 1
+        return value + "1" if isinstance(value, str) else "gone"
+
+    for place, key in walk(whole, []):
+        for what in ("change", "drop"):
+            copy = json.loads(path.read_text())
+            parent = copy
+            for step in place:
+                parent = parent[step]
+            if what == "change":
+                parent[key] = changed(parent[key])
+            else:
+                del parent[key]
+            yield f"{what} {'.'.join(map(str, place + [key]))}", json.dumps(copy)
+
+
+def check_tampering(out, limit=40):
+    """Whatever is edited in a run's files, `verify` names the file and `report` refuses: never a page, never a crash."""
+    whole = candor("verify", out)
+    expect(whole.returncode == 0 and " 0 fail, 0 not checked" in whole.stdout, f"verify: {whole.stdout} {whole.stderr}")
+    rng = random.Random(SEED)
+    count = 0
+    files = [p for p in sorted(out.rglob("*.json")) if "stages" not in p.parts and p.name not in ("timings.json", "inputs.json")]
+    for path in files:
+        text, name = path.read_text(), str(path.relative_to(out))
+        edits = list(edits_of(path))
+        if not edits:
+            continue  # an empty list
+        for what, edited in rng.sample(edits, min(limit, len(edits))):
+            path.write_text(edited)
+            verdict = candor("verify", out)
+            expect(verdict.returncode in (1, 3), f"{name}, {what}: verify says {verdict.returncode}: {verdict.stdout}")
+            said = verdict.stdout + verdict.stderr
+            expect(path.name in said, f"{name}, {what}: {said}")
+            expect("json.exception" not in said and "internal" not in said, f"{name}, {what}: {said}")
+            count += 1
+        page = (out / "report.html").read_bytes()
+        refused = candor("report", out)
+        expect(refused.returncode in (1, 3), f"{name}: report made a page of an edited file: {refused.returncode}")
+        expect((out / "report.html").read_bytes() == page, f"{name}: the page was touched")
+        path.write_text(text)
+    expect(candor("verify", out).returncode == 0, "verify after all files were put back")
+    print(f"{count} edits of {len(files)} files found by verify")
 
 
 def check_outputs(out):
@@ -282,9 +384,11 @@ def check_outputs(out):
     expect(candor("audit", out / "game.json", "--quiet").returncode == 0, "affine payments")
     expect(candor("audit", out / "game.json", "--payments", "zero").returncode == 1, "zero payments")
     before = (out / "report.html").read_bytes()
-    expect(candor("report", out).returncode == 0 and (out / "report.html").read_bytes() == before, "report")
+    again = candor("report", out)
+    expect(again.returncode == 0 and (out / "report.html").read_bytes() == before, f"report: {again.returncode} {again.stderr}")
     expect(b"http" not in before.replace(b"http://www.w3.org/2000/svg", b""), "the report loads something")
     check_money(out, solved)
+    check_tampering(out)
     # Welfare by hand: mean over prompts of L log mean exp(s / L).
     game = json.loads((out / "game.json").read_text())
     strength, begin, total = game["divergence"]["lambda"], 0, 0.0

@@ -9,14 +9,15 @@ MAY_INCLUDE = {
     "core": {"base"},
     "formats": {"base"},
     "receipt": {"base"},
+    "files": {"base", "receipt"},
     "report": {"base", "core"},
-    "study": {"base", "core", "formats", "receipt", "report"},
+    "study": {"base", "core", "formats", "receipt", "files", "report"},
     "lm": {"base", "core", "formats"},
     "worker": {"base", "core", "formats", "study", "lm"},
-    "apps": {"base", "core", "formats", "receipt", "report", "study", "lm", "worker"},
+    "apps": {"base", "core", "formats", "receipt", "files", "report", "study", "lm", "worker"},
 }
-# What of study the worker may use: descriptions of sources, not runs.
-WORKER_FROM_STUDY = {"study/divergence_spec.h", "study/source.h"}
+# What of study the worker may use: descriptions of sources and stages, not runs.
+WORKER_FROM_STUDY = {"study/divergence_spec.h", "study/source.h", "study/stage_kind.h"}
 # What of core the language-model side may use: the laws of divergences, nothing about incentives.
 TENSORS_FROM_CORE = {"core/divergence.h", "core/divergence_law.h"}
 # Only these may see LibTorch.

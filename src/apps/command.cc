@@ -8,6 +8,7 @@
 #include <new>
 #include <optional>
 
+#include "base/cpu.h"
 #include "base/interrupt.h"
 #include "base/strings.h"
 
@@ -91,8 +92,19 @@ CLI::App* add_command(CLI::App& app, const CommandSpec& spec, CommonOptions& opt
   command->add_option("--threads", options.threads, "Threads (0: all cores)")
       ->check(CLI::Range(0, 1024));
   command->add_flag("--quiet", options.quiet, "No progress");
-  command->callback([run = std::move(run)] { outcome() = run(); });
+  command->callback([run = std::move(run), &options] {
+    const CommandResult before = options.before_run ? options.before_run() : CommandResult(0);
+    outcome() = before.ok() ? run() : before;
+  });
   return command;
+}
+
+void add_instruction_set_option(CLI::App& command, std::string& name) {
+  const std::vector<std::string> names(kInstructionSetNames.begin(), kInstructionSetNames.end());
+  command
+      .add_option("--instruction-set", name,
+                  "Compute as on a processor with no more than this (default the best here)")
+      ->check(CLI::IsMember(names));
 }
 
 int run_program(CLI::App& app, int argc, char** argv) {

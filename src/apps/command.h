@@ -18,6 +18,7 @@ struct CommonOptions {
   uint64_t seed = 1;
   int threads = 0;  // 0: all cores
   bool quiet = false;
+  std::function<Result<int>()> before_run;  // called before the chosen command
 
   [[nodiscard]] bool json() const { return format == "json"; }
   [[nodiscard]] ProgressMode progress_mode() const;
@@ -35,6 +36,9 @@ struct CommandSpec {
 };
 CLI::App* add_command(CLI::App& app, const CommandSpec& spec, CommonOptions& options,
                       std::function<CommandResult()> run);
+
+// --instruction-set of every command whose numbers may depend on it.
+void add_instruction_set_option(CLI::App& command, std::string& name);
 
 // Parses, runs the chosen command, prints its error; returns the exit code. Foreign exceptions end
 // here.

@@ -17,7 +17,7 @@ void add_lab_command(CLI::App& app, CommonOptions& options);
 void add_catalog_command(CLI::App& app, CommonOptions& options);
 void add_noise_command(CLI::App& app, CommonOptions& options);
 
-// run, quote, plan, report.
+// run, quote, plan, report, verify.
 void add_study_commands(CLI::App& app, CommonOptions& options);
 
 // A solution for people: one line a group, then welfare, divergence and how exact all that is.

@@ -6,6 +6,7 @@
 
 #include "apps/commands.h"
 #include "base/strings.h"
+#include "study/worker_process.h"
 
 namespace candor {
 
@@ -20,6 +21,7 @@ int forward_to_worker(int argc, char** argv) {
   std::string name = worker;
   arguments[0] = name.data();
   arguments.push_back(nullptr);
+  set_worker_environment();
   ::execv(worker.c_str(), arguments.data());
   std::fprintf(stderr,
                "candor: %s could not be started: %s (it is built where LibTorch is: make build)\n",

@@ -288,7 +288,7 @@ Result<std::string> identity_of(const RewardOptions& own, const RewardTuning& tu
                {"bf16", own.bf16},
                {"max_texts", own.examples.max_texts},
                {"threads", threads > 0 ? threads : core_count()},
-               {"instruction_set", instruction_set()},
+               {"instruction_set", name_of(instruction_set())},
                {"fields",
                 {own.loss, own.features, own.prompt_field, own.text_field, own.label_field,
                  own.positive_values}}};

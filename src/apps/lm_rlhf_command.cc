@@ -173,7 +173,7 @@ Result<std::string> identity_of(const RlhfOptions& own, const Loaded& loaded,
                {"prompts", prompts},
                {"seed", loaded.job.seed},
                {"threads", loaded.threads},
-               {"instruction_set", instruction_set()},
+               {"instruction_set", name_of(instruction_set())},
                {"rewards", Json::array()}};
   for (const RewardArgument& reward : rewards) json["rewards"].push_back(reward.spec);
   return sha256_hex(to_line(json));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "apps/commands.h"
 #include "base/strings.h"
 #include "core/sampling_plan.h"
 #include "study/cost_model.h"
@@ -49,21 +50,23 @@ void print_sampling(const Json& sampling) {
 
 }  // namespace
 
+Result<Machine> machine_for(const Study& study, const CommonOptions& options) {
+  return this_machine(options.threads, study.instruction_set, worker_program());
+}
+
 CommandResult run_plan(const std::string& path, const StudyOptions& choice,
                        const CommonOptions& options) {
   CANDOR_TRY(const Study study, load_study(path, choice));
   PlanSizes sizes;
   Json sampling;
-  int threads = 0;
+  CANDOR_TRY(const Machine machine, machine_for(study, options));
   if (study.menu.has_value()) {
-    CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, options.threads));
+    CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, machine));
     CANDOR_TRY(sizes, plan_sizes(pipeline));
     CANDOR_TRY(sampling, sampling_json(pipeline));
-    threads = pipeline.base.threads;
   } else {
-    CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
+    CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, machine));
     CANDOR_TRY(sizes, plan_sizes(pipeline));
-    threads = pipeline.threads;
   }
   const std::vector<StageCost> costs = plan_costs(study, sizes);
   Json stages = Json::array();
@@ -94,7 +97,7 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
   std::printf(
       "\nat most about %s with %d thread%s, when every reply runs to its limit; %s of memory, "
       "%s of disk.\nEverything named in %s was found; nothing was trained.\n",
-      format_duration(seconds).c_str(), threads, threads == 1 ? "" : "s",
+      format_duration(seconds).c_str(), machine.threads, machine.threads == 1 ? "" : "s",
       format_bytes(memory).c_str(), format_bytes(disk).c_str(), path.c_str());
   print_sampling(sampling);
   return 0;

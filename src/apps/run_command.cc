@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <map>
 #include <memory>
 
 #include "apps/commands.h"
@@ -11,6 +12,7 @@
 #include "study/pipeline.h"
 #include "study/report_page.h"
 #include "study/run_directory.h"
+#include "study/verify_run.h"
 
 namespace candor {
 
@@ -86,8 +88,11 @@ StageClock clock_of(const CommonOptions& options, const AnyPipeline& pipeline) {
   return {options.progress_mode(), planned.ok() ? *std::move(planned) : std::vector<StageCost>()};
 }
 
-void keep_usage(Store& store, StageClock& clock) {
+void listen(Store& store, StageClock& clock, const CommonOptions& options) {
   store.report_usage([&clock](const Stage&, const WorkerUsage& usage) { clock.set_usage(usage); });
+  if (options.progress_mode() != ProgressMode::kTerminal) return;
+  store.report_notices(
+      [](const std::string& notice) { std::fprintf(stderr, "candor: %s\n", notice.c_str()); });
 }
 
 // What the stages of this run took, beside the plan. Nothing where all of them were stored.
@@ -145,12 +150,14 @@ Status print_menu(const MenuResults& results, const Study& study) {
 }
 
 CommandResult run_menu(const RunOptions& own, const CommonOptions& options, const Study& study) {
-  CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, options.threads));
+  CANDOR_TRY(const Machine machine, machine_for(study, options));
+  CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, machine));
   const fs::path folder = folder_of(own, study);
-  CANDOR_TRY(const RunDirectory directory, RunDirectory::open(folder, study, own.resume));
+  CANDOR_TRY(const RunDirectory directory,
+             RunDirectory::open(folder, study, {pipeline.sources(), machine}, own.resume));
   CANDOR_TRY(Store store, store_of(own, folder));
   StageClock clock = clock_of(options, pipeline);
-  keep_usage(store, clock);
+  listen(store, clock, options);
   CANDOR_TRY(const MenuRun run,
              run_menu_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
                return clock.start(label, stored);
@@ -179,12 +186,14 @@ CommandResult run_menu(const RunOptions& own, const CommonOptions& options, cons
 CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const Study study, load_study(own.study, own.choice));
   if (study.menu.has_value()) return run_menu(own, options, study);
-  CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
+  CANDOR_TRY(const Machine machine, machine_for(study, options));
+  CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, machine));
   const fs::path folder = folder_of(own, study);
-  CANDOR_TRY(const RunDirectory directory, RunDirectory::open(folder, pipeline.study, own.resume));
+  CANDOR_TRY(const RunDirectory directory,
+             RunDirectory::open(folder, study, {pipeline.sources(), machine}, own.resume));
   CANDOR_TRY(Store store, store_of(own, folder));
   StageClock clock = clock_of(options, pipeline);
-  keep_usage(store, clock);
+  listen(store, clock, options);
   CANDOR_TRY(const PipelineResult result,
              run_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
                return clock.start(label, stored);
@@ -211,10 +220,12 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
 
 CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
   CANDOR_TRY(const Study study, load_study(own.study, own.choice));
-  CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, options.threads));
+  CANDOR_TRY(const Machine machine, machine_for(study, options));
+  CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, machine));
   const fs::path cache = own.cache.empty() ? fs::path("runs") / ".cache" : fs::path(own.cache);
-  CANDOR_TRY(const Store store, Store::open(cache, worker_program()));
+  CANDOR_TRY(Store store, Store::open(cache, worker_program()));
   StageClock clock(options.progress_mode(), {});
+  listen(store, clock, options);
   CANDOR_TRY(const PipelineResult result,
              run_pipeline(pipeline, store, [&](const std::string& label, bool stored) {
                return clock.start(label, stored);
@@ -230,7 +241,67 @@ CommandResult run_quote(const RunOptions& own, const CommonOptions& options) {
   return exit_code_of(json);
 }
 
+struct VerifyOptions {
+  std::string folder;
+  std::string store;
+};
+
+const char* outcome_name(RunCheck::Outcome outcome) {
+  switch (outcome) {
+    case RunCheck::Outcome::kHolds:
+      return "holds";
+    case RunCheck::Outcome::kFails:
+      return "FAILS";
+    case RunCheck::Outcome::kNotChecked:
+      return "not checked";
+  }
+  return "";
+}
+
+Json verdict_json(const RunVerdict& verdict) {
+  Json checks = Json::array();
+  for (const RunCheck& check : verdict.checks) {
+    checks.push_back(
+        {{"item", check.item}, {"outcome", outcome_name(check.outcome)}, {"detail", check.detail}});
+  }
+  return {{"candor", "verify/1"}, {"holds", verdict.holds()}, {"checks", std::move(checks)}};
+}
+
+// What failed or was not checked, a line each; the rest is a count.
+void print_verdict(const RunVerdict& verdict, const std::string& folder) {
+  std::map<RunCheck::Outcome, size_t> counts;
+  for (const RunCheck& check : verdict.checks) {
+    ++counts[check.outcome];
+    if (check.outcome == RunCheck::Outcome::kHolds) continue;
+    std::printf("%s: %s: %s\n", outcome_name(check.outcome), check.item.c_str(),
+                check.detail.c_str());
+  }
+  std::printf("%s: %zu hold, %zu fail, %zu not checked\n", folder.c_str(),
+              counts[RunCheck::Outcome::kHolds], counts[RunCheck::Outcome::kFails],
+              counts[RunCheck::Outcome::kNotChecked]);
+}
+
+CommandResult run_verify(const VerifyOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(const RunVerdict verdict, verify_run(own.folder, own.store));
+  if (options.json()) {
+    std::printf("%s", to_text(verdict_json(verdict)).c_str());
+  } else {
+    print_verdict(verdict, own.folder);
+  }
+  return verdict.holds() ? 0 : 1;
+}
+
 CommandResult run_report(const std::string& folder) {
+  CANDOR_TRY(const RunVerdict verdict, verify_run(folder));
+  if (!verdict.holds()) {
+    for (const RunCheck& check : verdict.checks) {
+      if (check.outcome != RunCheck::Outcome::kFails) continue;
+      std::fprintf(stderr, "candor: %s: %s: %s\n", folder.c_str(), check.item.c_str(),
+                   check.detail.c_str());
+    }
+    std::fprintf(stderr, "candor: no report is made of files that contradict each other\n");
+    return 1;
+  }
   CANDOR_RETURN_IF_ERROR(write_report(folder));
   std::printf("report: %s\n", (fs::path(folder) / "report.html").string().c_str());
   return 0;
@@ -257,6 +328,7 @@ void add_study_commands(CLI::App& app, CommonOptions& options) {
     command->add_option("STUDY", own->study, "A study/1 file")->required();
     command->add_option("--budget", own->choice.budget,
                         "Lay this entry of the study's budgets over it");
+    add_instruction_set_option(*command, own->choice.instruction_set);
   }
   for (CLI::App* command : {run, plan}) {
     command->add_option("--target-epsilon", own->choice.target_epsilon,
@@ -272,6 +344,16 @@ void add_study_commands(CLI::App& app, CommonOptions& options) {
       add_command(app, {"report", "Rebuilds report.html of a run", "candor report runs/quickstart"},
                   options, [folder] { return run_report(*folder); });
   report->add_option("RUN_DIR", *folder, "A run's folder")->required();
+  auto verified = std::make_shared<VerifyOptions>();
+  CLI::App* verify = add_command(
+      app,
+      {"verify",
+       "Checks a run's files against each other and settles again; exit 1 where one fails",
+       "candor verify runs/quickstart"},
+      options, [verified, &options] { return run_verify(*verified, options); });
+  verify->add_option("RUN_DIR", verified->folder, "A run's folder")->required();
+  verify->add_option("--cache", verified->store,
+                     "Where the stages lie (default RUN_DIR/stages), to check their files too");
 }
 
 }  // namespace candor

@@ -72,7 +72,6 @@ class StageClock {
   [[nodiscard]] const Json& timings() const { return timings_; }
 
  private:
-  // Stages of one name (experts trained anew under a lie) come in the plan's order.
   std::optional<StageCost> take_planned() {
     const auto found = std::ranges::find(planned_, label_, &StageCost::stage);
     if (found == planned_.end()) return std::nullopt;

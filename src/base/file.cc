@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,9 +93,20 @@ Result<std::string> read_file(const fs::path& path, uint64_t max_bytes) {
   }
 }
 
+std::string random_name() {
+  uint64_t value = 0;
+  CANDOR_CHECK(::getentropy(&value, sizeof value) == 0);
+  std::string out(16, '0');
+  for (char& digit : out) {
+    digit = "0123456789abcdef"[value & 15U];
+    value >>= 4U;
+  }
+  return out;
+}
+
 Status write_file_atomically(const fs::path& path, std::string_view bytes) {
   fs::path temporary = path;
-  temporary += str_cat(".tmp-", ::getpid());
+  temporary += str_cat(".tmp-", random_name());  // two processes may write one file
   if (Status status = write_and_sync(temporary, bytes, O_TRUNC); !status.ok()) {
     std::error_code ignored;
     fs::remove(temporary, ignored);

@@ -14,6 +14,9 @@ namespace candor {
 Result<std::string> read_file(const std::filesystem::path& path,
                               uint64_t max_bytes = uint64_t{1} << 30);
 
+// 16 hexadecimal digits that nobody else has drawn, on this machine or another.
+[[nodiscard]] std::string random_name();
+
 // Writes to a temporary file beside `path`, syncs it, renames it over `path` and syncs the folder:
 // a reader sees the old bytes or the new ones, whatever is killed when.
 // Errors: kResource when the disk is full or the folder cannot be written.

@@ -4,11 +4,16 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include <stdexcept>
 
 #include "base/file.h"
 #include "base/strings.h"
 
 namespace candor {
+
+void json_misused(const char* condition) {
+  throw std::out_of_range(str_cat("JSON: a value is not there (", condition, ")"));
+}
 
 namespace {
 

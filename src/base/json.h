@@ -4,7 +4,6 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +11,15 @@
 #include <vector>
 
 #include "base/result.h"
+
+namespace candor {
+// Throws std::out_of_range: a key or element that is not there was asked for.
+[[noreturn]] void json_misused(const char* condition);
+}  // namespace candor
+
+// The library would abort the process where a key of a constant object is missing.
+#define JSON_ASSERT(condition) ((condition) ? void() : ::candor::json_misused(#condition))
+#include <nlohmann/json.hpp>
 
 namespace candor {
 

@@ -78,11 +78,9 @@ struct Products {
 Products products_here() {
 #if defined(__x86_64__)
   const double lanes = 2.0 * kChains * kRounds;
-  if (instruction_set() == "avx512_bf16") return {multiply_bf16, 32 * lanes};
-  if (instruction_set() == "avx512") return {multiply_avx512, 16 * lanes};
-  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) {
-    return {multiply_avx2, 8 * lanes};
-  }
+  if (instruction_set() >= InstructionSet::kAvx512Bf16) return {multiply_bf16, 32 * lanes};
+  if (instruction_set() >= InstructionSet::kAvx512) return {multiply_avx512, 16 * lanes};
+  if (instruction_set() >= InstructionSet::kAvx2) return {multiply_avx2, 8 * lanes};
 #endif
   return {};
 }

@@ -195,12 +195,12 @@ void attend_avx512(const AttentionTile& tile) {
 
 }  // namespace
 
-AttentionKernel attention_kernel(Dtype dtype, const std::string& instruction_set) {
+AttentionKernel attention_kernel(Dtype dtype, InstructionSet set) {
   if (dtype == Dtype::kF32) {
-    return instruction_set == "generic" ? attend_plain<Dtype::kF32> : attend_avx512<Dtype::kF32>;
+    return set >= InstructionSet::kAvx512 ? attend_avx512<Dtype::kF32> : attend_plain<Dtype::kF32>;
   }
-  return instruction_set == "avx512_bf16" ? attend_avx512<Dtype::kBf16>
-                                          : attend_plain<Dtype::kBf16>;
+  return set >= InstructionSet::kAvx512Bf16 ? attend_avx512<Dtype::kBf16>
+                                            : attend_plain<Dtype::kBf16>;
 }
 
 }  // namespace candor

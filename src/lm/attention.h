@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
+#include "base/cpu.h"
 #include "lm/dtype.h"
 
 namespace candor {
@@ -28,7 +28,7 @@ struct AttentionTile {
 };
 
 using AttentionKernel = void (*)(const AttentionTile&);
-// `instruction_set` as in base/cpu.h; REQUIRES: this machine has it.
-[[nodiscard]] AttentionKernel attention_kernel(Dtype dtype, const std::string& instruction_set);
+// REQUIRES: this machine has the instruction set.
+[[nodiscard]] AttentionKernel attention_kernel(Dtype dtype, InstructionSet set);
 
 }  // namespace candor

@@ -56,11 +56,12 @@ TEST(PackedMatrix, AgreesWithPlainSums) {
 }
 
 // Every instruction set that runs here.
-std::vector<std::string> instruction_sets() {
-  const std::string best = instruction_set();
-  if (best == "generic") return {"generic"};
-  if (best == "avx512") return {"generic", "avx512"};
-  return {"generic", "avx512", "avx512_bf16"};
+std::vector<InstructionSet> instruction_sets() {
+  std::vector<InstructionSet> out;
+  for (int set = 0; set <= static_cast<int>(best_instruction_set()); ++set) {
+    out.push_back(static_cast<InstructionSet>(set));
+  }
+  return out;
 }
 
 std::vector<float> random_floats(int64_t count, uint64_t seed) {
@@ -130,7 +131,7 @@ TEST(PackedMatrix, KernelsOfEveryInstructionSet) {
         }
       }
     }
-    for (const std::string& set : instruction_sets()) {
+    for (const InstructionSet set : instruction_sets()) {
       const auto kernels = product_kernels(dtype, set);
       const auto run = [&](int64_t first, int64_t count, float* out) {
         kernels.at(static_cast<size_t>(count - 1))(
@@ -158,8 +159,8 @@ TEST(PackedMatrix, KernelsOfEveryInstructionSet) {
               size += std::abs(term);
             }
             const float got = together[static_cast<size_t>(row * 32 + n)];
-            ASSERT_NEAR(got, sum, 2e-6 * size) << set << " " << count << " " << row << " " << n;
-            ASSERT_EQ(got, alone[static_cast<size_t>(n)]) << set << " " << count;
+            ASSERT_NEAR(got, sum, 2e-6 * size) << name_of(set) << " " << count << " " << row << " " << n;
+            ASSERT_EQ(got, alone[static_cast<size_t>(n)]) << name_of(set) << " " << count;
           }
         }
       }
@@ -195,7 +196,7 @@ TEST(Attention, AgreesWithTheDefinition) {
       round_to_bf16(queries.data(), halves.data(), static_cast<int64_t>(halves.size()));
       std::vector<float> out(queries.size());
       std::vector<float> scores(static_cast<size_t>(AttentionTile::kQueries * 48));
-      const auto run = [&](const std::string& set, int64_t first, int64_t count) {
+      const auto run = [&](InstructionSet set, int64_t first, int64_t count) {
         AttentionTile tile;
         tile.keys = cache.keys({1, 0, 0});
         tile.values = cache.values({1, 0, 0});
@@ -213,7 +214,7 @@ TEST(Attention, AgreesWithTheDefinition) {
         }
         attention_kernel(dtype, set)(tile);
       };
-      for (const std::string& set : instruction_sets()) {
+      for (const InstructionSet set : instruction_sets()) {
         for (int64_t q = 0; q < AttentionTile::kQueries; ++q) {
           std::vector<double> weights;
           double total = 0;
@@ -235,13 +236,13 @@ TEST(Attention, AgreesWithTheDefinition) {
                   weights[t] / total *
                   rounded(values[t * static_cast<size_t>(width) + static_cast<size_t>(w)], dtype);
             }
-            ASSERT_NEAR(alone[static_cast<size_t>(w)], expected, 3e-6) << set << " " << q;
+            ASSERT_NEAR(alone[static_cast<size_t>(w)], expected, 3e-6) << name_of(set) << " " << q;
           }
           for (int64_t count = q + 1; count <= AttentionTile::kQueries; ++count) {
             run(set, 0, count);
             for (int64_t w = 0; w < width; ++w) {
               ASSERT_EQ(out[static_cast<size_t>(q * padded + w)], alone[static_cast<size_t>(w)])
-                  << set << " " << count << " " << q;
+                  << name_of(set) << " " << count << " " << q;
             }
           }
         }

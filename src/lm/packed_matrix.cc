@@ -173,12 +173,12 @@ const Kernels& kernels_here(Dtype dtype) {
 
 }  // namespace
 
-Kernels product_kernels(Dtype dtype, const std::string& instruction_set) {
+Kernels product_kernels(Dtype dtype, InstructionSet set) {
   using Indices = std::make_integer_sequence<int, int{kTileRows}>;
   Kernels plain{};
   plain.fill(dtype == Dtype::kF32 ? tile_f32_plain : tile_bf16_plain);
-  if (dtype == Dtype::kF32 && instruction_set != "generic") return f32_avx512(Indices{});
-  if (dtype == Dtype::kBf16 && instruction_set == "avx512_bf16") return bf16_avx512(Indices{});
+  if (dtype == Dtype::kF32 && set >= InstructionSet::kAvx512) return f32_avx512(Indices{});
+  if (dtype == Dtype::kBf16 && set >= InstructionSet::kAvx512Bf16) return bf16_avx512(Indices{});
   return plain;
 }
 

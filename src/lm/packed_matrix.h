@@ -3,8 +3,8 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string>
 
+#include "base/cpu.h"
 #include "lm/dtype.h"
 #include "lm/zeroed_bytes.h"
 
@@ -82,9 +82,9 @@ struct ProductTile {
   int64_t fetch_step = 0;
 };
 using ProductKernel = void (*)(const ProductTile&);
-// By rows - 1. `instruction_set` as in base/cpu.h; REQUIRES: this machine has it.
+// By rows - 1. REQUIRES: this machine has the instruction set.
 [[nodiscard]] std::array<ProductKernel, PackedMatrix::kTileRows> product_kernels(
-    Dtype dtype, const std::string& instruction_set);
+    Dtype dtype, InstructionSet set);
 
 // The half of the next block that tile `tile` of `tile_count` fetches: the last two tiles share it.
 [[nodiscard]] constexpr int fetch_half_of(int64_t tile, int64_t tile_count) {

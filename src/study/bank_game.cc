@@ -70,9 +70,25 @@ std::vector<double> Normalizer::apply(const std::vector<double>& scores, size_t*
 Result<BankGame> make_bank_game(const Study& study, const std::vector<GroupScores>& scores,
                                 size_t prompt_count) {
   CANDOR_CHECK(scores.size() == study.groups.size());
+  std::vector<Normalizer> normalizers;
+  std::vector<std::vector<double>> bank;
+  for (size_t group = 0; group < scores.size(); ++group) {
+    CANDOR_TRY(
+        const Normalizer normalizer,
+        Normalizer::fit(study.normalization, study.groups[group].name, scores[group].reference));
+    normalizers.push_back(normalizer);
+    bank.push_back(scores[group].bank);
+  }
+  return make_normalized_game(study, std::move(normalizers), bank, prompt_count);
+}
+
+Result<BankGame> make_normalized_game(const Study& study, std::vector<Normalizer> normalizers,
+                                      const std::vector<std::vector<double>>& bank,
+                                      size_t prompt_count) {
+  CANDOR_CHECK(bank.size() == study.groups.size() && normalizers.size() == bank.size());
   const auto samples = static_cast<size_t>(study.bank.samples);
   BankGame out;
-  out.clipped.assign(scores.size(), 0);
+  out.clipped.assign(bank.size(), 0);
   Game game;
   game.divergence = study.divergence;
   game.normalization = Normalization::kNone;  // the sealed rule has done it
@@ -80,17 +96,15 @@ Result<BankGame> make_bank_game(const Study& study, const std::vector<GroupScore
   game.initial.assign(prompt_count * samples, 1.0);
   for (size_t prompt = 0; prompt <= prompt_count; ++prompt)
     game.block_begin.push_back(prompt * samples);
-  for (size_t group = 0; group < scores.size(); ++group) {
+  for (size_t group = 0; group < bank.size(); ++group) {
     const std::string& name = study.groups[group].name;
-    CANDOR_RETURN_IF_ERROR(check_finite(name, scores[group].bank));
-    CANDOR_CHECK(scores[group].bank.size() == game.initial.size());
-    CANDOR_TRY(const Normalizer normalizer,
-               Normalizer::fit(study.normalization, name, scores[group].reference));
+    CANDOR_RETURN_IF_ERROR(check_finite(name, bank[group]));
+    CANDOR_CHECK(bank[group].size() == game.initial.size());
     game.groups.push_back({.name = name,
                            .group_size = static_cast<double>(study.groups[group].size),
-                           .reward = normalizer.apply(scores[group].bank, &out.clipped[group])});
-    out.normalizers.push_back(normalizer);
+                           .reward = normalizers[group].apply(bank[group], &out.clipped[group])});
   }
+  out.normalizers = std::move(normalizers);
   CANDOR_TRY(out.game, make_game(std::move(game)));
   return out;
 }

@@ -40,6 +40,11 @@ struct BankGame {
 Result<BankGame> make_bank_game(const Study& study, const std::vector<GroupScores>& scores,
                                 size_t prompt_count);
 
+// The same with constants that were fitted before; bank[n] holds raw scores on the pricing bank.
+Result<BankGame> make_normalized_game(const Study& study, std::vector<Normalizer> normalizers,
+                                      const std::vector<std::vector<double>>& bank,
+                                      size_t prompt_count);
+
 // quote/2 (docs/formats.md): prices for the bank with what is known of their error for the model.
 struct Quote {
   Solution solution;

@@ -133,7 +133,8 @@ class Planner {
   }
 
   // A run's steps: sample, score, read under the reference, read and differentiate, update.
-  void expert(const ExpertRun& run) {
+  // `suffix` ends the label of a run under a misreport.
+  void expert(const ExpertRun& run, const std::string& suffix) {
     const ExpertChoice& choice = *study_.menu->experts;
     const auto prompts = number(choice.prompts_per_step);
     const Reading work{prompts, sizes_.train_prompt.mean_tokens,
@@ -152,7 +153,7 @@ class Planner {
     if (run.role == ExpertRun::Role::kExpert) score(sizes_.judges[run.group]);
     const auto pass = number(choice.per_device_train_batch_size);
     const double pass_prompts = std::max(1.0, pass / number(choice.num_generations));
-    add(run.name, number(run.steps) * step + model_.parameters * kTrainPerWeight,
+    add(run.name + suffix, number(run.steps) * step + model_.parameters * kTrainPerWeight,
         kWorker + kTrainWeight * model_.parameters + kProductCaches + encoders +
             activations(pass * work.reply_tokens + pass_prompts * work.prompt_tokens),
         adapter_bytes());
@@ -343,7 +344,7 @@ void plan_lie(const Study& study, const PlanSizes& sizes, const std::vector<Expe
         lied[r].weights == runs[r].weights && lied[r].kl_coefficient == runs[r].kl_coefficient;
     const bool on_menu =
         lied[r].role == ExpertRun::Role::kExpert || lied[r].role == ExpertRun::Role::kTrained;
-    if (!same && on_menu) planner.expert(lied[r]);
+    if (!same && on_menu) planner.expert(lied[r], misreport_suffix(lie));
   }
   plan_banks(study, sizes, runs, misreport_suffix(lie), planner);
 }
@@ -360,7 +361,7 @@ void plan_menu(const Study& study, const PlanSizes& sizes, Planner& planner) {
   plan_scores(study, sizes, " on the reference bank",
               sizes.prompts * static_cast<double>(study.reference_samples),
               menu.experts.has_value(), planner);
-  for (const ExpertRun& run : runs) planner.expert(run);
+  for (const ExpertRun& run : runs) planner.expert(run, "");
   plan_banks(study, sizes, runs, "", planner);
   for (const MisreportChoice& lie : menu.misreports) plan_lie(study, sizes, runs, lie, planner);
 }

@@ -15,7 +15,7 @@ namespace candor {
 // constants at the head of cost_model.cc, fitted to two cores of a Zen 5 server with avx512_bf16;
 // bf16 products follow this machine's measured rate. The test holds the plan against recorded runs.
 struct StageCost {
-  std::string stage;  // the stage's label in a run; stages of one label come in the run's order
+  std::string stage;  // the stage's label in a run; one to each stage
   double seconds = 0;
   double memory_bytes = 0;  // peak of the stage's process, resident
   double disk_bytes = 0;    // of its artifact

@@ -39,31 +39,30 @@ Result<Json> read_run_metrics(const fs::path& folder) {
 class MenuRunner {
  public:
   MenuRunner(const MenuPipeline& pipeline, const Store& store, const StageSink& sink)
-      : pipeline_(pipeline), store_(store), sink_(sink), study_(pipeline.study()) {}
+      : pipeline_(pipeline), stages_(store, sink), study_(pipeline.study()) {}
 
   Result<MenuRun> run() {
-    out_.stages = Json::object();
     CANDOR_RETURN_IF_ERROR(make_initial_model());
     CANDOR_RETURN_IF_ERROR(sample_reference());
     CANDOR_RETURN_IF_ERROR(train_rewards());
     CANDOR_RETURN_IF_ERROR(fit_normalizers());
-    CANDOR_TRY(std::vector<AdapterArtifact> adapters, train_experts(pipeline_.runs, true));
+    CANDOR_TRY(std::vector<AdapterArtifact> adapters, train_experts(pipeline_.runs, ""));
     CANDOR_TRY(out_.bank, make_bank(std::move(adapters), ""));
+    stages_.begin_misreports();
     for (const MisreportChoice& lie : study_.menu->misreports) {
       CANDOR_TRY(MenuBank bank, run_misreport(lie));
       out_.misreports.push_back(std::move(bank));
     }
+    out_.stages = stages_.list();
+    out_.stages_digest = stages_.digest();
     return std::move(out_);
   }
 
  private:
-  Result<fs::path> get(const Stage& stage) {
-    out_.stages[stage.label] = store_.path_of(stage).filename().string();
-    return store_.get(stage, sink_(stage.label, store_.has(stage)));
-  }
+  Result<fs::path> get(const Stage& stage) { return stages_.get(stage); }
 
   Status make_initial_model() {
-    model_ = {pipeline_.base.model_path, pipeline_.base.model_digest};
+    model_ = pipeline_.base.model_input();
     if (study_.menu->sft.has_value()) {
       CANDOR_TRY(const fs::path folder, get(sft_stage(pipeline_)));
       model_.path = folder / "model";
@@ -99,7 +98,7 @@ class MenuRunner {
     metrics.emplace_back();
     if (!reward.trained()) return fs::path();
     CANDOR_TRY(const fs::path folder, get(reward_training_stage(reward, files, name, study_.seed,
-                                                                pipeline_.base.threads)));
+                                                                pipeline_.base.machine)));
     CANDOR_TRY(metrics.back(), read_json_file((folder / "metrics.json").string()));
     return folder;
   }
@@ -148,14 +147,15 @@ class MenuRunner {
 
   Result<std::vector<double>> scores_of(const RewardSpec& reward, const std::string& name,
                                         const ScoredBank& bank) {
-    CANDOR_TRY(const fs::path folder, get(score_stage(reward, name, bank, pipeline_.base.threads)));
+    CANDOR_TRY(const fs::path folder, get(score_stage(reward, name, bank, pipeline_.base.machine)));
     CANDOR_TRY(const NpyFile npy, NpyFile::open(folder / "scores.npy"));
     return npy.doubles();
   }
 
-  // Experts in group order, given or trained, then the other runs in theirs.
+  // Experts in group order, given or trained, then the other runs in theirs. `suffix` ends the
+  // labels of runs under a misreport, whose curves nobody keeps.
   Result<std::vector<AdapterArtifact>> train_experts(const std::vector<ExpertRun>& runs,
-                                                     bool keep_metrics) {
+                                                     const std::string& suffix) {
     std::vector<AdapterArtifact> out(study_.groups.size());
     for (size_t i = 0; i < out.size(); ++i) {
       out[i] = {.name = "expert-" + study_.groups[i].name,
@@ -165,12 +165,14 @@ class MenuRunner {
     }
     for (const ExpertRun& run : runs) {
       const bool watched = run.role == ExpertRun::Role::kExpert && judged_[run.group];
-      CANDOR_TRY(const fs::path folder, get(expert_stage(pipeline_, model_, run, rewards_,
-                                                         watched ? &judges_[run.group] : nullptr)));
+      Stage stage =
+          expert_stage(pipeline_, model_, run, rewards_, watched ? &judges_[run.group] : nullptr);
+      stage.label += suffix;
+      CANDOR_TRY(const fs::path folder, get(stage));
       AdapterArtifact made{
           .name = run.name, .path = folder / "adapter", .digest = {}, .artifact = folder};
       CANDOR_TRY(made.digest, digest_of_source(made.path));
-      if (keep_metrics) {
+      if (suffix.empty()) {
         CANDOR_TRY(Json metrics, read_run_metrics(folder));
         out_.run_metrics.push_back(std::move(metrics));
       }
@@ -322,15 +324,14 @@ class MenuRunner {
           runs[r].role == ExpertRun::Role::kExpert || runs[r].role == ExpertRun::Role::kTrained;
       if (!on_menu) runs[r] = pipeline_.runs[r];
     }
-    CANDOR_TRY(std::vector<AdapterArtifact> adapters, train_experts(runs, false));
+    CANDOR_TRY(std::vector<AdapterArtifact> adapters, train_experts(runs, suffix));
     return make_bank(std::move(adapters), suffix);
   }
 
   const MenuPipeline& pipeline_;
-  const Store& store_;
-  const StageSink& sink_;
+  RunStages stages_;
   const Study& study_;
-  InitialModel model_;
+  StageInput model_;
   fs::path reference_;
   std::string reference_digest_;
   std::vector<ScaledReward> rewards_, judges_;  // [n]
@@ -364,9 +365,9 @@ PlanRequest target_request(const Study& study) {
           .candidates = candidates};
 }
 
-Result<MenuPipeline> MenuPipeline::plan(const Study& study, int threads) {
+Result<MenuPipeline> MenuPipeline::plan(const Study& study, const Machine& machine) {
   MenuPipeline out;
-  CANDOR_TRY(out.base, Pipeline::plan(study, threads));
+  CANDOR_TRY(out.base, Pipeline::plan(study, machine));
   const MenuSettings& menu = *study.menu;
   if (study.target_epsilon > 0) {
     CANDOR_TRY(const SampleSize target, forecast_own_bound(target_request(study)));
@@ -394,6 +395,26 @@ Result<MenuPipeline> MenuPipeline::plan(const Study& study, int threads) {
   }
   out.runs = expert_runs(study);
   out.candidates = menu_candidates(study);
+  return out;
+}
+
+Json MenuPipeline::sources() const {
+  Json out = base.sources();
+  const auto add = [&](const std::string& name, const std::string& source,
+                       const std::string& digest) {
+    if (!digest.empty()) out[name] = {{"source", source}, {"digest", digest}};
+  };
+  const MenuSettings& menu = *study().menu;
+  if (menu.sft.has_value()) add("sft data", menu.sft->data, sft_digest);
+  if (menu.experts.has_value()) {
+    add("training prompts", menu.experts->train_prompts, train_prompts_digest);
+  }
+  for (size_t i = 0; i < study().groups.size(); ++i) {
+    const StudyGroup& group = study().groups[i];
+    add(str_cat("group ", group.name, ": expert"), group.adapter, given_digests[i]);
+    if (!judges[i].has_value()) continue;
+    add_sources(*group.judge, *judges[i], str_cat("judge of ", group.name), out);
+  }
   return out;
 }
 

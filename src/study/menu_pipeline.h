@@ -19,7 +19,7 @@ namespace candor {
 //   [-> the same again under each misreport]
 struct MenuPipeline {
   // With a target epsilon, only as many prompts as it takes.
-  static Result<MenuPipeline> plan(const Study& study, int threads);
+  static Result<MenuPipeline> plan(const Study& study, const Machine& machine);
 
   Pipeline base;
   std::filesystem::path sft_path, train_prompts_path;
@@ -30,6 +30,8 @@ struct MenuPipeline {
   std::vector<ExpertRun> runs;
   std::vector<MenuCandidate> candidates;  // without those of the runs that no grid holds
 
+  // As Pipeline::sources.
+  [[nodiscard]] Json sources() const;
   [[nodiscard]] const Study& study() const { return base.study; }
   [[nodiscard]] bool depends_on_reports() const { return !runs.empty(); }
 };
@@ -77,10 +79,11 @@ struct MenuRun {
   std::vector<Json> self_tests;   // what menu_check stages found
   Json sft_metrics;               // null where there was none
   Json reference_metrics;
-  std::string model_digest;  // of the initial model, after sft
-  Json seal;                 // seal/1, before any reward was read
-  Json menu_seal;            // menu-seal/1, before any reply of the menu was scored
-  Json stages;               // label -> artifact folder's name
+  std::string model_digest;   // of the initial model, after sft
+  Json seal;                  // seal/1, before any reward was read
+  Json menu_seal;             // menu-seal/1, before any reply of the menu was scored
+  Json stages;                // as RunStages lists them
+  std::string stages_digest;  // of those that are settled on
 };
 
 // Runs what the store does not hold yet. Errors: a stage's; a normaliser's, naming the group; a

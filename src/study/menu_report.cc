@@ -154,7 +154,7 @@ Status write_menu_report(const std::filesystem::path& run_folder) {
     add_table(run, page);
     add_exactness(run, page);
     add_check(run, page);
-  } catch (const Json::exception& error) {
+  } catch (const std::exception& error) {
     // The files are ours; one that lost a field was edited.
     return invalid_argument(
         str_cat(run_folder.string(), ": a file of the run lacks a field: ", error.what()));

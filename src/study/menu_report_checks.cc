@@ -155,6 +155,7 @@ void add_check(const RunFiles& run, HtmlPage& page) {
       "candor settle table.json --prices        # the same winner and payments, bit by bit\n"
       "candor audit table.json                  # no profitable lie; exit code 0\n"
       "candor audit table.json --payments zero  # without payments there is one; exit code 1\n"
+      "candor verify .                          # the files fit together; exit code 0\n"
       "candor report .                          # this page again");
   std::vector<std::vector<std::string>> rows = {
       {"sealed before any reward was read", "digest or value"}};

@@ -1,11 +1,8 @@
 #include "study/menu_results.h"
 
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <cmath>
 
-#include "base/cpu.h"
 #include "base/strings.h"
 #include "core/sampling_plan.h"
 #include "core/table_audit.h"
@@ -268,8 +265,6 @@ std::string metrics_lines(const Study& study, const MenuRun& run) {
 }
 
 Json run_json(const MenuPipeline& pipeline, const MenuRun& run) {
-  utsname system{};
-  ::uname(&system);
   Json groups = Json::array();
   for (size_t i = 0; i < pipeline.study().groups.size(); ++i) {
     Json entry = pipeline.base.groups[i].digests();
@@ -282,18 +277,15 @@ Json run_json(const MenuPipeline& pipeline, const MenuRun& run) {
               {"level", "menu"},
               {"version", CANDOR_VERSION},
               {"seed", pipeline.study().seed},
-              {"threads", pipeline.base.threads},
-              {"machine",
-               {{"system", system.sysname},
-                {"architecture", system.machine},
-                {"instruction_set", instruction_set()}}},
+              {"machine", run_machine_json(pipeline.base.machine)},
               {"base_model", pipeline.base.model_digest},
               {"initial_model", run.model_digest},
               {"prompts", pipeline.base.prompts_digest},
               {"groups", std::move(groups)},
               {"seal", run.seal["digest"]},
               {"menu_seal", run.menu_seal["digest"]},
-              {"stages", run.stages}};
+              {"stages", run.stages},
+              {"stages_digest", run.stages_digest}};
   if (!pipeline.study().budget.empty()) out["budget"] = pipeline.study().budget;
   if (!pipeline.sft_digest.empty()) out["sft_data"] = pipeline.sft_digest;
   if (!pipeline.train_prompts_digest.empty()) out["train_prompts"] = pipeline.train_prompts_digest;
@@ -332,8 +324,8 @@ Result<MenuResults> settle_menu_run(const MenuPipeline& pipeline, const MenuRun&
 Status write_menu_results(const RunDirectory& directory, const MenuPipeline& pipeline,
                           const MenuRun& run, const MenuResults& results) {
   const Study& study = pipeline.study();
-  CANDOR_RETURN_IF_ERROR(directory.write("seal.json", to_text(run.seal)));
-  CANDOR_RETURN_IF_ERROR(directory.write("menu_seal.json", to_text(run.menu_seal)));
+  CANDOR_RETURN_IF_ERROR(directory.write_seal("seal.json", run.seal));
+  CANDOR_RETURN_IF_ERROR(directory.write_seal("menu_seal.json", run.menu_seal));
   CANDOR_RETURN_IF_ERROR(directory.write("self_tests.json", to_text(results.self_tests)));
   CANDOR_RETURN_IF_ERROR(directory.write("bank.jsonl", bank_lines(study, run)));
   std::string prompts;
@@ -351,7 +343,7 @@ Status write_menu_results(const RunDirectory& directory, const MenuPipeline& pip
   CANDOR_RETURN_IF_ERROR(directory.write("training.json", to_text(training)));
   CANDOR_RETURN_IF_ERROR(directory.write("warnings.json", to_text(results.warnings)));
   CANDOR_RETURN_IF_ERROR(directory.write("metrics.jsonl", metrics_lines(study, run)));
-  return directory.write("run.json", to_text(run_json(pipeline, run)));
+  return directory.write_run(run_json(pipeline, run));
 }
 
 }  // namespace candor

@@ -1,6 +1,5 @@
 #include "study/menu_stages.h"
 
-#include "base/cpu.h"
 #include "base/strings.h"
 #include "study/divergence_spec.h"
 
@@ -25,14 +24,8 @@ void add_adapters(const MenuBank& bank, Stage& stage) {
   stage.spec["adapter_digests"] = Json::array();
   for (size_t a = 0; a < bank.adapters.size(); ++a) {
     stage.spec["adapter_digests"].push_back(bank.adapters[a].digest);
-    stage.paths[str_cat("adapter_", a)] = bank.adapters[a].path;
+    stage.inputs[str_cat("adapter_", a)] = {bank.adapters[a].path, bank.adapters[a].digest};
   }
-}
-
-void add_machine(const MenuPipeline& pipeline, Json& spec) {
-  spec["dtype"] = pipeline.study().dtype;
-  spec["threads"] = pipeline.base.threads;
-  spec["instruction_set"] = instruction_set();
 }
 
 // RlhfSettings of the worker; names are TRL's.
@@ -73,7 +66,8 @@ Stage sft_stage(const MenuPipeline& pipeline) {
                        {"settings", std::move(settings)},
                        {"model_dtype", pipeline.study().dtype},
                        {"seed", pipeline.study().seed}},
-              .paths = {{"model", pipeline.base.model_path}, {"data", pipeline.sft_path}}};
+              .inputs = {{"model", pipeline.base.model_input()},
+                         {"data", {pipeline.sft_path, pipeline.sft_digest}}}};
   if (sft.lora.has_value()) {
     stage.spec["lora"] = {{"r", sft.lora->rank},
                           {"lora_alpha", sft.lora->lora_alpha},
@@ -81,33 +75,36 @@ Stage sft_stage(const MenuPipeline& pipeline) {
                           {"target_modules", sft.lora->target_modules}};
     stage.spec["merge"] = true;  // what follows starts from whole models
   }
-  add_machine(pipeline, stage.spec);
+  stage.spec["dtype"] = pipeline.study().dtype;
+  add_libtorch(pipeline.base.machine, stage.spec);
   return stage;
 }
 
-Stage reference_bank_stage(const MenuPipeline& pipeline, const InitialModel& model) {
+Stage reference_bank_stage(const MenuPipeline& pipeline, const StageInput& model) {
   Stage stage = pipeline.base.bank_stage(true);
   stage.spec["model_digest"] = model.digest;
   stage.spec["stream"] = kReferenceStream;
-  stage.paths["model"] = model.path;
+  stage.inputs["model"] = model;
   return stage;
 }
 
-Stage expert_stage(const MenuPipeline& pipeline, const InitialModel& model, const ExpertRun& run,
+Stage expert_stage(const MenuPipeline& pipeline, const StageInput& model, const ExpertRun& run,
                    const std::vector<ScaledReward>& rewards, const ScaledReward* judge) {
-  Stage stage{.kind = "rlhf",
-              .label = run.name,
-              .spec = {{"model_digest", model.digest},
-                       {"prompts_digest", pipeline.train_prompts_digest},
-                       {"settings", rlhf_settings(pipeline.study(), run)},
-                       {"seed", pipeline.study().seed}},
-              .paths = {{"model", model.path}, {"prompts", pipeline.train_prompts_path}}};
+  Stage stage{
+      .kind = "rlhf",
+      .label = run.name,
+      .spec = {{"model_digest", model.digest},
+               {"prompts_digest", pipeline.train_prompts_digest},
+               {"settings", rlhf_settings(pipeline.study(), run)},
+               {"seed", pipeline.study().seed}},
+      .inputs = {{"model", model},
+                 {"prompts", {pipeline.train_prompts_path, pipeline.train_prompts_digest}}}};
   const auto entry_of = [&](const ScaledReward& one, double weight, const std::string& prefix) {
     Json entry = one.reward.spec;
     entry["weight"] = weight;
     entry["low"] = one.normalizer.low;
     entry["high"] = one.normalizer.high;
-    for (const auto& [name, path] : one.reward.paths) stage.paths[prefix + name] = path;
+    for (const auto& [name, input] : one.reward.inputs) stage.inputs[prefix + name] = input;
     return entry;
   };
   Json list = Json::array();
@@ -119,11 +116,12 @@ Stage expert_stage(const MenuPipeline& pipeline, const InitialModel& model, cons
   }
   stage.spec["rewards"] = std::move(list);
   if (judge != nullptr) stage.spec["judge"] = entry_of(*judge, 1, "judge_");
-  add_machine(pipeline, stage.spec);
+  stage.spec["dtype"] = pipeline.study().dtype;
+  add_libtorch(pipeline.base.machine, stage.spec);
   return stage;
 }
 
-Stage menu_bank_stage(const MenuPipeline& pipeline, const InitialModel& model, const MenuBank& bank,
+Stage menu_bank_stage(const MenuPipeline& pipeline, const StageInput& model, const MenuBank& bank,
                       const std::string& suffix) {
   const BankSettings& settings = pipeline.study().bank;
   Stage stage{.kind = "menu_bank",
@@ -139,48 +137,48 @@ Stage menu_bank_stage(const MenuPipeline& pipeline, const InitialModel& model, c
                        {"seed", pipeline.study().seed},
                        {"stream", kMenuStream},
                        {"batch", settings.batch}},
-              .paths = {{"model", model.path}, {"prompts", pipeline.base.prompts_path}}};
+              .inputs = {{"model", model}, {"prompts", pipeline.base.prompts_input()}}};
   pipeline.base.add_prompt_limit(stage.spec);
   add_adapters(bank, stage);
-  add_machine(pipeline, stage.spec);
+  stage.spec["dtype"] = pipeline.study().dtype;
+  add_kernels(pipeline.base.machine, stage.spec);
   return stage;
 }
 
-Stage divergence_stage(const MenuPipeline& pipeline, const InitialModel& model,
-                       const MenuBank& bank, const std::filesystem::path& bank_file,
-                       const std::string& suffix) {
+Stage divergence_stage(const MenuPipeline& pipeline, const StageInput& model, const MenuBank& bank,
+                       const std::filesystem::path& bank_file, const std::string& suffix) {
   Json divergence = divergence_json(pipeline.study().divergence);
   divergence["lambda"] = 1.0;  // unit strength: the table applies lambda, and banks outlive it
-  Stage stage{
-      .kind = "divergence",
-      .label = "divergence" + suffix,
-      .spec = {{"model_digest", model.digest},
-               {"prompts_digest", pipeline.base.prompts_digest},
-               {"bank_digest", bank.digest},
-               {"candidates", candidates_json(pipeline, bank)},
-               {"divergence", std::move(divergence)},
-               {"temperature", pipeline.study().bank.temperature},
-               {"batch", pipeline.study().bank.batch}},
-      .paths = {
-          {"model", model.path}, {"prompts", pipeline.base.prompts_path}, {"bank", bank_file}}};
+  Stage stage{.kind = "divergence",
+              .label = "divergence" + suffix,
+              .spec = {{"model_digest", model.digest},
+                       {"prompts_digest", pipeline.base.prompts_digest},
+                       {"bank_digest", bank.digest},
+                       {"candidates", candidates_json(pipeline, bank)},
+                       {"divergence", std::move(divergence)},
+                       {"temperature", pipeline.study().bank.temperature},
+                       {"batch", pipeline.study().bank.batch}},
+              .inputs = {{"model", model},
+                         {"prompts", pipeline.base.prompts_input()},
+                         {"bank", {bank_file, bank.digest}}}};
   add_adapters(bank, stage);
-  add_machine(pipeline, stage.spec);
+  stage.spec["dtype"] = pipeline.study().dtype;
+  add_kernels(pipeline.base.machine, stage.spec);
   return stage;
 }
 
-Stage menu_check_stage(const MenuPipeline& pipeline, const InitialModel& model,
-                       const MenuBank& bank, const std::string& suffix) {
+Stage menu_check_stage(const MenuPipeline& pipeline, const StageInput& model, const MenuBank& bank,
+                       const std::string& suffix) {
   Stage stage{.kind = "menu_check",
               .label = "self-tests of the menu" + suffix,
               .spec = {{"model_digest", model.digest},
                        {"prompts_digest", pipeline.base.prompts_digest},
                        {"candidates", candidates_json(pipeline, bank)},
                        {"prompts", kCheckedPrompts},
-                       {"positions", kCheckedPositions},
-                       {"threads", pipeline.base.threads},
-                       {"instruction_set", instruction_set()}},
-              .paths = {{"model", model.path}, {"prompts", pipeline.base.prompts_path}}};
+                       {"positions", kCheckedPositions}},
+              .inputs = {{"model", model}, {"prompts", pipeline.base.prompts_input()}}};
   add_adapters(bank, stage);
+  add_libtorch(pipeline.base.machine, stage.spec);  // experts with their adapters merged
   return stage;
 }
 

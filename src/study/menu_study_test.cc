@@ -116,7 +116,8 @@ TEST(RewardSources, CheckpointAndRemote) {
   EXPECT_TRUE(spec.needs_prompt);
   EXPECT_EQ(spec.spec, Json::parse(R"({"kind":"checkpoint","model_digest":"sha256:m",
       "adapter_digest":"sha256:a","positive_is_good":false})"));
-  EXPECT_EQ(spec.paths.size(), 2U);
+  EXPECT_EQ(spec.inputs.at("model").digest, "sha256:m");
+  EXPECT_EQ(spec.inputs.at("adapter").digest, "sha256:a");
   const auto [remote, well] =
       read(R"({"reward":{"kind":"remote","url":"http://h:1/r","version":"3 May","attempts":2}})");
   ASSERT_TRUE(well.ok()) << well.error().message;

@@ -61,6 +61,7 @@ Json provenance(const MenuPipeline& pipeline, const MenuRun& run, const MenuTabl
   }
   return {{"seal", run.seal["digest"]},
           {"menu_seal", run.menu_seal["digest"]},
+          {"stages", run.stages_digest},
           {"model", run.model_digest},
           {"prompts", pipeline.base.prompts_digest},
           {"bank", run.bank.digest},

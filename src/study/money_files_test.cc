@@ -199,15 +199,16 @@ TEST(StudyMoney, ARunOfAnEarlierVersionResumes) {
     before["unit_price"] = price;
     before.erase("exponent");
     std::ofstream(run / "study.resolved.yaml") << "# Every setting.\n" << to_text(before);
-    return RunDirectory::open(run, study, true).ok();
+    return RunDirectory::open(run, study, {}, true).ok();
   };
   EXPECT_TRUE(resumes(0.29));
   EXPECT_FALSE(resumes(0.28));
   EXPECT_FALSE(resumes("0.30"));
   fs::remove_all(run);
-  EXPECT_TRUE(RunDirectory::open(run, study, false).ok());
-  EXPECT_TRUE(RunDirectory::open(run, study, true).ok());
-  EXPECT_FALSE(RunDirectory::open(run, *study_of("unit_price: 0.3\ncurrency: EUR\n"), true).ok());
+  EXPECT_TRUE(RunDirectory::open(run, study, {}, false).ok());
+  EXPECT_TRUE(RunDirectory::open(run, study, {}, true).ok());
+  EXPECT_FALSE(
+      RunDirectory::open(run, *study_of("unit_price: 0.3\ncurrency: EUR\n"), {}, true).ok());
   fs::remove_all(kFolder);
 }
 

@@ -1,7 +1,6 @@
 #include "study/pipeline.h"
 
 #include "base/check.h"
-#include "base/cpu.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "core/divergence.h"
@@ -24,12 +23,11 @@ constexpr uint32_t kReferenceStream = 1;  // the reference bank is disjoint from
 class Runner {
  public:
   Runner(const Pipeline& pipeline, const Store& store, const StageSink& sink)
-      : pipeline_(pipeline), store_(store), sink_(sink) {}
+      : pipeline_(pipeline), stages_(store, sink) {}
 
   Result<PipelineResult> run() {
-    out_.stages = Json::object();
-    CANDOR_TRY(const fs::path bank, get(pipeline_.bank_stage(false)));
-    CANDOR_TRY(const fs::path reference, get(pipeline_.bank_stage(true)));
+    CANDOR_TRY(const fs::path bank, stages_.get(pipeline_.bank_stage(false)));
+    CANDOR_TRY(const fs::path reference, stages_.get(pipeline_.bank_stage(true)));
     CANDOR_TRY(const std::string bank_digest, digest_of_file((bank / "bank.jsonl").string()));
     CANDOR_TRY(const std::string reference_digest,
                digest_of_file((reference / "bank.jsonl").string()));
@@ -53,22 +51,19 @@ class Runner {
       scores.push_back(std::move(both));
     }
     CANDOR_TRY(out_.bank_game, make_bank_game(pipeline_.study, scores, pipeline_.prompts.size()));
+    out_.stages = stages_.list();
+    out_.stages_digest = stages_.digest();
     return std::move(out_);
   }
 
  private:
-  Result<fs::path> get(const Stage& stage) {
-    out_.stages[stage.label] = store_.path_of(stage).filename().string();
-    return store_.get(stage, sink_(stage.label, store_.has(stage)));
-  }
-
   // Where the group's reward was trained; empty where it was not.
   Result<fs::path> head_of(size_t group) {
     if (!pipeline_.study.groups[group].reward.trained()) {
       out_.reward_metrics.emplace_back();
       return fs::path();
     }
-    CANDOR_TRY(const fs::path folder, get(pipeline_.reward_stage(group)));
+    CANDOR_TRY(const fs::path folder, stages_.get(pipeline_.reward_stage(group)));
     CANDOR_TRY(Json metrics, read_json_file((folder / "metrics.json").string()));
     out_.reward_metrics.push_back(std::move(metrics));
     return folder;
@@ -80,14 +75,13 @@ class Runner {
     CANDOR_TRY(const RewardSpec reward,
                reward_spec(entry.reward, pipeline_.groups[group], trained));
     CANDOR_TRY(const fs::path folder,
-               get(score_stage(reward, entry.name, bank, pipeline_.threads)));
+               stages_.get(score_stage(reward, entry.name, bank, pipeline_.machine)));
     CANDOR_TRY(const NpyFile npy, NpyFile::open(folder / "scores.npy"));
     return npy.doubles();
   }
 
   const Pipeline& pipeline_;
-  const Store& store_;
-  const StageSink& sink_;
+  RunStages stages_;
   PipelineResult out_;
 };
 
@@ -106,14 +100,16 @@ Status check_prompts(const std::vector<Json>& prompts, const fs::path& path) {
   return {};
 }
 
-Result<Pipeline> Pipeline::plan(const Study& study, int threads) {
+Result<Pipeline> Pipeline::plan(const Study& study, const Machine& machine) {
   Pipeline out;
   out.study = study;
-  out.threads = threads > 0 ? threads : core_count();
+  out.machine = machine;
   CANDOR_RETURN_IF_ERROR(find_source(study.model, study.folder, out.model_path, out.model_digest));
   CANDOR_RETURN_IF_ERROR(
       find_source(study.prompts, study.folder, out.prompts_path, out.prompts_digest));
+  CANDOR_TRY(const HeldSource held, HeldSource::hold(out.prompts_path, out.prompts_digest));
   CANDOR_TRY(out.prompts, read_jsonl(out.prompts_path));
+  CANDOR_RETURN_IF_ERROR(held.unchanged());
   CANDOR_RETURN_IF_ERROR(check_prompts(out.prompts, out.prompts_path));
   if (out.prompts.size() < 2) {
     return invalid_argument(
@@ -164,17 +160,25 @@ Stage Pipeline::bank_stage(bool reference) const {
                        {"seed", study.seed},
                        {"stream", reference ? kReferenceStream : kPricingStream},
                        {"batch", bank.batch},
-                       {"dtype", study.dtype},
-                       {"threads", threads},
-                       {"instruction_set", instruction_set()}},
-              .paths = {{"model", model_path}, {"prompts", prompts_path}}};
+                       {"dtype", study.dtype}},
+              .inputs = {{"model", model_input()}, {"prompts", prompts_input()}}};
   add_prompt_limit(stage.spec);
+  add_kernels(machine, stage.spec);
   return stage;
 }
 
 Stage Pipeline::reward_stage(size_t group) const {
   return reward_training_stage(study.groups[group].reward, groups[group], study.groups[group].name,
-                               study.seed, threads);
+                               study.seed, machine);
+}
+
+Json Pipeline::sources() const {
+  Json out = {{"model", {{"source", study.model}, {"digest", model_digest}}},
+              {"prompts", {{"source", study.prompts}, {"digest", prompts_digest}}}};
+  for (size_t i = 0; i < groups.size(); ++i) {
+    add_sources(study.groups[i].reward, groups[i], str_cat("group ", study.groups[i].name), out);
+  }
+  return out;
 }
 
 Result<int64_t> Pipeline::model_parameters() const {
@@ -206,7 +210,8 @@ Json Pipeline::seal(const std::string& bank_digest, const std::string& reference
                {"unit_price", study.unit_price.text()},
                {"currency", study.currency.code},
                {"exponent", study.currency.exponent},
-               {"max_size", study.max_size}};
+               {"max_size", study.max_size},
+               {"machine", machine_json(machine)}};
   add_prompt_limit(seal);
   if (study.divergence.kind == DivergenceKind::kAlpha) {
     seal["alpha"] = format_double(study.divergence.alpha);

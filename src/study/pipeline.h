@@ -1,13 +1,14 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "study/bank_game.h"
+#include "study/machine.h"
 #include "study/reward_stages.h"
+#include "study/run_stages.h"
 #include "study/store.h"
 #include "study/study.h"
 
@@ -18,10 +19,10 @@ namespace candor {
 struct Pipeline {
   // Sources found and hashed; nothing computed yet. Errors: a missing source, an empty prompt file,
   // prompts that are no prompts.
-  static Result<Pipeline> plan(const Study& study, int threads);
+  static Result<Pipeline> plan(const Study& study, const Machine& machine);
 
   Study study;
-  int threads = 1;
+  Machine machine;
   std::vector<Json> prompts;  // that price: the first of the file
   size_t prompts_in_file = 0;
   std::filesystem::path model_path, prompts_path;
@@ -33,6 +34,11 @@ struct Pipeline {
   // Says so in the spec of a stage that samples; nothing where every prompt is used, since a spec
   // is an identity.
   void add_prompt_limit(Json& spec) const;
+
+  [[nodiscard]] StageInput model_input() const { return {model_path, model_digest}; }
+  [[nodiscard]] StageInput prompts_input() const { return {prompts_path, prompts_digest}; }
+  // Every source with its digest, {NAME: {"source","digest"}}: what a run's folder is bound to.
+  [[nodiscard]] Json sources() const;
 
   [[nodiscard]] Stage bank_stage(bool reference) const;
   [[nodiscard]] Stage reward_stage(size_t group) const;  // REQUIRES: its reward is trained
@@ -53,14 +59,12 @@ struct PipelineResult {
   std::vector<Json> reward_metrics;         // [n], null where nothing was trained
   std::vector<std::vector<double>> scores;  // [n], raw, on the pricing bank
   Json seal;
-  Json stages;  // label -> artifact folder's name
+  Json stages;                // as RunStages lists them
+  std::string stages_digest;  // of those that are settled on
 };
 
 // Errors: no line at all; a line without "prompt" or "messages", with its place.
 Status check_prompts(const std::vector<Json>& prompts, const std::filesystem::path& path);
-
-// Tells which stage runs and how far it is; a stage found in the store reports once.
-using StageSink = std::function<ProgressSink(const std::string& label, bool stored)>;
 
 // Runs what the store does not hold yet.
 Result<PipelineResult> run_pipeline(const Pipeline& pipeline, const Store& store,

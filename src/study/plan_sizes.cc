@@ -294,7 +294,7 @@ Result<PlannedReward> planned_reward(const RewardSource& source, const RewardFil
 
 Result<PlanSizes> plan_sizes(const Pipeline& pipeline) {
   PlanSizes out;
-  out.product_rate = product_rate(pipeline.threads);
+  out.product_rate = product_rate(pipeline.machine.threads);
   CANDOR_TRY(out.model, planned_model(pipeline.model_path));
   CANDOR_TRY(const PromptEncoder encoder, PromptEncoder::open(pipeline.model_path));
   out.prompts = static_cast<double>(pipeline.prompts.size());

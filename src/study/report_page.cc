@@ -379,6 +379,7 @@ void add_check(const RunFiles& run, HtmlPage& page) {
       "candor solve game.json      # the same payments, from the rewards\n"
       "candor audit game.json      # no profitable lie; exit code 0\n"
       "candor audit game.json --payments zero   # without payments there is one; exit code 1\n"
+      "candor verify .             # the files fit together; exit code 0\n"
       "candor report .             # this page again");
   std::vector<std::vector<std::string>> rows = {
       {"sealed before any report was read", "digest or value"}};
@@ -407,7 +408,7 @@ Status write_report(const fs::path& run_folder) {
     CANDOR_RETURN_IF_ERROR(add_sweeps(run, run_folder, page));
     add_exactness(run, page);
     add_check(run, page);
-  } catch (const Json::exception& error) {
+  } catch (const std::exception& error) {
     // The files are ours; one that lost a field was edited.
     return invalid_argument(
         str_cat(run_folder.string(), ": a file of the run lacks a field: ", error.what()));

@@ -31,6 +31,18 @@ Json RewardFiles::digests() const {
   return out;
 }
 
+void add_sources(const RewardSource& reward, const RewardFiles& files, const std::string& owner,
+                 Json& sources) {
+  const std::map<std::string, const std::string*> named = {
+      {"encoder", &reward.encoder}, {"data", &reward.data},   {"head", &reward.head},
+      {"lexicon", &reward.lexicon}, {"model", &reward.model}, {"adapter", &reward.adapter}};
+  const Json digests = files.digests();
+  for (const auto& item : digests.items()) {
+    sources[str_cat(owner, ": ", item.key())] = {{"source", *named.at(item.key())},
+                                                 {"digest", item.value()}};
+  }
+}
+
 Result<RewardFiles> find_reward_files(const RewardSource& reward, const fs::path& folder) {
   RewardFiles out;
   CANDOR_RETURN_IF_ERROR(find_source(reward.encoder, folder, out.encoder, out.encoder_digest));
@@ -50,7 +62,7 @@ Result<RewardFiles> find_reward_files(const RewardSource& reward, const fs::path
 }
 
 Stage reward_training_stage(const RewardSource& reward, const RewardFiles& files,
-                            const std::string& name, uint64_t seed, int threads) {
+                            const std::string& name, uint64_t seed, const Machine& machine) {
   Stage stage{.kind = "reward",
               .label = "reward " + name,
               .spec = {{"encoder_digest", files.encoder_digest},
@@ -62,9 +74,10 @@ Stage reward_training_stage(const RewardSource& reward, const RewardFiles& files
                        {"balance", reward.balance},
                        {"held_out_share", 0.2},
                        {"seed", seed},
-                       {"l2", reward.l2},
-                       {"threads", threads}},
-              .paths = {{"encoder", files.encoder}, {"data", files.data}}};
+                       {"l2", reward.l2}},
+              .inputs = {{"encoder", {files.encoder, files.encoder_digest}},
+                         {"data", {files.data, files.data_digest}}}};
+  add_libtorch(machine, stage.spec);
   // Only where they differ from the stage's defaults: a spec is an identity.
   if (!reward.prompt_field.empty()) stage.spec["prompt_field"] = reward.prompt_field;
   if (reward.features != "completion") stage.spec["features"] = reward.features;
@@ -76,11 +89,12 @@ namespace {
 RewardSpec checkpoint_spec(const RewardSource& reward, const RewardFiles& files) {
   RewardSpec out;
   out.spec = {{"kind", "checkpoint"}, {"model_digest", files.model_digest}};
-  out.paths["model"] = files.model;
+  out.inputs["model"] = {files.model, files.model_digest};
   if (!reward.adapter.empty()) {
     out.spec["adapter_digest"] = files.adapter_digest;
-    out.paths["adapter"] = files.adapter;
+    out.inputs["adapter"] = {files.adapter, files.adapter_digest};
   }
+  out.uses_libtorch = true;
   if (!reward.positive_is_good) out.spec["positive_is_good"] = false;
   if (reward.scale != "probability") out.spec["scale"] = reward.scale;
   out.needs_prompt = true;  // the folder says whether it reads them
@@ -110,20 +124,24 @@ Result<RewardSpec> reward_spec(const RewardSource& reward, const RewardFiles& fi
   }
   if (reward.kind == RewardSource::Kind::kLexicon) {
     out.spec = {{"kind", "lexicon"}, {"digest", files.lexicon_digest}};
-    out.paths["lexicon"] = files.lexicon;
+    out.inputs["lexicon"] = {files.lexicon, files.lexicon_digest};
     return out;
   }
   if (reward.kind == RewardSource::Kind::kLinearNgrams) {
     out.spec = {
         {"kind", "linear_ngrams"}, {"digest", files.model_digest}, {"class", reward.label_class}};
-    out.paths["model"] = files.model;
+    out.inputs["model"] = {files.model, files.model_digest};
     return out;
   }
   if (reward.kind == RewardSource::Kind::kCheckpoint) return checkpoint_spec(reward, files);
   if (reward.kind == RewardSource::Kind::kRemote) return remote_spec(reward);
+  if (!reward.trained()) {
+    CANDOR_RETURN_IF_ERROR(HeldSource::hold(files.head, files.head_digest));
+  }
   const fs::path head = (reward.trained() ? trained : files.head) / "head.safetensors";
   CANDOR_TRY(const std::string head_digest, digest_of_file(head.string()));
-  out.paths = {{"encoder", files.encoder}, {"head", head}};
+  out.inputs = {{"encoder", {files.encoder, files.encoder_digest}}, {"head", {head, head_digest}}};
+  out.uses_libtorch = true;
   out.spec = {{"kind", "head"},
               {"encoder_digest", files.encoder_digest},
               {"head_digest", head_digest},
@@ -135,16 +153,17 @@ Result<RewardSpec> reward_spec(const RewardSource& reward, const RewardFiles& fi
 }
 
 Stage score_stage(const RewardSpec& reward, const std::string& name, const ScoredBank& bank,
-                  int threads) {
+                  const Machine& machine) {
   Stage stage{.kind = "score",
               .label = str_cat("score ", name, bank.label),
-              .spec = {{"bank_digest", bank.digest}, {"reward", reward.spec}, {"threads", threads}},
-              .paths = reward.paths};
-  stage.paths["bank"] = bank.file;
+              .spec = {{"bank_digest", bank.digest}, {"reward", reward.spec}},
+              .inputs = reward.inputs};
+  stage.inputs["bank"] = {bank.file, bank.digest};
   if (reward.needs_prompt) {
     stage.spec["prompts_digest"] = bank.prompts_digest;
-    stage.paths["prompts"] = bank.prompts;
+    stage.inputs["prompts"] = {bank.prompts, bank.prompts_digest};
   }
+  if (reward.uses_libtorch) add_libtorch(machine, stage.spec);
   return stage;
 }
 

@@ -1,5 +1,7 @@
 #include "study/source.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
@@ -99,6 +101,32 @@ Result<fs::path> the_model_of(const std::string& name, const Installed& package,
                                   " models; name one as pypi:", name, "/path/in/wheel"));
 }
 
+// Every file of a folder in order, or the file itself.
+std::vector<fs::path> files_of(const fs::path& path) {
+  if (!fs::is_directory(path)) return {path};
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+    if (entry.is_regular_file()) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+// What of a source changes with any write to it: nobody sets the time of a change back.
+std::string marks_of(const fs::path& path) {
+  std::string out;
+  for (const fs::path& file : files_of(path)) {
+    struct stat found {};
+    if (::stat(file.c_str(), &found) != 0) return "";
+    out += str_cat(file.string(), " ", found.st_dev, " ", found.st_ino, " ", found.st_size);
+    for (const timespec& time : {found.st_mtim, found.st_ctim}) {
+      out += str_cat(" ", time.tv_sec, ".", time.tv_nsec);
+    }
+    out += "\n";
+  }
+  return out;
+}
+
 Result<fs::path> resolve_package(std::string_view text) {
   const size_t slash = text.find('/');
   const std::string requirement(text.substr(0, slash));
@@ -149,17 +177,33 @@ Result<fs::path> resolve_source(std::string_view source, const fs::path& relativ
 
 Result<std::string> digest_of_source(const fs::path& path) {
   if (!fs::is_directory(path)) return digest_of_file(path.string());
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(path)) {
-    if (entry.is_regular_file()) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
   std::string lines;
-  for (const fs::path& file : files) {
+  for (const fs::path& file : files_of(path)) {
     CANDOR_TRY(const std::string digest, digest_of_file(file.string()));
     lines += str_cat(file.lexically_relative(path).generic_string(), " ", digest, "\n");
   }
   return digest_of(lines);
+}
+
+Result<HeldSource> HeldSource::hold(const fs::path& path, const std::string& digest) {
+  HeldSource out;
+  out.path_ = path;
+  std::error_code code;
+  if (!fs::exists(path, code)) {
+    return invalid_argument(
+        str_cat(path.string(), ": is no longer there; it was when the run was planned"));
+  }
+  out.marks_ = marks_of(path);
+  CANDOR_TRY(const std::string found, digest_of_source(path));
+  if (found == digest) return out;
+  return invalid_argument(str_cat(path.string(), ": has changed since the run was planned (",
+                                  digest, " then, ", found, " now); start the run again"));
+}
+
+Status HeldSource::unchanged() const {
+  if (marks_of(path_) == marks_) return {};
+  return invalid_argument(
+      str_cat(path_.string(), ": was changed while it was read; start the run again"));
 }
 
 }  // namespace candor

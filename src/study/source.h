@@ -20,4 +20,20 @@ Result<std::filesystem::path> resolve_source(std::string_view source,
 // "sha256:..." of a file, or of a folder: the digest of its sorted "name digest" lines.
 Result<std::string> digest_of_source(const std::filesystem::path& path);
 
+// A source whose content is known by its digest, held while somebody reads it: whoever reads
+// between `hold` and `unchanged` has read what the digest names.
+class HeldSource {
+ public:
+  // Hashes what is there now. Errors: kInvalidArgument: it is missing, or holds something else than
+  // `digest` says, which its planner found there.
+  static Result<HeldSource> hold(const std::filesystem::path& path, const std::string& digest);
+
+  // Errors: kInvalidArgument: a file was written, replaced, added or removed since.
+  [[nodiscard]] Status unchanged() const;
+
+ private:
+  std::filesystem::path path_;
+  std::string marks_;  // of its files: name, inode, size and times
+};
+
 }  // namespace candor

@@ -81,5 +81,39 @@ TEST_F(SourceTest, FolderDigest) {
   EXPECT_NE(digest("pair/one"), digest("pair/two"));
 }
 
+// Who reads between `hold` and `unchanged` has read what the digest names: any write is seen, one
+// that puts everything back too.
+TEST_F(SourceTest, HeldSourcesTellOfEveryChange) {
+  const fs::path folder = site_ / "pair";
+  const auto put = [&](const std::string& name, const std::string& text) {
+    write("pair/" + name, text);
+  };
+  const auto changes = [&](const auto& change) {
+    const HeldSource held = HeldSource::hold(folder, digest_of_source(folder).value()).value();
+    EXPECT_TRUE(held.unchanged().ok());
+    change();
+    return !held.unchanged().ok();
+  };
+  EXPECT_FALSE(changes([] {}));
+  EXPECT_TRUE(changes([&] { put("one/config.json", "{ }"); }));
+  EXPECT_TRUE(changes([&] {  // flipped, and put back as it was
+    fs::copy(folder / "one/config.json", site_ / "kept");
+    const auto time = fs::last_write_time(folder / "one/config.json");
+    put("one/config.json", "[ ]");
+    fs::rename(site_ / "kept", folder / "one/config.json");
+    fs::last_write_time(folder / "one/config.json", time);
+  }));
+  EXPECT_TRUE(changes([&] { put("three.json", "{}"); }));
+  EXPECT_TRUE(changes([&] { fs::remove(folder / "three.json"); }));
+  const std::string digest = digest_of_source(folder).value();
+  put("two/config.json", "[]");
+  const auto other = HeldSource::hold(folder, digest);
+  ASSERT_FALSE(other.ok());
+  EXPECT_EQ(other.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(other.error().message.find("has changed since the run was planned"), std::string::npos);
+  EXPECT_NE(HeldSource::hold(site_ / "gone", digest).error().message.find("no longer there"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace candor

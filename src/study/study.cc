@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/cpu.h"
 #include "base/strings.h"
 #include "study/divergence_spec.h"
 #include "study/merge_patch.h"
@@ -139,6 +140,7 @@ Json resolve(const Study& study) {
       {"currency", study.currency.code},
       {"exponent", study.currency.exponent}};
   if (study.max_prompts > 0) out["max_prompts"] = study.max_prompts;
+  if (!study.instruction_set.empty()) out["instruction_set"] = study.instruction_set;
   if (!study.menu.has_value()) return out;
   add_menu_settings(*study.menu, out);
   out["target_epsilon"] = study.target_epsilon;
@@ -167,6 +169,14 @@ void read_level(JsonReader& in, Study& study) {
   check_menu_settings(in, *study.menu, names, given);
 }
 
+void read_instruction_set(JsonReader& in, Study& study) {
+  study.instruction_set = in.text_or("instruction_set", "");
+  if (!study.instruction_set.empty()) {
+    const Result<InstructionSet> known = instruction_set_of(study.instruction_set);
+    if (!known.ok()) in.fail("instruction_set", known.error().message);
+  }
+}
+
 // --target-epsilon stands above the study's own.
 Status apply_target(double target, Study& study) {
   if (target == 0) return {};
@@ -183,9 +193,10 @@ Status apply_target(double target, Study& study) {
 
 }  // namespace
 
-Result<Study> load_study(const std::string& path, const StudyOptions& options) {
-  CANDOR_TRY(const YamlDocument whole, read_yaml_file(path));
-  CANDOR_TRY(const YamlDocument document, apply_budget(whole, path, options.budget));
+namespace {
+
+Result<Study> read_study(const YamlDocument& document, const std::string& path,
+                         const StudyOptions& options) {
   JsonReader in(document.json, path, "$", document.lines);
   static const std::vector<std::string> kFormat = {"study/1"};
   static const std::vector<std::string> kNormalizations = {"min_max", "max"};
@@ -210,12 +221,58 @@ Result<Study> load_study(const std::string& path, const StudyOptions& options) {
   }
   CANDOR_RETURN_IF_ERROR(apply_target(options.target_epsilon, study));
   study.seed = static_cast<uint64_t>(in.integer_or("seed", 1, 0, INT64_MAX));
+  read_instruction_set(in, study);
   study.unit_price = read_unit_price(in, document);
   study.currency = read_currency(in);
   CANDOR_RETURN_IF_ERROR(in.finish());
   study.resolved = resolve(study);
   if (!study.budget.empty()) study.resolved["budget"] = study.budget;
+  // --instruction-set stands above the study's own, as --threads does: of the machine, not the
+  // study.
+  if (!options.instruction_set.empty()) study.instruction_set = options.instruction_set;
   return study;
+}
+
+}  // namespace
+
+Result<Study> load_study(const std::string& path, const StudyOptions& options) {
+  CANDOR_TRY(const YamlDocument whole, read_yaml_file(path));
+  CANDOR_TRY(const YamlDocument document, apply_budget(whole, path, options.budget));
+  return read_study(document, path, options);
+}
+
+namespace {
+
+// A resolved study writes settings that nobody made as empty texts, and of a preference reward that
+// positive is good, which pairs leave no choice about.
+void erase_unmade_settings(Json& json) {
+  if (!json.is_structured()) return;
+  if (json.is_object() && json.value("kind", Json()) == "preference") {
+    json.erase("positive_is_good");
+  }
+  for (auto item = json.begin(); item != json.end();) {
+    if (json.is_object() && *item == "") {
+      item = json.erase(item);
+    } else {
+      erase_unmade_settings(*item);
+      ++item;
+    }
+  }
+}
+
+}  // namespace
+
+Result<Study> load_resolved_study(const std::string& path) {
+  CANDOR_TRY(YamlDocument document, read_yaml_file(path));
+  StudyOptions options;
+  if (document.json.is_object() && document.json.contains("budget")) {
+    JsonReader in(document.json, path, "$", document.lines);
+    options.budget = in.text("budget");
+    CANDOR_RETURN_IF_ERROR(in.status());
+    document.json.erase("budget");
+  }
+  erase_unmade_settings(document.json);
+  return read_study(document, path, options);
 }
 
 std::vector<std::vector<int64_t>> size_vectors(const Study& study) {

@@ -54,18 +54,23 @@ struct Study {
   double confidence = 0.95;
   double target_epsilon = 0;  // menu: no more prompts than this error takes; 0: no target
   uint64_t seed = 1;
-  UnitPrice unit_price;  // money for one unit of reward x agent
+  std::string instruction_set;  // of base/cpu.h; empty: the best where the study runs
+  UnitPrice unit_price;         // money for one unit of reward x agent
   Currency currency;
   Json resolved;  // every setting, defaults included; what run directories keep
 };
 
 struct StudyOptions {
   std::string budget;
-  double target_epsilon = 0;  // above 0: in place of the study's own
+  double target_epsilon = 0;         // above 0: in place of the study's own
+  std::string instruction_set = {};  // not empty: in place of the study's own
 };
 
 // Reads and checks a study. Errors: kInvalidArgument with file, line and field.
 Result<Study> load_study(const std::string& path, const StudyOptions& options = {});
+
+// The study.resolved.yaml of a run. Errors: as load_study.
+Result<Study> load_resolved_study(const std::string& path);
 
 // The vectors of sizes that are settled: `sizes`, or the groups' own.
 [[nodiscard]] std::vector<std::vector<int64_t>> size_vectors(const Study& study);

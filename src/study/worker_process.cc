@@ -10,7 +10,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <vector>
 
 #include "base/interrupt.h"
 #include "base/json.h"
@@ -44,31 +47,26 @@ struct Pipe {
   }
 };
 
-// In the child: becomes the worker. Only async-signal-safe calls.
-[[noreturn]] void become_worker(const char* worker, const char* request, const Pipe& out,
+// In the child: becomes the program. Only async-signal-safe calls.
+[[noreturn]] void become_worker(const std::vector<char*>& arguments, const Pipe& out,
                                 const Pipe& err, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);  // the parent went before the line above
   ::dup2(out.write_end, STDOUT_FILENO);
   ::dup2(err.write_end, STDERR_FILENO);
-  ::execl(worker, worker, "stage", request, nullptr);
+  ::execv(arguments[0], arguments.data());
   ::_exit(127);
 }
 
-// Where a worker's lines go.
+// Where a worker's lines go: JSON objects on standard output, text on standard error.
 struct WorkerLines {
-  const ProgressSink& progress;
+  const std::function<void(const Json&)>& handle;
   std::string error_text = {};
-  int64_t peak_memory_bytes = 0;  // of its last line
 };
 
 void handle_line(const std::string& line, WorkerLines& lines) {
   const Result<Json> json = parse_json(line, "worker");
-  if (!json.ok() || !json->is_object()) return;
-  lines.peak_memory_bytes = json->value("peak_memory_bytes", lines.peak_memory_bytes);
-  if (!json->contains("progress") || !lines.progress) return;
-  lines.progress(json->value("done", uint64_t{0}), json->value("total", uint64_t{0}),
-                 json->value("note", std::string()));
+  if (json.ok() && json->is_object()) lines.handle(*json);
 }
 
 // Reads both pipes until they close.
@@ -108,7 +106,13 @@ void pump(const Pipe& out, const Pipe& err, pid_t child, WorkerLines& lines) {
   }
 }
 
+constexpr const char* kComfort = "; finished stages are kept";
+
 Status outcome_of(int status, const std::string& label, const std::string& error_text) {
+  // The signal that we passed on may arrive before the worker listens for it.
+  const bool stopped = WIFSIGNALED(status) && interrupted() &&
+                       (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM);
+  if (stopped) return Error{ErrorCode::kInterrupted, str_cat(label, ": interrupted", kComfort)};
   if (WIFSIGNALED(status)) {
     return resource_error(str_cat(label, ": candor-worker was killed by signal ", WTERMSIG(status),
                                   " (", ::strsignal(WTERMSIG(status)), ")"));
@@ -122,7 +126,7 @@ Status outcome_of(int status, const std::string& label, const std::string& error
   for (const ErrorCode kind :
        {ErrorCode::kInvalidArgument, ErrorCode::kResource, ErrorCode::kInterrupted}) {
     if (exit_code(kind) != code) continue;
-    const char* comfort = kind == ErrorCode::kInterrupted ? "; finished stages are kept" : "";
+    const char* comfort = kind == ErrorCode::kInterrupted ? kComfort : "";
     return Error{kind, str_cat(label, ": ", message, comfort)};
   }
   return Error{ErrorCode::kInternal, str_cat(label, ": ", message)};
@@ -135,34 +139,74 @@ double processor_seconds(const rusage& usage) {
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-}  // namespace
-
-Result<WorkerUsage> run_worker(const std::filesystem::path& worker,
-                               const std::filesystem::path& request, const std::string& label,
-                               const ProgressSink& progress) {
+// One run of the worker, to its end.
+Result<rusage> run_program(const std::vector<std::string>& arguments, const std::string& label,
+                           const std::function<void(const Json&)>& handle) {
+  const std::string& worker = arguments[0];
   if (::access(worker.c_str(), X_OK) != 0) {
-    return resource_error(str_cat(worker.string(), ": ", std::strerror(errno),
+    return resource_error(str_cat(worker, ": ", std::strerror(errno),
                                   "; language-model stages need it (make build)"));
   }
   Pipe out;
   Pipe err;
   if (out.read_end < 0 || err.read_end < 0)
     return resource_error(str_cat("no pipe: ", std::strerror(errno)));
+  std::vector<char*> words;
+  for (const std::string& argument : arguments) {
+    words.push_back(const_cast<char*>(argument.c_str()));  // NOLINT: execv changes none
+  }
+  words.push_back(nullptr);
+  set_worker_environment();
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
   if (child < 0) return resource_error(str_cat("no process: ", std::strerror(errno)));
-  if (child == 0) become_worker(worker.c_str(), request.c_str(), out, err, parent);
+  if (child == 0) become_worker(words, out, err, parent);
   Pipe::close_end(out.write_end);
   Pipe::close_end(err.write_end);
-  WorkerLines lines{.progress = progress};
+  WorkerLines lines{.handle = handle};
   pump(out, err, child, lines);
   int status = 0;
   rusage usage{};
   while (::wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
   }
   CANDOR_RETURN_IF_ERROR(outcome_of(status, label, lines.error_text));
-  return WorkerUsage{.peak_memory_bytes = lines.peak_memory_bytes,
-                     .processor_seconds = processor_seconds(usage)};
+  return usage;
+}
+
+}  // namespace
+
+void set_worker_environment() {
+  // Threads of OpenMP that wait for work spin first, by default for milliseconds: with anything
+  // else running on the machine, a training took ten times as long. A few microseconds cover the
+  // gaps inside a training step, and then they sleep.
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr) ::setenv("GOMP_SPINCOUNT", "1000", 0);
+}
+
+Result<WorkerUsage> run_worker(const std::filesystem::path& worker,
+                               const std::filesystem::path& request, const std::string& label,
+                               const ProgressSink& progress) {
+  WorkerUsage out;
+  const auto handle = [&](const Json& line) {
+    out.peak_memory_bytes = line.value("peak_memory_bytes", out.peak_memory_bytes);
+    if (!line.contains("progress") || !progress) return;
+    progress(line.value("done", uint64_t{0}), line.value("total", uint64_t{0}),
+             line.value("note", std::string()));
+  };
+  CANDOR_TRY(const rusage usage,
+             run_program({worker.string(), "stage", request.string()}, label, handle));
+  out.processor_seconds = processor_seconds(usage);
+  return out;
+}
+
+Result<Json> ask_worker(const std::filesystem::path& worker) {
+  Json about;
+  const Result<rusage> usage = run_program({worker.string(), "about"}, worker.string(),
+                                           [&](const Json& line) { about = line; });
+  if (!usage.ok()) return usage.error();
+  if (!about.is_object()) {
+    return resource_error(str_cat(worker.string(), ": does not say what it is; build it again"));
+  }
+  return about;
 }
 
 }  // namespace candor

@@ -1,4 +1,3 @@
-#include "base/cpu.h"
 #include "base/strings.h"
 #include "formats/records.h"
 #include "worker/generation_records.h"
@@ -23,13 +22,8 @@ Result<BankSpec> read_spec(const StageRequest& request) {
   out.sampling.samples = spec.integer("samples", 1, 1 << 20);
   out.sampling.generate = read_generate_options(spec);
   out.load.dtype = spec.choice("dtype", kDtypes) == "bf16" ? Dtype::kBf16 : Dtype::kF32;
-  out.load.threads = static_cast<int>(spec.integer("threads", 1, 1024));
+  out.load.threads = read_machine(spec);
   out.max_prompts = read_max_prompts(spec);
-  // The kernels this program would use must be the ones the identity names.
-  if (const std::string expected = spec.text("instruction_set"); expected != instruction_set()) {
-    spec.fail("instruction_set",
-              str_cat("found ", quote(expected), "; this machine has ", instruction_set()));
-  }
   CANDOR_RETURN_IF_ERROR(spec.finish());
   return out;
 }

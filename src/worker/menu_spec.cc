@@ -2,7 +2,6 @@
 
 #include <set>
 
-#include "base/cpu.h"
 #include "base/strings.h"
 #include "formats/records.h"
 #include "study/divergence_spec.h"
@@ -43,12 +42,7 @@ Result<MenuSpec> read_menu_spec(const StageRequest& request, JsonReader& spec, b
   const size_t adapters = spec.texts("adapter_digests").size();
   std::vector<JsonReader> candidates = spec.objects("candidates");
   if (with_dtype && spec.choice("dtype", kDtypes) == "bf16") out.load.dtype = Dtype::kBf16;
-  out.load.threads = static_cast<int>(spec.integer("threads", 1, 1024));
-  // The kernels this program would use must be the ones the identity names.
-  if (const std::string expected = spec.text("instruction_set"); expected != instruction_set()) {
-    spec.fail("instruction_set",
-              str_cat("found ", quote(expected), "; this machine has ", instruction_set()));
-  }
+  out.load.threads = read_machine(spec);
   if (candidates.empty()) spec.fail("candidates", "found none; expected 1 or more");
   CANDOR_RETURN_IF_ERROR(spec.status());
   std::set<std::string> names;

@@ -12,6 +12,7 @@
 #include "formats/test_data.h"
 #include "worker/chat_session.h"
 #include "worker/stage.h"
+#include "worker/test_request.h"
 
 namespace candor {
 namespace {
@@ -30,10 +31,10 @@ class MenuStageTest : public testing::Test {
                                              << R"({"prompt":"Lily had a dog"})"
                                              << "\n";
     const fs::path golden = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
-    paths_ = {{"model", shared_data("stories260k").string()},
-              {"prompts", (folder_ / "prompts.jsonl").string()},
-              {"adapter_0", (golden / "lora_a").string()},
-              {"adapter_1", (golden / "lora_b").string()}};
+    paths_ = {{"model", shared_data("stories260k")},
+              {"prompts", folder_ / "prompts.jsonl"},
+              {"adapter_0", golden / "lora_a"},
+              {"adapter_1", golden / "lora_b"}};
     spec_ = {{"model_digest", "m"},
              {"prompts_digest", "p"},
              {"adapter_digests", {"a", "b"}},
@@ -44,7 +45,7 @@ class MenuStageTest : public testing::Test {
                 "divergence":{"name":"kl","lambda":1.0}},
                {"name":"b","kind":"adapter","index":1}])")},
              {"threads", 1},
-             {"instruction_set", instruction_set()}};
+             {"instruction_set", name_of(instruction_set())}};
   }
   ~MenuStageTest() override { fs::remove_all(folder_); }
 
@@ -74,11 +75,7 @@ class MenuStageTest : public testing::Test {
   Status run(const std::string& kind, const Json& spec, const std::string& output = "out") {
     fs::remove_all(folder_ / output);
     fs::create_directories(folder_ / output);
-    const Json request = {{"candor", "stage/1"},
-                          {"kind", kind},
-                          {"spec", spec},
-                          {"paths", paths_},
-                          {"output", (folder_ / output).string()}};
+    const Json request = test_request(kind, spec, paths_, folder_ / output);
     std::ofstream(folder_ / "request.json") << request.dump();
     return run_stage(folder_ / "request.json");
   }
@@ -94,7 +91,7 @@ class MenuStageTest : public testing::Test {
   }
 
   fs::path folder_;
-  Json paths_;
+  std::map<std::string, fs::path> paths_;
   Json spec_;
 };
 
@@ -141,7 +138,7 @@ TEST_F(MenuStageTest, TheInitialCandidateIsTheBankStage) {
 
 TEST_F(MenuStageTest, Divergences) {
   expect_ok(run("menu_bank", bank_spec(), "bank"));
-  paths_["bank"] = (folder_ / "bank" / "bank.jsonl").string();
+  paths_["bank"] = folder_ / "bank" / "bank.jsonl";
   expect_ok(run("divergence", divergence_spec(), "kl"));
   const std::vector<double> kl = *NpyFile::open(folder_ / "kl" / "divergence.npy")->doubles();
   ASSERT_EQ(kl.size(), 24);
@@ -177,7 +174,7 @@ TEST_F(MenuStageTest, ForeignBanksAreRefused) {
   expect_ok(run("menu_bank", bank_spec(), "bank"));
   const fs::path file = folder_ / "bank" / "bank.jsonl";
   std::vector<Json> lines = *read_jsonl(file);
-  paths_["bank"] = file.string();
+  paths_["bank"] = file;
   const auto with = [&](size_t line, const Json& change, const std::string& part) {
     std::vector<Json> changed = lines;
     changed[line].update(change);
@@ -220,12 +217,13 @@ TEST_F(MenuStageTest, BadSpecsAreNamed) {
   refused({{"name", "x"}, {"kind", "initial"}, {"weights", {1}}}, "weights");
   Json spec = bank_spec();
   spec["instruction_set"] = "abacus";
-  expect_error(run("menu_bank", spec), "found \"abacus\"; this machine has");
+  expect_error(run("menu_bank", spec),
+               "instruction_set: found \"abacus\"; allowed instruction sets are");
   spec = bank_spec();
   spec["max_tokens"] = 3;
   expect_error(run("menu_bank", spec), "max_tokens");
   paths_.erase("adapter_1");
-  expect_error(run("menu_bank", bank_spec()), "$.paths.adapter_1: is missing");
+  expect_error(run("menu_bank", bank_spec()), "$.inputs.adapter_1: is missing");
 }
 
 TEST_F(MenuStageTest, ChecksOfTheMenu) {

@@ -25,7 +25,7 @@ Status run_reward_stage(const StageRequest& request, const ProgressSink& progres
   training.layout = spec.choice_or("features", "completion", kFeatures) == "completion"
                         ? RewardLayout::kCompletion
                         : RewardLayout::kPromptCompletion;
-  const auto threads = static_cast<int>(spec.integer("threads", 1, 1024));
+  const int threads = read_machine(spec);
   CANDOR_RETURN_IF_ERROR(spec.finish());
   CANDOR_TRY(source.path, request.path("data"));
   CANDOR_TRY(const std::filesystem::path encoder_path, request.path("encoder"));

@@ -1,7 +1,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/cpu.h"
 #include "base/sha256.h"
 #include "base/strings.h"
 #include "lm/trainable_decoder.h"
@@ -47,14 +46,9 @@ Result<RlhfSpec> read_spec(const StageRequest& request) {
   RlhfSpec out;
   (void)spec.text("model_digest");
   (void)spec.text("prompts_digest");
-  out.threads = static_cast<int>(spec.integer("threads", 1, 1024));
+  out.threads = read_machine(spec);
   out.job.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
   const bool bf16 = spec.choice("dtype", kDtypes) == "bf16";
-  // The kernels this program would use must be the ones the identity names.
-  if (const std::string expected = spec.text("instruction_set"); expected != instruction_set()) {
-    spec.fail("instruction_set",
-              str_cat("found ", quote(expected), "; this machine has ", instruction_set()));
-  }
   JsonReader settings = spec.object("settings");
   CANDOR_RETURN_IF_ERROR(spec.status());
   out.job.settings = read_rlhf_settings(settings);
@@ -71,14 +65,13 @@ Result<RlhfSpec> read_spec(const StageRequest& request) {
 
 }  // namespace
 
-// The optional path "checkpoints" names a folder that outlives a killed stage: the next run goes on
-// from there, to the same artifact.
+// A stage that is started again goes on from its checkpoints, to the same artifact.
 Status run_rlhf_stage(const StageRequest& request, const ProgressSink& progress) {
   CANDOR_TRY(RlhfSpec spec, read_spec(request));
   CANDOR_TRY(const std::filesystem::path model_path, request.path("model"));
   CANDOR_TRY(const std::filesystem::path prompts_path, request.path("prompts"));
-  if (const auto found = request.paths.find("checkpoints"); found != request.paths.end()) {
-    spec.job.checkpoints = found->second;
+  if (!request.checkpoints.empty()) {
+    spec.job.checkpoints = request.checkpoints;
     spec.job.identity = sha256_hex(to_line(request.spec));
   }
   TrainableOptions options = trainable_options(spec.job.settings, spec.threads, spec.job.seed);

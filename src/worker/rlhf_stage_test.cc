@@ -13,6 +13,7 @@
 #include "base/rng.h"
 #include "formats/records.h"
 #include "formats/tensorboard.h"
+#include "worker/test_request.h"
 
 namespace candor {
 namespace {
@@ -46,7 +47,7 @@ class RlhfStageTest : public testing::Test {
             {"seed", 5},
             {"dtype", "f32"},
             {"threads", 1},
-            {"instruction_set", instruction_set()},
+            {"instruction_set", name_of(instruction_set())},
             {"rewards",
              {{{"kind", "brevity"},
                {"scale_words", 4.0},
@@ -74,14 +75,12 @@ class RlhfStageTest : public testing::Test {
     const fs::path output = folder_ / name;
     fs::remove_all(output);  // as the runner does: a stage begins with an empty folder
     fs::create_directories(output);
-    Json paths = {{"model", (fs::path(CANDOR_SOURCE_DIR) / "examples/data/stories260k").string()},
-                  {"prompts", (folder_ / "prompts.jsonl").string()}};
-    if (checkpoints) paths["checkpoints"] = (folder_ / (name + ".checkpoints")).string();
-    const Json request = {{"candor", "stage/1"},
-                          {"kind", "rlhf"},
-                          {"spec", spec},
-                          {"paths", paths},
-                          {"output", output.string()}};
+    Json request =
+        test_request("rlhf", spec,
+                     {{"model", fs::path(CANDOR_SOURCE_DIR) / "examples/data/stories260k"},
+                      {"prompts", folder_ / "prompts.jsonl"}},
+                     output);
+    if (checkpoints) request["checkpoints"] = (folder_ / (name + ".checkpoints")).string();
     const fs::path file = folder_ / (name + ".json");
     std::ofstream(file) << request.dump();
     const std::string command = environment + " '" + CANDOR_WORKER_PROGRAM + "' stage '" +

@@ -7,11 +7,16 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/crash_point.h"
 #include "base/file.h"
 #include "base/strings.h"
+#include "lm/kernel_setup.h"
+#include "study/source.h"
+#include "study/stage_kind.h"
 #include "worker/stage.h"
 
 namespace candor {
@@ -30,29 +35,73 @@ const std::map<std::string, StageFunction>& stages() {
   return kStages;
 }
 
-Result<StageRequest> read_request(const std::filesystem::path& file) {
+// A request, and what the runner says is in its inputs.
+struct CheckedRequest {
+  StageRequest request;
+  std::vector<std::pair<std::filesystem::path, std::string>> digests;
+};
+
+void read_inputs(JsonReader& in, CheckedRequest& out) {
+  JsonReader inputs = in.object("inputs");
+  if (!in.ok()) return;
+  for (const auto& item : inputs.json().items()) {
+    JsonReader input = inputs.object(item.key());
+    const std::filesystem::path path = input.text("path");
+    out.request.paths[item.key()] = path;
+    out.digests.emplace_back(path, input.text("digest"));
+    in.adopt(input.finish());
+  }
+}
+
+Result<CheckedRequest> read_request(const std::filesystem::path& file) {
   CANDOR_TRY(const Json json, read_json_file(file.string()));
   JsonReader in(json, file.string());
-  static const std::vector<std::string> kFormat = {"stage/1"};
+  static const std::vector<std::string> kFormat = {"stage/2"};
   std::vector<std::string> kinds;
   for (const auto& entry : stages()) kinds.push_back(entry.first);
-  StageRequest request;
+  CheckedRequest out;
+  StageRequest& request = out.request;
   request.source = file.string();
   in.choice("candor", kFormat);
   request.kind = in.choice("kind", kinds);
-  request.spec = in.any("spec");
-  const Json& paths = in.any("paths");
+  const int64_t version = in.integer("stage_version", 1, INT32_MAX);
+  request.spec = in.object("spec").json();
+  read_inputs(in, out);
   request.output = in.text("output");
+  request.checkpoints = in.text_or("checkpoints", "");
   CANDOR_RETURN_IF_ERROR(in.finish());
-  for (const auto& item : paths.items()) {
-    if (!item.value().is_string()) return in.error_at("paths", "expected an object of texts");
-    request.paths[item.key()] = item.value().get<std::string>();
+  if (version != stage_kind(request.kind).version) {
+    return resource_error(str_cat(file.string(), ": $.stage_version: found ", version,
+                                  "; this candor-worker makes version ",
+                                  stage_kind(request.kind).version, " of stage ", request.kind,
+                                  "; build candor and candor-worker together"));
   }
   if (!std::filesystem::is_directory(request.output)) {
     return in.error_at("output",
                        str_cat("found ", quote(request.output.string()), "; expected a folder"));
   }
-  return request;
+  return out;
+}
+
+// Holds this process to the machine that the identity names. REQUIRES: nothing computed yet.
+Status hold_machine(const StageRequest& request) {
+  JsonReader spec(request.spec, request.source, "$.spec");
+  if (spec.has("instruction_set")) {
+    const Result<InstructionSet> set = instruction_set_of(spec.text("instruction_set"));
+    if (!set.ok()) return spec.error_at("instruction_set", set.error().message);
+    CANDOR_RETURN_IF_ERROR(use_instruction_set(*set));
+  }
+  for (const auto& [key, here] :
+       {std::pair{"cpu_vendor", cpu_vendor()}, std::pair{"torch", torch_version()}}) {
+    if (!spec.has(key)) continue;
+    const std::string expected = spec.text(key);
+    CANDOR_RETURN_IF_ERROR(spec.status());
+    if (expected == here) continue;
+    return resource_error(str_cat("the stage is of another machine: ", key, " ", quote(expected),
+                                  "; here it is ", quote(here)));
+  }
+  set_up_kernels();
+  return {};
 }
 
 void print_line(const Json& line) {
@@ -85,7 +134,7 @@ Status dispatch(const StageRequest& request) {
 Result<std::filesystem::path> StageRequest::path(const std::string& name) const {
   const auto found = paths.find(name);
   if (found != paths.end()) return found->second;
-  return invalid_argument(str_cat(source, ": $.paths.", name, ": is missing"));
+  return invalid_argument(str_cat(source, ": $.inputs.", name, ": is missing"));
 }
 
 Status write_artifact(const StageRequest& request, const std::string& name,
@@ -110,14 +159,27 @@ Error error_of_exception(const std::exception& exception, std::string_view what)
   return Error{ErrorCode::kInternal, str_cat(what, ": ", text)};
 }
 
+int read_machine(JsonReader& spec) {
+  for (const char* key : {"instruction_set", "cpu_vendor", "torch"}) (void)spec.text_or(key, "");
+  return static_cast<int>(spec.integer_or("threads", 1, 1, 1024));
+}
+
 Status run_stage(const std::filesystem::path& request_file) {
-  CANDOR_TRY(const StageRequest request, read_request(request_file));
+  CANDOR_TRY(const CheckedRequest checked, read_request(request_file));
+  const StageRequest& request = checked.request;
   crash_point(str_cat("stage.", request.kind, ".begin"));
+  std::vector<HeldSource> held;
+  for (const auto& [path, digest] : checked.digests) {
+    CANDOR_TRY(HeldSource source, HeldSource::hold(path, digest));
+    held.push_back(std::move(source));
+  }
   try {
+    CANDOR_RETURN_IF_ERROR(hold_machine(request));
     CANDOR_RETURN_IF_ERROR(dispatch(request));
   } catch (const std::exception& exception) {
     return error_of_exception(exception, str_cat("stage ", request.kind));
   }
+  for (const HeldSource& source : held) CANDOR_RETURN_IF_ERROR(source.unchanged());
   crash_point(str_cat("stage.", request.kind, ".end"));
   print_line({{"done", true}, {"peak_memory_bytes", peak_memory_bytes()}});
   return {};

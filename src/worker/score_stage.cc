@@ -34,7 +34,7 @@ Status add_prompts(const StageRequest& request, const std::vector<Json>& bank,
 Status run_score_stage(const StageRequest& request, const ProgressSink& progress) {
   JsonReader spec(request.spec, request.source, "$.spec");
   (void)spec.text("bank_digest");
-  const auto threads = static_cast<int>(spec.integer("threads", 1, 1024));
+  const int threads = read_machine(spec);
   JsonReader reward = spec.object("reward");
   CANDOR_RETURN_IF_ERROR(spec.status());
   CANDOR_TRY(const std::filesystem::path bank_path, request.path("bank"));

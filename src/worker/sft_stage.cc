@@ -1,4 +1,3 @@
-#include "base/cpu.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "worker/sft_files.h"
@@ -40,11 +39,7 @@ Result<SftSpec> read_spec(const StageRequest& request) {
   out.model.arithmetic = dtype(spec.choice("dtype", kDtypes));
   out.model_dtype = dtype(spec.choice_or("model_dtype", "f32", kDtypes));
   out.model.gradient_checkpointing = spec.boolean_or("gradient_checkpointing", false);
-  out.model.threads = static_cast<int>(spec.integer("threads", 1, 1024));
-  if (const std::string expected = spec.text("instruction_set"); expected != instruction_set()) {
-    spec.fail("instruction_set",
-              str_cat("found ", quote(expected), "; this machine has ", instruction_set()));
-  }
+  out.model.threads = read_machine(spec);
   CANDOR_RETURN_IF_ERROR(spec.finish());
   return out;
 }
@@ -56,26 +51,25 @@ std::optional<fs::path> optional_path(const StageRequest& request, const std::st
 
 }  // namespace
 
-// Checkpoints go to the path "work", where the request names one: a stage that is started again
-// goes on from there, and its artifact has the same bytes.
+// A stage that is started again goes on from its checkpoints, where the request names a folder of
+// them, and its artifact has the same bytes.
 Status run_sft_stage(const StageRequest& request, const ProgressSink& progress) {
   CANDOR_TRY(const SftSpec spec, read_spec(request));
   CANDOR_TRY(const fs::path model_path, request.path("model"));
   SftRun run;
   CANDOR_TRY(run.data, request.path("data"));
   run.eval_data = optional_path(request, "eval_data");
-  const std::optional<fs::path> work = optional_path(request, "work");
-  run.folder = work.value_or(request.output);
-  run.resume = work.has_value();
+  run.resume = !request.checkpoints.empty();
+  run.folder = run.resume ? request.checkpoints : request.output;
   CANDOR_TRY(const TrainableDecoder model,
              TrainableDecoder::load(model_path, spec.model, optional_path(request, "adapter")));
   SftSettings settings = spec.settings;
-  // Checkpoints change no byte of the artifact; without "work" nobody could go on from them.
-  if (!work.has_value()) settings.save_steps = 0;
-  if (work.has_value() && settings.save_steps == 0) settings.save_steps = kCheckpointSteps;
+  // Checkpoints change no byte of the artifact; without a folder nobody could go on from them.
+  if (!run.resume) settings.save_steps = 0;
+  if (run.resume && settings.save_steps == 0) settings.save_steps = kCheckpointSteps;
   CANDOR_TRY(const Json summary, run_sft(model, settings, run, progress));
   CANDOR_RETURN_IF_ERROR(write_trained(model, spec.model_dtype, request.output, spec.form));
-  if (work.has_value()) {
+  if (run.resume) {
     CANDOR_TRY(const std::string metrics, read_file(run.folder / "metrics.jsonl"));
     CANDOR_RETURN_IF_ERROR(write_artifact(request, "metrics.jsonl", metrics));
   }

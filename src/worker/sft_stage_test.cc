@@ -1,15 +1,19 @@
 // The stage `sft` as the runner calls it, a process of its own, on a tiny model.
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <optional>
+#include <string>
 
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "formats/records.h"
+#include "worker/test_request.h"
 
 namespace candor {
 namespace {
@@ -32,7 +36,7 @@ class SftStageTest : public testing::Test {
                 {"seed", 5},
                 {"dtype", "f32"},
                 {"threads", 1},
-                {"instruction_set", instruction_set()},
+                {"instruction_set", name_of(instruction_set())},
                 {"settings",
                  {{"learning_rate", 3e-3},
                   {"per_device_train_batch_size", 2},
@@ -50,17 +54,13 @@ class SftStageTest : public testing::Test {
     const fs::path output = folder_ / name;
     fs::remove_all(output);  // as the runner does: a stage begins with an empty folder
     fs::create_directories(output);
-    Json paths = {{"model", (kGolden / "tiny_llama").string()},
-                  {"data", (kGolden / "training_records.jsonl").string()}};
+    Json request = test_request(
+        "sft", spec,
+        {{"model", kGolden / "tiny_llama"}, {"data", kGolden / "training_records.jsonl"}}, output);
     if (work) {
       fs::create_directories(folder_ / (name + ".work"));
-      paths["work"] = (folder_ / (name + ".work")).string();
+      request["checkpoints"] = (folder_ / (name + ".work")).string();
     }
-    const Json request = {{"candor", "stage/1"},
-                          {"kind", "sft"},
-                          {"spec", spec},
-                          {"paths", paths},
-                          {"output", output.string()}};
     std::ofstream(folder_ / (name + ".json")) << request.dump();
     const std::string command = environment + " '" + CANDOR_WORKER_PROGRAM + "' stage '" +
                                 (folder_ / (name + ".json")).string() + "' > '" +
@@ -106,8 +106,8 @@ TEST_F(SftStageTest, WritesItsArtifact) {
   EXPECT_EQ(config["torch_dtype"], "bfloat16");
 }
 
-// With "work" checkpoints are kept there: killed anywhere, the stage goes on from them and its
-// artifact has the bytes of a stage that had none.
+// With a folder for them checkpoints are kept there: killed anywhere, the stage goes on from them
+// and its artifact has the bytes of a stage that had none.
 TEST_F(SftStageTest, KilledItGoesOnFromItsCheckpoints) {
   for (const bool lora : {true, false}) {
     ASSERT_EQ(run("whole", spec(lora), false), 0) << log();
@@ -133,6 +133,73 @@ TEST_F(SftStageTest, KilledItGoesOnFromItsCheckpoints) {
     fs::remove_all(folder_ / "cut.work");
     fs::remove(folder_ / "points");
   }
+}
+
+// A key names an instruction set: LibTorch's libraries keep to it, and twice it gives the same
+// bytes.
+TEST_F(SftStageTest, KeepsToItsInstructionSet) {
+  struct Says {
+    std::string onednn;  // empty: nothing, it has no bf16 products there
+    std::string aten;
+  };
+  const std::map<InstructionSet, Says> kLibrariesSay = {
+      {InstructionSet::kGeneric, {"", "DEFAULT"}},
+      {InstructionSet::kAvx2, {"", "AVX2"}},
+      {InstructionSet::kAvx512,
+       {"isa:Intel AVX-512 with AVX512BW, AVX512VL, and AVX512DQ", "AVX512"}},
+      {InstructionSet::kAvx512Bf16, {"with Intel DL Boost and bfloat16 support", "AVX512"}},
+      {InstructionSet::kAmxBf16, {"Intel AMX with bfloat16", "AVX512"}}};
+  for (const auto& [set, says] : kLibrariesSay) {
+    if (set > best_instruction_set()) continue;
+    Json forced = spec(true);
+    forced["instruction_set"] = name_of(set);
+    forced["dtype"] = "bf16";
+    // What the environment says of it does not matter.
+    ASSERT_EQ(run("once", forced, false, "ONEDNN_VERBOSE=1 ONEDNN_MAX_CPU_ISA=AVX"), 0) << log();
+    EXPECT_EQ(log().find("isa:") != std::string::npos, !says.onednn.empty()) << name_of(set);
+    EXPECT_NE(log().find(says.onednn), std::string::npos) << name_of(set) << log().substr(0, 900);
+    ASSERT_EQ(run("twice", forced, false, "ATEN_CPU_CAPABILITY=default"), 0) << log();
+    EXPECT_EQ(files("once"), files("twice")) << name_of(set);
+    const std::string about = std::string("'") + CANDOR_WORKER_PROGRAM +
+                              "' about --instruction-set " + name_of(set) + " > '" +
+                              (folder_ / "log").string() + "'";
+    ASSERT_EQ(std::system(about.c_str()), 0);
+    const Json answer = parse_json(log(), "about").value();
+    EXPECT_EQ(answer["aten"], says.aten);
+    EXPECT_EQ(answer["instruction_set"], name_of(set));
+  }
+  if (best_instruction_set() < InstructionSet::kAmxBf16) {
+    Json higher = spec(true);
+    higher["instruction_set"] = "amx_bf16";
+    EXPECT_EQ(WEXITSTATUS(run("higher", higher, false)), 4);
+    EXPECT_NE(log().find("this machine's processor has none higher than"), std::string::npos);
+  }
+  for (const char* key : {"cpu_vendor", "torch"}) {
+    Json other = spec(true);
+    other[key] = "another";
+    EXPECT_EQ(WEXITSTATUS(run("other", other, false)), 4);
+    EXPECT_NE(log().find(std::string("the stage is of another machine: ") + key),
+              std::string::npos);
+  }
+}
+
+// The worker hashes what it reads.
+TEST_F(SftStageTest, RefusesInputsThatHoldSomethingElse) {
+  const fs::path file = folder_ / "asked.json";
+  ASSERT_EQ(run("asked", spec(true), false), 0);
+  Json request = read_json_file(file.string()).value();
+  request["inputs"]["data"]["digest"] = "sha256:00";
+  fs::remove_all(folder_ / "asked");
+  fs::create_directories(folder_ / "asked");
+  std::ofstream(file) << request.dump();
+  const std::string command = std::string("'") + CANDOR_WORKER_PROGRAM + "' stage '" +
+                              file.string() + "' > '" + (folder_ / "log").string() + "' 2>&1";
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 3);
+  EXPECT_NE(log().find("training_records.jsonl: has changed since the run was planned (sha256:00 "
+                       "then"),
+            std::string::npos)
+      << log();
+  EXPECT_TRUE(files("asked").empty());
 }
 
 TEST_F(SftStageTest, BadSpecsAreNamed) {
@@ -161,7 +228,7 @@ TEST_F(SftStageTest, BadSpecsAreNamed) {
   expect(bad, "dtype");
   bad = spec(true);
   bad["instruction_set"] = "none";
-  expect(bad, "this machine has");
+  expect(bad, "allowed instruction sets are");
 }
 
 }  // namespace

@@ -12,14 +12,15 @@
 
 namespace candor {
 
-// A stage as candor-worker receives it (stage/1, docs/formats.md): what to compute (`spec`, the
+// A stage as candor-worker receives it (stage/2, docs/formats.md): what to compute (`spec`, the
 // stage's identity, hashed by the runner) and where its inputs lie (`paths`, not hashed).
 struct StageRequest {
   std::string kind;
   std::string source;  // the file the request was read from, for errors
   Json spec;
   std::map<std::string, std::filesystem::path> paths;
-  std::filesystem::path output;  // an empty folder; the runner commits it by rename
+  std::filesystem::path output;       // an empty folder; the runner commits it by rename
+  std::filesystem::path checkpoints;  // outlives a killed stage; empty: nobody keeps any
 
   // Errors: the stage's request names no such path.
   [[nodiscard]] Result<std::filesystem::path> path(const std::string& name) const;
@@ -27,6 +28,10 @@ struct StageRequest {
 
 // Writes one file of the artifact and flushes it, with the crash points of the kill tests.
 Status write_artifact(const StageRequest& request, const std::string& name, std::string_view bytes);
+
+// Marks what a spec says of the machine as read (run_stage has seen to it) and returns its threads,
+// 1 where it says nothing.
+int read_machine(JsonReader& spec);
 
 // Each stage is a pure function of spec and inputs: the same bytes for the same request.
 Status run_reward_stage(const StageRequest& request, const ProgressSink& progress);
@@ -42,8 +47,10 @@ Status run_sft_stage(const StageRequest& request, const ProgressSink& progress);
 // memory ran out, else kInternal. `what` names the work that was under way.
 [[nodiscard]] Error error_of_exception(const std::exception& exception, std::string_view what);
 
-// Reads a stage/1 file, runs the stage, prints progress as JSON lines on stdout. The one place
-// where LibTorch's exceptions end.
+// Reads a stage/2 file, holds this process to the machine that the spec names and the inputs to
+// their digests, runs the stage, prints progress as JSON lines on stdout. The one place where
+// LibTorch's exceptions end. Errors: the stage's; kResource, this machine is another one;
+// kInvalidArgument, an input holds something else, or was written while the stage ran.
 Status run_stage(const std::filesystem::path& request_file);
 
 }  // namespace candor

@@ -14,6 +14,7 @@
 #include "worker/reward_function.h"
 #include "worker/reward_training.h"
 #include "worker/stage.h"
+#include "worker/test_request.h"
 
 namespace candor {
 namespace {
@@ -36,17 +37,12 @@ class StageTest : public testing::Test {
   }
 
   // Runs a score stage over three replies with that reward.
-  Status score(const Json& reward, Json paths = Json::object()) const {
+  Status score(const Json& reward, std::map<std::string, fs::path> paths = {}) const {
     paths["bank"] = write("bank.jsonl",
                           "{\"text\":\"\"}\n{\"text\":\" Good  day\\nsir \"}\n"
-                          "{\"text\":\"BAD, bad, good stuff\"}\n")
-                        .string();
+                          "{\"text\":\"BAD, bad, good stuff\"}\n");
     const Json spec = {{"bank_digest", "sha256:0"}, {"threads", 1}, {"reward", reward}};
-    return run({{"candor", "stage/1"},
-                {"kind", "score"},
-                {"spec", spec},
-                {"paths", paths},
-                {"output", (folder_ / "out").string()}});
+    return run(test_request("score", spec, paths, folder_ / "out"));
   }
   Status run(const Json& request) const { return run_stage(write("request.json", request.dump())); }
   std::vector<double> scores() const {
@@ -55,8 +51,7 @@ class StageTest : public testing::Test {
   Status lexicon(const std::string& name, const std::string& text) const {
     fs::remove_all(folder_ / "out");
     fs::create_directories(folder_ / "out");
-    return score({{"kind", "lexicon"}, {"digest", "sha256:0"}},
-                 {{"lexicon", write(name, text).string()}});
+    return score({{"kind", "lexicon"}, {"digest", "sha256:0"}}, {{"lexicon", write(name, text)}});
   }
 
   fs::path folder_;
@@ -114,12 +109,8 @@ TEST_F(StageTest, BadRequests) {
   expect_error(score({{"kind", "brevity"}, {"scale_words", 0}}), bad, "scale_words");
   expect_error(score({{"kind", "brevity"}, {"scale_words", 1}, {"scale", 1}}), bad,
                "$.spec.reward");
-  expect_error(score({{"kind", "lexicon"}, {"digest", "x"}}), bad, "$.paths.lexicon: is missing");
-  Json request = {{"candor", "stage/1"},
-                  {"kind", "scores"},
-                  {"spec", Json::object()},
-                  {"paths", Json::object()},
-                  {"output", (folder_ / "out").string()}};
+  expect_error(score({{"kind", "lexicon"}, {"digest", "x"}}), bad, "$.inputs.lexicon: is missing");
+  Json request = test_request("scores", Json::object(), {}, folder_ / "out");
   expect_error(run(request), bad, "did you mean \"score\"");
   request["kind"] = "score";
   request["output"] = (folder_ / "nowhere").string();
