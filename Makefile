@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each is enough on a fresh Debian 12 machine.
-.PHONY: demo data test core setup build parity tidy format clean help
+.PHONY: demo data test core setup configure build parity tidy format clean help
 
 CTEST = ctest --output-on-failure --no-tests=error
 
@@ -14,12 +14,16 @@ help:
 setup:
 	@tools/setup.sh full
 
-build: setup
+configure: setup
 	@cmake --preset full >build-full.log 2>&1 || (cat build-full.log; exit 1)
 	@rm -f build-full.log
+
+build: configure
 	@cmake --build build/full
 
-demo: build
+# The two programs alone: no test, benchmark or fuzz target.
+demo: configure
+	@cmake --build build/full --target candor candor-worker
 	@bin/candor run examples/quickstart.yaml --out runs/quickstart --resume
 	@echo "The report: runs/quickstart/report.html"
 

@@ -144,6 +144,12 @@ def check_outputs(work):
     base.expect(base.candor("report", out).returncode == 0 and (out / "report.html").read_bytes() == before, "report")
     base.expect(b"http" not in before.replace(b"http://www.w3.org/2000/svg", b""), "the report loads something")
     base.expect(base.candor("plan", study).returncode == 0, "plan")
+    lines = (work / "prompts.jsonl").read_text().splitlines(keepends=True)
+    (work / "prompts.jsonl").write_text("".join(lines + lines[:1] + lines[:1]))
+    planned = json.loads(base.candor("plan", study, "--format", "json").stdout)["warnings"]
+    base.expect(len(planned) == 2 and "Of the 5 prompts 2 repeat another one" in planned[0] and
+                "There are 3 different prompts" in planned[1], f"warnings of plan: {planned}")
+    (work / "prompts.jsonl").write_text("".join(lines))
     base.check_tampering(out, 12)
     # A table and settlement rewritten together, with every digest that they name: the bank says otherwise.
     table = json.loads((out / "table.json").read_text())

@@ -59,14 +59,17 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
   CANDOR_TRY(const Study study, load_study(path, choice));
   PlanSizes sizes;
   Json sampling;
+  std::vector<std::string> warnings;
   CANDOR_TRY(const Machine machine, machine_for(study, options));
   if (study.menu.has_value()) {
     CANDOR_TRY(const MenuPipeline pipeline, MenuPipeline::plan(study, machine));
     CANDOR_TRY(sizes, plan_sizes(pipeline));
     CANDOR_TRY(sampling, sampling_json(pipeline));
+    warnings = pipeline.warnings();
   } else {
     CANDOR_TRY(const Pipeline pipeline, Pipeline::plan(study, machine));
     CANDOR_TRY(sizes, plan_sizes(pipeline));
+    warnings = pipeline.warnings();
   }
   const std::vector<StageCost> costs = plan_costs(study, sizes);
   Json stages = Json::array();
@@ -89,7 +92,7 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
     const Json plan = {
         {"candor", "plan/1"}, {"study", study.resolved}, {"sizes", plan_sizes_json(sizes)},
         {"stages", stages},   {"seconds", seconds},      {"memory_bytes", memory},
-        {"disk_bytes", disk}, {"sampling", sampling}};
+        {"disk_bytes", disk}, {"sampling", sampling},    {"warnings", warnings}};
     std::printf("%s", to_text(plan).c_str());
     return 0;
   }
@@ -100,6 +103,7 @@ CommandResult run_plan(const std::string& path, const StudyOptions& choice,
       format_duration(seconds).c_str(), machine.threads, machine.threads == 1 ? "" : "s",
       format_bytes(memory).c_str(), format_bytes(disk).c_str(), path.c_str());
   print_sampling(sampling);
+  for (const std::string& warning : warnings) std::printf("warning: %s\n", warning.c_str());
   return 0;
 }
 

@@ -1,6 +1,7 @@
 #include "study/menu_pipeline.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/file.h"
 #include "base/strings.h"
@@ -381,6 +382,12 @@ Result<MenuPipeline> MenuPipeline::plan(const Study& study, const Machine& machi
                                        out.train_prompts_path, out.train_prompts_digest));
     CANDOR_TRY(const std::vector<Json> prompts, read_jsonl(out.train_prompts_path));
     CANDOR_RETURN_IF_ERROR(check_prompts(prompts, out.train_prompts_path));
+    std::set<std::string> trained;
+    for (const Json& prompt : prompts) trained.insert(prompt_identity(prompt));
+    out.trained_on =
+        static_cast<size_t>(std::ranges::count_if(out.base.prompts, [&](const Json& prompt) {
+          return trained.contains(prompt_identity(prompt));
+        }));
   }
   for (const StudyGroup& group : study.groups) {
     fs::path& adapter = out.given_adapters.emplace_back();
@@ -395,6 +402,17 @@ Result<MenuPipeline> MenuPipeline::plan(const Study& study, const Machine& machi
   }
   out.runs = expert_runs(study);
   out.candidates = menu_candidates(study);
+  return out;
+}
+
+std::vector<std::string> MenuPipeline::warnings() const {
+  std::vector<std::string> out = base.warnings();
+  if (trained_on > 0) {
+    out.push_back(str_cat("Of the ", base.prompts.size(), " prompts that price, ", trained_on,
+                          trained_on == 1 ? " is" : " are",
+                          " among the training prompts: experts look better there than on "
+                          "prompts they have not seen."));
+  }
   return out;
 }
 

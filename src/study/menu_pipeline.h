@@ -24,12 +24,15 @@ struct MenuPipeline {
   Pipeline base;
   std::filesystem::path sft_path, train_prompts_path;
   std::string sft_digest, train_prompts_digest;
+  size_t trained_on = 0;  // prompts that price and are among the training prompts
   std::vector<std::filesystem::path> given_adapters;  // [n], empty where the expert is trained here
   std::vector<std::string> given_digests;             // [n]
   std::vector<std::optional<RewardFiles>> judges;     // [n]
   std::vector<ExpertRun> runs;
   std::vector<MenuCandidate> candidates;  // without those of the runs that no grid holds
 
+  // As Pipeline::warnings, and of prompts that are priced and trained on.
+  [[nodiscard]] std::vector<std::string> warnings() const;
   // As Pipeline::sources.
   [[nodiscard]] Json sources() const;
   [[nodiscard]] const Study& study() const { return base.study; }

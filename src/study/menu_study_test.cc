@@ -93,6 +93,25 @@ TEST(MenuStudy, BadStudiesNamePlaceAndLine) {
       << inside.error().message;
 }
 
+// What the worker would refuse after training, or the divergence would get wrong.
+TEST(MenuStudy, BanksThatCannotBePricedAreRefused) {
+  const std::string bank = "bank: {samples: 4, ";
+  for (const auto& [setting, part] :
+       {std::pair{"top_p: 0.9", "bank.top_p: found 0.9; a menu's bank is drawn without top-p"},
+        std::pair{"top_k: 40", "bank.top_k: found 40; a menu's bank is drawn without top-k"}}) {
+    const auto study = load_study(write_study(kStudy + (bank + setting + "}\n")));
+    ASSERT_FALSE(study.ok()) << setting;
+    EXPECT_NE(study.error().message.find(part), std::string::npos) << study.error().message;
+  }
+  const std::string tv = replaced(kStudy, "name: kl", "name: tv");
+  EXPECT_TRUE(load_study(write_study(replaced(tv, "mixtures: 2, ", ""))).ok());
+  const auto mixed = load_study(write_study(tv));
+  ASSERT_FALSE(mixed.ok());
+  EXPECT_NE(mixed.error().message.find("menu.mixtures: found 2; the divergence tv has no inverse"),
+            std::string::npos)
+      << mixed.error().message;
+}
+
 // What a study says of a reward, as it is resolved and as a stage gets it.
 TEST(RewardSources, CheckpointAndRemote) {
   const auto read = [](const char* text) {

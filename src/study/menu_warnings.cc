@@ -144,11 +144,12 @@ Result<Json> menu_warnings(const MenuPipeline& pipeline, const MenuRun& run,
                           ", above the target of ", study.target_epsilon,
                           "; the report forecasts how many prompts reach it."));
   }
-  if (study.bank.temperature != 1 || study.bank.top_p != 1 || study.bank.top_k != 0) {
+  if (study.bank.temperature != 1) {
     out.push_back(
-        "Replies are not drawn at temperature 1 without top-p and top-k: every candidate is the "
-        "model under these settings, the initial one too.");
+        "Replies are not drawn at temperature 1: every candidate is the model at that temperature, "
+        "the initial one too.");
   }
+  for (const std::string& warning : pipeline.warnings()) out.push_back(warning);
   return out;
 }
 

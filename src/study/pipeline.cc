@@ -1,5 +1,7 @@
 #include "study/pipeline.h"
 
+#include <map>
+
 #include "base/check.h"
 #include "base/file.h"
 #include "base/strings.h"
@@ -17,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kFewPrompts = 20;
 constexpr uint32_t kPricingStream = 0;
 constexpr uint32_t kReferenceStream = 1;  // the reference bank is disjoint from the pricing bank
 
@@ -86,6 +89,10 @@ class Runner {
 };
 
 }  // namespace
+
+std::string prompt_identity(const Json& prompt) {
+  return to_line(prompt.contains("messages") ? prompt["messages"] : prompt["prompt"]);
+}
 
 Status check_prompts(const std::vector<Json>& prompts, const fs::path& path) {
   if (prompts.empty()) return invalid_argument(str_cat(path.string(), ": holds no prompt"));
@@ -170,6 +177,24 @@ Stage Pipeline::bank_stage(bool reference) const {
 Stage Pipeline::reward_stage(size_t group) const {
   return reward_training_stage(study.groups[group].reward, groups[group], study.groups[group].name,
                                study.seed, machine);
+}
+
+std::vector<std::string> Pipeline::warnings() const {
+  std::vector<std::string> out;
+  std::map<std::string, size_t> times;
+  for (const Json& prompt : prompts) ++times[prompt_identity(prompt)];
+  if (times.size() < prompts.size()) {
+    out.push_back(str_cat("Of the ", prompts.size(), " prompts ", prompts.size() - times.size(),
+                          times.size() + 1 < prompts.size() ? " repeat" : " repeats",
+                          " another one: intervals take them for independent and come out too "
+                          "narrow."));
+  }
+  if (times.size() < kFewPrompts) {
+    out.push_back(str_cat("There are ", times.size(),
+                          " different prompts: intervals over so few (below ", kFewPrompts,
+                          ") are rough."));
+  }
+  return out;
 }
 
 Json Pipeline::sources() const {

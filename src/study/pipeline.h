@@ -40,6 +40,9 @@ struct Pipeline {
   // Every source with its digest, {NAME: {"source","digest"}}: what a run's folder is bound to.
   [[nodiscard]] Json sources() const;
 
+  // What of the prompts makes prices less than they look, in sentences.
+  [[nodiscard]] std::vector<std::string> warnings() const;
+
   [[nodiscard]] Stage bank_stage(bool reference) const;
   [[nodiscard]] Stage reward_stage(size_t group) const;  // REQUIRES: its reward is trained
   // A bank's artifact folder as a score stage takes it.
@@ -62,6 +65,10 @@ struct PipelineResult {
   Json stages;                // as RunStages lists them
   std::string stages_digest;  // of those that are settled on
 };
+
+// What a model is asked, without what else a record holds: equal for equal prompts. REQUIRES: as
+// check_prompts.
+[[nodiscard]] std::string prompt_identity(const Json& prompt);
 
 // Errors: no line at all; a line without "prompt" or "messages", with its place.
 Status check_prompts(const std::vector<Json>& prompts, const std::filesystem::path& path);

@@ -147,6 +147,27 @@ Json resolve(const Study& study) {
   return out;
 }
 
+// What a menu cannot be priced from: banks of a cut sampler, whose divergence from the initial
+// model is not the one that its log-probabilities give, and mixtures of a law without an inverse
+// slope.
+void check_menu_bank(JsonReader& in, const Study& study) {
+  if (study.bank.top_p != 1) {
+    in.fail("bank.top_p", str_cat("found ", study.bank.top_p,
+                                  "; a menu's bank is drawn without top-p (1): the divergence of "
+                                  "what top-p leaves over is not known"));
+  }
+  if (study.bank.top_k != 0) {
+    in.fail("bank.top_k", str_cat("found ", study.bank.top_k,
+                                  "; a menu's bank is drawn without top-k (0): the divergence of "
+                                  "what top-k leaves over is not known"));
+  }
+  if (study.divergence.kind == DivergenceKind::kTv && study.menu->menu.mixtures > 0) {
+    in.fail("menu.mixtures", str_cat("found ", study.menu->menu.mixtures,
+                                     "; the divergence tv has no inverse slope, so no decoding "
+                                     "mixture belongs to it: expected 0, or another divergence"));
+  }
+}
+
 // The level's own keys that come before groups, and what they ask of the groups.
 void read_level(JsonReader& in, Study& study) {
   static const std::vector<std::string> kLevels = {"sampled", "menu", "trained"};
@@ -157,7 +178,10 @@ void read_level(JsonReader& in, Study& study) {
             "may hold trained models: menu.trained, menu.leave_one_out)");
   }
   study.max_size = in.integer_or("max_size", study.max_size, 1, study.max_size);
-  if (level == "menu") study.menu = read_menu_settings(in, study.max_size);
+  if (level == "menu") {
+    study.menu = read_menu_settings(in, study.max_size);
+    check_menu_bank(in, study);
+  }
   read_groups(in, study);
   if (!study.menu.has_value()) return;
   std::vector<std::string> names;
