@@ -104,7 +104,7 @@ TEST(MenuStudy, BanksThatCannotBePricedAreRefused) {
     EXPECT_NE(study.error().message.find(part), std::string::npos) << study.error().message;
   }
   const std::string tv = replaced(kStudy, "name: kl", "name: tv");
-  EXPECT_TRUE(load_study(write_study(replaced(tv, "mixtures: 2, ", ""))).ok());
+  EXPECT_TRUE(load_study(write_study(replaced(tv, "mixtures: 2", "mixtures: 0"))).ok());
   const auto mixed = load_study(write_study(tv));
   ASSERT_FALSE(mixed.ok());
   EXPECT_NE(mixed.error().message.find("menu.mixtures: found 2; the divergence tv has no inverse"),
