@@ -101,6 +101,10 @@ def check_settlement(folder, sizes, valuations, divergences, names):
     for i, group in enumerate(table["groups"]):
         for k, text in enumerate(group["valuations"]):
             base.expect(abs(int(text) * unit - valuations[i][k]) < 1e-9, f"valuation {i} {k}")
+    # The experts were brought by their groups: what a group's own models do not price.
+    own = [[group["name"] in c["made_by"] for c in table["candidates"]] for group in table["groups"]]
+    base.expect(own == [[False, True, False, True, True], [False, False, True, True, True]], f"made by: {own}")
+    base.expect(table["menu_depends_on_reports"] is True, "experts brought by groups are reports")
     winner, payments = settle(valuations, divergences, sizes)
     base.expect(winner == settlement["winner"], f"winner {winner}, settled {settlement['winner']}")
     for group, payment in zip(settlement["groups"], payments):
@@ -111,6 +115,9 @@ def check_settlement(folder, sizes, valuations, divergences, names):
     for i, group in enumerate(settlement["groups"]):
         receipt = json.loads((folder / "receipts" / f"{i + 1}.json").read_text())
         base.expect(receipt["payment"] == group["payment"] and receipt["table"] == settlement["table"], "receipt")
+        others = lambda k: sum(w * v[k] for j, (w, v) in enumerate(zip(sizes, valuations)) if j != i) - divergences[k]
+        free = max(others(k) for k in range(len(names)) if not own[i][k]) - others(winner)
+        base.expect(abs(int(receipt["payment_without_own"]) * unit - free) < 1e-7, "payment without own models")
         base.expect([c["price"] for c in receipt["candidates"]] == group["prices"], "prices of the receipt")
         cents = math.floor(fractions.Fraction(int(group["payment"]), 2**32) * fractions.Fraction("0.29") * 100)
         base.expect(receipt["unit_price"] == "0.29" and receipt["currency"] == "EUR" and receipt["exponent"] == 2, "price")

@@ -67,6 +67,14 @@ Status check_table(const Table& table) {
       return invalid_argument(str_cat("candidates[", k, "].divergence: found ", divergence,
                                       "; expected less than 2^62 in size"));
     }
+    const std::vector<size_t>& makers = table.candidates[k].made_by;
+    const bool in_order = std::ranges::is_sorted(makers) &&
+                          std::ranges::adjacent_find(makers) == makers.end() &&
+                          (makers.empty() || makers.back() < table.groups.size());
+    if (!in_order) {
+      return invalid_argument(
+          str_cat("candidates[", k, "].made_by: expected groups in their order, each once"));
+    }
   }
   for (size_t i = 0; i < table.groups.size(); ++i) {
     const Table::Group& group = table.groups[i];
@@ -87,6 +95,18 @@ Status check_table(const Table& table) {
     }
   }
   return {};
+}
+
+std::optional<Int128> payment_without_own(const Table& table, size_t winner, size_t group) {
+  CANDOR_CHECK(winner < table.candidates.size());
+  const std::vector<Int128> others = welfare_without(table, group);
+  std::optional<Int128> best;
+  for (size_t k = 0; k < others.size(); ++k) {
+    if (std::ranges::binary_search(table.candidates[k].made_by, group)) continue;
+    if (!best.has_value() || others[k] > *best) best = others[k];
+  }
+  if (!best.has_value()) return std::nullopt;
+  return *best - others[winner];
 }
 
 std::vector<Int128> welfare_without(const Table& table, size_t group) {

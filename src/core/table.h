@@ -16,6 +16,9 @@ struct Table {
   struct Candidate {
     std::string name;
     int64_t divergence = 0;  // D_k, lambda included, may be negative (a boost); |D_k| < 2^62
+    // Groups, in order, whose reports went into making it (their rewards trained it). Empty: it was
+    // there before anybody reported. Settlement does not look at it.
+    std::vector<size_t> made_by = {};
   };
   struct Group {
     std::string name;
@@ -60,6 +63,14 @@ struct SettleOptions {
 // B_i(k) = T_k - w_i V[i][k] for every k: what the others and the divergence make of each
 // candidate.
 [[nodiscard]] std::vector<Int128> welfare_without(const Table& table, size_t group);
+
+// What a group would pay if the candidates that its own report made were no alternatives: the best
+// of B_i(k) over the others, less B_i(winner). The rest of its payment hangs on models that exist
+// because of what it reported. Below 0 where one of its own models wins and leaves the others more
+// than any candidate made without it. Nothing where its report went into every candidate.
+// REQUIRES: `winner` < K.
+[[nodiscard]] std::optional<Int128> payment_without_own(const Table& table, size_t winner,
+                                                        size_t group);
 
 // The candidate that wins if group `group` reports the row `valuations` [K] with size `group_size`,
 // given `others` = welfare_without(table, group). Ties: the lexicographically larger vector of the

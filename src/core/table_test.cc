@@ -126,6 +126,63 @@ TEST(Settle, AgreesWithTheDefinition) {
   }
 }
 
+// A payment over candidates that the payer's report did not make, by another route: the table
+// without the others of its own making, settled.
+TEST(PaymentWithoutOwn, IsThatOfTheTableWithoutThem) {
+  size_t below_zero = 0;
+  for (uint64_t seed = 1; seed <= 2000; ++seed) {
+    Table table = random_table(seed, 3, 6, seed % 2 == 0);
+    RandomStream random({.seed = seed, .stream = 9});
+    for (Table::Candidate& candidate : table.candidates) {
+      for (size_t i = 0; i < table.groups.size(); ++i) {
+        if (random.uniform() < 0.4) candidate.made_by.push_back(i);
+      }
+    }
+    ASSERT_TRUE(check_table(table).ok());
+    const Settlement settled = settle(table);
+    for (size_t i = 0; i < table.groups.size(); ++i) {
+      const auto own = [&](size_t k) {
+        return std::ranges::find(table.candidates[k].made_by, i) !=
+               table.candidates[k].made_by.end();
+      };
+      Table rest = table;
+      rest.candidates.clear();
+      for (Table::Group& group : rest.groups) group.valuations.clear();
+      size_t others = 0;
+      for (size_t k = 0; k < table.candidates.size(); ++k) {
+        if (own(k) && k != settled.winner) continue;
+        others += own(k) ? 0 : 1;
+        rest.candidates.push_back(table.candidates[k]);
+        for (size_t j = 0; j < table.groups.size(); ++j) {
+          rest.groups[j].valuations.push_back(table.groups[j].valuations[k]);
+        }
+      }
+      const std::optional<Int128> without = payment_without_own(table, settled.winner, i);
+      ASSERT_EQ(without.has_value(), others > 0) << seed;
+      if (!without.has_value()) continue;
+      // The winner stays the winner; where it is its own, it is an alternative too.
+      const Int128 anew = settle(rest).groups[i].payment;
+      EXPECT_EQ(own(settled.winner) ? std::max(*without, Int128{0}) : *without, anew) << seed;
+      EXPECT_LE(*without, settled.groups[i].payment);
+      below_zero += *without < 0 ? 1 : 0;
+    }
+  }
+  EXPECT_GT(below_zero, 50U);
+  // By hand: two candidates, a's own wins although the other is worse for b.
+  Table table;
+  table.candidates = {{"initial", 0}, {"expert-a", 0, {0}}};
+  table.groups = {{.name = "a", .group_size = 1, .valuations = {0, 10}},
+                  {.name = "b", .group_size = 1, .valuations = {1, 4}}};
+  EXPECT_EQ(payment_without_own(table, 1, 0), Int128{-3});
+  EXPECT_EQ(payment_without_own(table, 1, 1), Int128{0});
+  table.candidates[0].made_by = {0, 1};
+  EXPECT_EQ(payment_without_own(table, 1, 0), std::nullopt);
+  table.candidates[0].made_by = {1, 0};
+  EXPECT_FALSE(check_table(table).ok());
+  table.candidates[0].made_by = {2};
+  EXPECT_FALSE(check_table(table).ok());
+}
+
 TEST(Settle, TiesFollowTheRule) {
   Table table;
   table.candidates = {{"a", 0}, {"b", 0}, {"c", 0}};

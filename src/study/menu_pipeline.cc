@@ -405,6 +405,47 @@ Result<MenuPipeline> MenuPipeline::plan(const Study& study, const Machine& machi
   return out;
 }
 
+std::vector<size_t> MenuPipeline::makers_of_adapter(size_t adapter) const {
+  const std::vector<StudyGroup>& groups = study().groups;
+  std::vector<size_t> out;
+  if (adapter < groups.size()) {
+    const StudyGroup& own = groups[adapter];
+    if (own.adapter.empty()) return {adapter};
+    for (size_t i = 0; i < groups.size(); ++i) {
+      if (groups[i].name == own.adapter_made_by) out.push_back(i);
+    }
+    return out;
+  }
+  // The runs that are no experts have the adapters behind the groups', in their order.
+  size_t place = groups.size();
+  for (const ExpertRun& run : runs) {
+    if (run.role == ExpertRun::Role::kExpert || place++ != adapter) continue;
+    for (size_t i = 0; i < run.weights.size(); ++i) {
+      if (run.weights[i] != 0) out.push_back(i);
+    }
+  }
+  return out;
+}
+
+std::vector<size_t> MenuPipeline::makers_of(const MenuCandidate& candidate) const {
+  if (candidate.kind == MenuCandidate::Kind::kInitial) return {};
+  if (candidate.kind == MenuCandidate::Kind::kAdapter) return makers_of_adapter(candidate.adapter);
+  std::set<size_t> out;
+  for (size_t i = 0; i < candidate.weights.size(); ++i) {
+    if (candidate.weights[i] == 0) continue;
+    for (const size_t maker : makers_of_adapter(i)) out.insert(maker);
+  }
+  return {out.begin(), out.end()};
+}
+
+bool MenuPipeline::depends_on_reports() const {
+  if (!runs.empty()) return true;
+  for (size_t i = 0; i < study().groups.size(); ++i) {
+    if (!makers_of_adapter(i).empty()) return true;
+  }
+  return false;
+}
+
 std::vector<std::string> MenuPipeline::warnings() const {
   std::vector<std::string> out = base.warnings();
   if (trained_on > 0) {

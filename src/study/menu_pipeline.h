@@ -36,7 +36,14 @@ struct MenuPipeline {
   // As Pipeline::sources.
   [[nodiscard]] Json sources() const;
   [[nodiscard]] const Study& study() const { return base.study; }
-  [[nodiscard]] bool depends_on_reports() const { return !runs.empty(); }
+  // Groups whose reports went into an adapter of the menu's bank, in order: of an expert that is
+  // trained here its group; of one that is given its maker, where that is a group; of a trained
+  // model all whose rewards it was trained on.
+  [[nodiscard]] std::vector<size_t> makers_of_adapter(size_t adapter) const;
+  // And into a candidate: those of the adapters that it combines.
+  [[nodiscard]] std::vector<size_t> makers_of(const MenuCandidate& candidate) const;
+  // Whether any candidate was made from a report.
+  [[nodiscard]] bool depends_on_reports() const;
 };
 
 // A misreport as training sees it, and what its stages' labels end in.

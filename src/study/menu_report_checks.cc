@@ -127,8 +127,11 @@ void add_exactness(const RunFiles& run, HtmlPage& page) {
       " (a bound whatever the rewards are, all groups and candidates together), about ",
       shown(estimates["epsilon_bootstrap"], 3), " by the bootstrap; lambda x D by about ",
       shown(estimates["divergence_epsilon"], 3),
-      ". A group of w agents can then gain at most 2 w x that by a lie, measured in true rewards, "
-      "and is left with at least -w x that."));
+      ". On this menu a group of w agents can then gain at most 2 w x that by a lie, measured in "
+      "true rewards, and is left with at least -w x that",
+      run.menu["menu_depends_on_reports"].get<bool>()
+          ? "; lies that change what is on the menu are not in that bound."
+          : "."));
   if (estimates["plan"].is_object()) {
     const Json& plan = estimates["plan"];
     page.paragraph(str_cat(

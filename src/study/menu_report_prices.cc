@@ -98,6 +98,26 @@ double largest_clipping(const RunFiles& run) {
   return out;
 }
 
+bool depends_on_reports(const RunFiles& run) {
+  return run.menu["menu_depends_on_reports"].get<bool>();
+}
+
+constexpr const char* kOwnModels =
+    "Models on this menu were made from reports. \"Payment without its own models\" is what the "
+    "group would pay if the candidates that its own report went into were no alternatives; the "
+    "rest "
+    "of its payment is priced against models that exist because of what it reported. It is below 0 "
+    "where one of its own models wins and suits the others better than anything made without it.";
+
+// The payment over candidates that the payer's report did not make, and its share.
+std::string without_own(const Json& receipt) {
+  const Json& without = receipt["payment_without_own"];
+  if (without.is_null()) return "none is without its report";
+  const double all = units(receipt["payment"]);
+  if (all == 0) return in_units(without);
+  return str_cat(in_units(without), " (", percent(units(without) / all), ")");
+}
+
 std::string to_pay(const RunFiles& run, const Json& receipt) {
   return format_money(receipt["amount"].get<std::string>(),
                       run.study["currency"].get<std::string>());
@@ -110,8 +130,15 @@ void add_summary(const RunFiles& run, HtmlPage& page) {
       "Several groups want one language model to answer in their way. One model per wish was "
       "trained; this menu of models and their combinations was then put on one set of prompts, "
       "and the candidate was chosen whose total reward, less a penalty for moving away from the "
-      "initial model, is largest. Each group pays what its presence costs the others. With these "
-      "prices no group can gain by exaggerating its wishes or its size.");
+      "initial model, is largest. Each group pays what its presence costs the others.");
+  page.paragraph(
+      depends_on_reports(run)
+          ? "For this menu, with these prices, no group can gain by exaggerating its wishes or its "
+            "size. What is on the menu was itself made from reports, and no such statement holds "
+            "about that: how much of each payment hangs on it stands with the invoices."
+          : "With these prices no group can gain by exaggerating its wishes or its size: "
+            "everything "
+            "on the menu was there before anybody reported.");
   const std::string budget =
       run.study.contains("budget") ? ", budget " + run.study["budget"].get<std::string>() : "";
   page.paragraph(str_cat("This run: ", run.study["name"].get<std::string>(), budget, ". ",
@@ -154,19 +181,23 @@ void add_warnings(const RunFiles& run, HtmlPage& page) {
 void add_invoices(const RunFiles& run, HtmlPage& page) {
   page.heading("Invoices");
   page.paragraph(
-      "A group is offered every candidate at a price that does not depend on its own report: what "
-      "choosing that candidate would cost the others. Telling the truth gets it the candidate that "
-      "leaves it the most.");
+      "A group is offered every candidate of this menu at a price that its own report does not "
+      "set: what choosing that candidate would cost the others. Telling the truth gets it the "
+      "candidate that leaves it the most.");
+  if (depends_on_reports(run)) page.note(kOwnModels);
   for (const SizesFiles& sizes : run.sizes) {
     page.subheading(str_cat("Sizes ", sizes_text(run, sizes), ": ",
                             candidate_text(winner_name(sizes)), " is chosen"));
     std::vector<std::vector<std::string>> rows = {
         {"group", "worth to it", "payment", "interval", "left over", "to pay"}};
+    const bool own = sizes.receipts[0].contains("payment_without_own");
+    if (own) rows[0].push_back("payment without its own models");
     for (size_t i = 0; i < run.group_count(); ++i) {
       const Json& group = sizes.settlement["groups"][i];
       rows.push_back({run.group_name(i), in_units(group["valuation"]), in_units(group["payment"]),
                       interval(sizes.estimate["groups"][i]["payment"]), in_units(group["utility"]),
                       to_pay(run, sizes.receipts[i])});
+      if (own) rows.back().push_back(without_own(sizes.receipts[i]));
     }
     page.table(rows);
   }
@@ -254,7 +285,7 @@ void add_lies(const RunFiles& run, HtmlPage& page) {
             "that maximum was computed. Without payments the gain is what the best of all reports "
             "reaches.");
   if (run.training["misreports"].empty()) {
-    if (run.menu["menu_depends_on_reports"].get<bool>()) {
+    if (depends_on_reports(run)) {
       page.note(
           "That certificate is for this menu. Its models were trained from the reports, so a lie "
           "could also change what is on the menu; this study measured no such lie (misreports).");

@@ -93,6 +93,44 @@ TEST(MenuStudy, BadStudiesNamePlaceAndLine) {
       << inside.error().message;
 }
 
+// A model is independent of the reports only where its maker is not a group.
+TEST(MenuStudy, WhoMadeACandidate) {
+  const std::string given =
+      replaced(replaced(kStudy, "{name: a, reward: {kind: brevity}}",
+                        "{name: a, reward: {kind: brevity}, expert: {adapter: x}}"),
+               "{name: b, reward: {kind: brevity}}",
+               "{name: b, reward: {kind: brevity}, expert: {adapter: y, made_by: provider}}");
+  MenuPipeline pipeline;
+  pipeline.base.study = load_study(write_study(given)).value();
+  EXPECT_EQ(pipeline.study().resolved["groups"][0]["expert"]["made_by"], "a");
+  pipeline.runs = expert_runs(pipeline.study());
+  using Makers = std::vector<size_t>;
+  EXPECT_EQ(pipeline.makers_of_adapter(0), Makers{0});          // brought by a itself
+  EXPECT_EQ(pipeline.makers_of_adapter(1), Makers{});           // the provider's
+  EXPECT_EQ(pipeline.makers_of_adapter(2), Makers{2});          // trained here
+  EXPECT_EQ(pipeline.makers_of_adapter(3), (Makers{0, 1, 2}));  // trained-1-2-1
+  size_t adapter = 3;
+  size_t left_out = 0;
+  for (const ExpertRun& run : pipeline.runs) {
+    if (run.role == ExpertRun::Role::kExpert) continue;
+    Makers others = {0, 1, 2};
+    if (run.role == ExpertRun::Role::kLeaveOneOut || run.role == ExpertRun::Role::kEarlyStop) {
+      std::erase(others, run.group);
+      ++left_out;
+    }
+    EXPECT_EQ(pipeline.makers_of_adapter(adapter++), others) << run.name;
+  }
+  EXPECT_EQ(left_out, 6U);
+  const auto makers = [&](MenuCandidate::Kind kind, std::vector<double> weights) {
+    return pipeline.makers_of({.name = "x", .kind = kind, .weights = std::move(weights)});
+  };
+  EXPECT_EQ(makers(MenuCandidate::Kind::kInitial, {}), Makers{});
+  EXPECT_EQ(makers(MenuCandidate::Kind::kSoup, {0.5, 0.5, 0}), Makers{0});
+  EXPECT_EQ(makers(MenuCandidate::Kind::kSoup, {0, 1, 0}), Makers{});
+  EXPECT_EQ(makers(MenuCandidate::Kind::kMixture, {0.2, 0.3, 0.5}), (Makers{0, 2}));
+  EXPECT_TRUE(pipeline.depends_on_reports());
+}
+
 // What the worker would refuse after training, or the divergence would get wrong.
 TEST(MenuStudy, BanksThatCannotBePricedAreRefused) {
   const std::string bank = "bank: {samples: 4, ";

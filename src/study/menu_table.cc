@@ -87,9 +87,14 @@ Json table_json(const MenuPipeline& pipeline, const MenuRun& run, const MenuTabl
                 const TableEstimate& estimate, const Table& table) {
   Json candidates = Json::array();
   for (size_t k = 0; k < table.candidates.size(); ++k) {
+    Json makers = Json::array();
+    for (const size_t maker : table.candidates[k].made_by) {
+      makers.push_back(table.groups[maker].name);
+    }
     candidates.push_back(
         {{"name", table.candidates[k].name},
          {"divergence", std::to_string(table.candidates[k].divergence)},
+         {"made_by", std::move(makers)},
          {"digest", digest_of_candidate(run.bank, run.bank.candidates[menu.candidates[k]])}});
   }
   Json groups = Json::array();
@@ -198,6 +203,9 @@ Result<MenuSettlement> settle_menu(const MenuPipeline& pipeline, const MenuRun& 
   out.sizes = sizes;
   CANDOR_TRY(out.table, make_table(menu.menu, sizes, pipeline.study().max_size));
   out.table.menu_depends_on_reports = pipeline.depends_on_reports();
+  for (size_t k = 0; k < out.table.candidates.size(); ++k) {
+    out.table.candidates[k].made_by = pipeline.makers_of(run.bank.candidates[menu.candidates[k]]);
+  }
   out.table_json = table_json(pipeline, run, menu, estimate, out.table);
   CANDOR_TRY(const std::string text, canonical_json(out.table_json));
   out.digest = digest_of(text);  // as load_table has it: provenance holds no float here

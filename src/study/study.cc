@@ -20,6 +20,8 @@ void read_menu_group(JsonReader& group, StudyGroup& entry) {
   if (!group.has("expert")) return;
   JsonReader expert = group.object("expert");
   entry.adapter = expert.text("adapter");
+  // Whoever brings a model chose it: scaled by 0.75, one halved its owner's payment.
+  entry.adapter_made_by = expert.text_or("made_by", entry.name);
   group.adopt(expert.finish());
 }
 
@@ -109,7 +111,9 @@ Json resolve(const Study& study) {
     Json entry = {
         {"name", group.name}, {"size", group.size}, {"reward", reward_source_json(group.reward)}};
     if (group.judge.has_value()) entry["judge"] = reward_source_json(*group.judge);
-    if (!group.adapter.empty()) entry["expert"] = {{"adapter", group.adapter}};
+    if (!group.adapter.empty()) {
+      entry["expert"] = {{"adapter", group.adapter}, {"made_by", group.adapter_made_by}};
+    }
     groups.push_back(std::move(entry));
   }
   const BankSettings& bank = study.bank;

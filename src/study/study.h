@@ -21,6 +21,7 @@ struct StudyGroup {
   RewardSource reward;
   std::optional<RewardSource> judge;  // watched, never priced (menu)
   std::string adapter;                // menu: the group's expert, where it is given
+  std::string adapter_made_by;        // who made that; a group's name: its report did
 };
 
 struct BankSettings {

@@ -107,6 +107,25 @@ void check_digest(JsonReader& in, const std::string& key) {
   }
 }
 
+// Names of groups -> their places; read after the groups.
+void read_makers(JsonReader& in, Table& table) {
+  std::vector<std::string> names;
+  for (const Table::Group& group : table.groups) names.push_back(group.name);
+  std::vector<JsonReader> candidates = in.objects("candidates");
+  for (size_t k = 0; k < candidates.size() && in.ok(); ++k) {
+    if (!candidates[k].has("made_by")) continue;
+    for (const std::string& maker : candidates[k].texts("made_by")) {
+      const auto found = std::ranges::find(names, maker);
+      if (found == names.end()) {
+        candidates[k].fail(
+            "made_by", str_cat("found ", quote(maker), "; expected groups: ", join(names, ", ")));
+        return;
+      }
+      table.candidates[k].made_by.push_back(static_cast<size_t>(found - names.begin()));
+    }
+  }
+}
+
 void read_candidates(JsonReader& in, Table& table) {
   for (JsonReader& candidate : in.objects("candidates")) {
     Table::Candidate out;
@@ -114,6 +133,7 @@ void read_candidates(JsonReader& in, Table& table) {
     out.divergence = read_bounded(candidate, "divergence", candidate.any("divergence"),
                                   -(kFixedPointLimit - 1), kFixedPointLimit - 1);
     check_digest(candidate, "digest");
+    if (candidate.has("made_by")) (void)candidate.any("made_by");  // when the groups are known
     in.adopt(candidate.finish());
     table.candidates.push_back(out);
   }
@@ -161,6 +181,7 @@ Result<LoadedTable> load_table(const std::string& path) {
     in.adopt(group.finish());
     table.groups.push_back(std::move(entry));
   }
+  if (in.ok()) read_makers(in, table);
   out.half_widths = read_half_widths(in, table);
   if (in.has("provenance") && !in.any("provenance").is_object()) {
     in.fail("provenance", "expected an object");

@@ -109,6 +109,25 @@ TEST_F(TableFileTest, WhatIsNotMoney) {
   EXPECT_NE(numbers->digest, load(with("[0.5,-1e-300]"))->digest);
 }
 
+TEST_F(TableFileTest, KnowsWhoseReportsMadeACandidate) {
+  const auto made_by = [](const std::string& names) {
+    return Parts{.candidates = R"("candidates":[{"name":"x","divergence":"-5","made_by":[)" +
+                               names + R"(]},{"name":"y","divergence":"7"}])"}
+        .text();
+  };
+  const auto loaded = load(made_by(R"("a","b")"));
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  EXPECT_EQ(loaded->table.candidates[0].made_by, (std::vector<size_t>{0, 1}));
+  EXPECT_TRUE(loaded->table.candidates[1].made_by.empty());
+  EXPECT_NE(loaded->digest, load(made_by(R"("a")"))->digest);
+  EXPECT_NE(load(made_by(R"("c")"))
+                .error()
+                .message.find("candidates[0].made_by: found \"c\"; expected groups: a, b"),
+            std::string::npos);
+  EXPECT_NE(load(made_by(R"("b","a")")).error().message.find("groups in their order"),
+            std::string::npos);
+}
+
 TEST_F(TableFileTest, RefusesWithTheReason) {
   write("v.npy", npy_of_integers({kFixedPointOne + 1, 0, 1, 2}));
   const auto group = [](const std::string& fields) {

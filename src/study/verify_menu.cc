@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
 
 #include "base/file.h"
 #include "base/fixed_point.h"
@@ -53,10 +55,17 @@ struct RecordedBank {
 Status read_candidates(const fs::path& file, const Study& study, RecordedBank& out) {
   CANDOR_TRY(const Json menu, read_json_file(file.string()));
   JsonReader in(menu, file.string());
+  static const std::map<std::string, MenuCandidate::Kind> kKinds = {
+      {"initial", MenuCandidate::Kind::kInitial},
+      {"soup", MenuCandidate::Kind::kSoup},
+      {"mixture", MenuCandidate::Kind::kMixture},
+      {"trained", MenuCandidate::Kind::kAdapter}};
+  static const std::vector<std::string> kNames = {"initial", "soup", "mixture", "trained"};
   for (JsonReader& candidate : in.objects("candidates")) {
-    out.bank.candidates.push_back({.name = candidate.text("name"),
-                                   .weights = candidate.numbers("weights"),
-                                   .on_menu = candidate.boolean("on_menu")});
+    MenuCandidate entry{.name = candidate.text("name"), .weights = candidate.numbers("weights")};
+    entry.kind = kKinds.at(candidate.choice_or("kind", "initial", kNames));
+    entry.on_menu = candidate.boolean("on_menu");
+    out.bank.candidates.push_back(std::move(entry));
   }
   std::vector<JsonReader> constants = in.objects("normalization");
   CANDOR_RETURN_IF_ERROR(in.status());
@@ -112,6 +121,26 @@ Result<RecordedBank> read_bank(const RunChecks& checks) {
   return out;
 }
 
+// The makers of every candidate of the menu, from the study and the names of its runs.
+std::vector<std::vector<size_t>> makers_of_menu(const Study& study, const MenuBank& bank,
+                                                const std::vector<size_t>& menu) {
+  MenuPipeline pipeline;
+  pipeline.base.study = study;
+  pipeline.runs = expert_runs(study);
+  std::vector<std::vector<size_t>> out;
+  for (const size_t k : menu) {
+    MenuCandidate candidate = bank.candidates[k];
+    size_t adapter = study.groups.size();
+    for (const ExpertRun& run : pipeline.runs) {
+      const bool expert = run.role == ExpertRun::Role::kExpert;
+      if (run.name == candidate.name) candidate.adapter = expert ? run.group : adapter;
+      if (!expert) ++adapter;
+    }
+    out.push_back(pipeline.makers_of(candidate));
+  }
+  return out;
+}
+
 // The numbers of a table: those of `expected`, made from the bank.
 Status expect_same_table(const Table& found, const Table& expected) {
   if (found.candidates.size() != expected.candidates.size() ||
@@ -125,6 +154,8 @@ Status expect_same_table(const Table& found, const Table& expected) {
         expect_equal(place + "name", found.candidates[k].name, expected.candidates[k].name, kBank));
     CANDOR_RETURN_IF_ERROR(expect_equal(place + "divergence", found.candidates[k].divergence,
                                         expected.candidates[k].divergence, kBank));
+    CANDOR_RETURN_IF_ERROR(expect_equal(place + "made_by", found.candidates[k].made_by,
+                                        expected.candidates[k].made_by, "the study"));
   }
   for (size_t i = 0; i < found.groups.size(); ++i) {
     const std::string place = str_cat("$.groups[", i, "].");
@@ -198,15 +229,31 @@ Status check_audit(const RunChecks& checks, const std::string& name, const Table
   return expect_same_fields(found, audit_json(table, audit), "the table, audited anew,");
 }
 
+// The table of the run's bank. Runs of 0.1.0 do not say who made a candidate.
+Result<Table> table_of(const RunChecks& checks, const MenuTable& menu, const MenuBank& bank,
+                       const std::vector<int64_t>& sizes) {
+  CANDOR_TRY(Table out, make_table(menu.menu, sizes, checks.study().max_size));
+  if (!checks.run().files.has_value()) return out;
+  std::vector<std::vector<size_t>> makers = makers_of_menu(checks.study(), bank, menu.candidates);
+  for (size_t k = 0; k < makers.size(); ++k) out.candidates[k].made_by = std::move(makers[k]);
+  return out;
+}
+
+// What the tables of a run are held against.
+struct TabulatedBank {
+  MenuBank bank;
+  MenuTable menu;
+};
+
 void check_sizes(RunChecks& checks, const std::vector<int64_t>& sizes, const std::string& prefix,
-                 const Result<MenuTable>* menu) {
+                 const std::optional<TabulatedBank>& bank) {
   const fs::path file = checks.folder() / (prefix + "table.json");
   const Result<LoadedTable> loaded = load_table(file.string());
   if (!loaded.ok()) return checks.fails(prefix + "table.json", loaded.error().message);
-  if (menu == nullptr) {
-    checks.not_checked(prefix + "table.json: valuations", "the folder holds no bank.jsonl");
-  } else if (menu->ok()) {
-    const Result<Table> expected = make_table((*menu)->menu, sizes, checks.study().max_size);
+  if (!bank.has_value()) {
+    checks.not_checked(prefix + "table.json: valuations", "there is no bank to compare it with");
+  } else {
+    const Result<Table> expected = table_of(checks, bank->menu, bank->bank, sizes);
     checks.add(prefix + "table.json: valuations", expected.ok()
                                                       ? expect_same_table(loaded->table, *expected)
                                                       : Status(expected.error()));
@@ -232,17 +279,19 @@ void check_sizes(RunChecks& checks, const std::vector<int64_t>& sizes, const std
 
 void check_menu_run(RunChecks& checks) {
   checks.add("menu_seal.json", check_menu_seal(checks));
-  std::optional<Result<MenuTable>> menu;
+  std::optional<TabulatedBank> tabulated;
   if (checks.has("bank.jsonl")) {
-    const Result<RecordedBank> bank = read_bank(checks);
+    Result<RecordedBank> bank = read_bank(checks);
     if (!bank.ok()) return checks.fails("bank.jsonl", bank.error().message);
-    menu = tabulate_menu(checks.study(), bank->bank, bank->normalizers, bank->prompts);
-    checks.add("bank.jsonl", menu->ok() ? Status() : Status(menu->error()));
+    Result<MenuTable> menu =
+        tabulate_menu(checks.study(), bank->bank, bank->normalizers, bank->prompts);
+    checks.add("bank.jsonl", menu.ok() ? Status() : Status(menu.error()));
+    if (menu.ok()) tabulated = {std::move(bank->bank), *std::move(menu)};
   }
   const std::vector<std::vector<int64_t>> vectors = size_vectors(checks.study());
   for (size_t s = 0; s < vectors.size(); ++s) {
     const std::string prefix = s == 0 ? "" : str_cat("sizes-", dashed(vectors[s]), "/");
-    check_sizes(checks, vectors[s], prefix, menu.has_value() ? &*menu : nullptr);
+    check_sizes(checks, vectors[s], prefix, tabulated);
   }
 }
 
