@@ -238,6 +238,7 @@ def check_errors(work):
     check_outputs(folder / "out")
     quote = candor("quote", folder / "study.yaml", "--cache", work / "cache", "--format", "json", "--quiet")
     expect(json.loads(quote.stdout) == json.loads((folder / "out" / "quote.json").read_text()), "quote differs from run")
+    check_interrupt(work / "interrupted")
     check_full_disk(work)
     print(f"{count} bad studies refused, each with its message")
 
@@ -264,6 +265,25 @@ def check_bound(folder):
     same = candor(*resume, "--threads", threads, "--instruction-set", here)
     expect(same.returncode == 0, f"the same machine, said: {same.stderr}")
     expect({p: (folder / "out" / p).read_bytes() for p in tree(folder / "out")} == before, "a refused run wrote something")
+
+
+def check_interrupt(work):
+    """Interrupted while its worker starts or computes, a run ends with 130 and says that finished stages are kept."""
+    write_study(work)
+    rng = random.Random(SEED)
+    for trial in range(8):
+        shutil.rmtree(work / "stages", ignore_errors=True)
+        process = subprocess.Popen([CANDOR, "run", work / "study.yaml", "--out", work / f"out{trial}", "--cache",
+                                    work / "stages", "--threads", "1", "--quiet"], stderr=subprocess.PIPE, text=True)
+        while not list((work / "stages").glob(".tmp-*/request.json")) and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.1))
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[1]
+        expect(process.returncode == 130, f"interrupted in trial {trial}: {process.returncode} {said}")
+        expect("finished stages are kept" in said and said.count("\n") == 1, f"interrupted in trial {trial}: {said}")
+    left = [p for p in (work / "stages").iterdir() if p.name.startswith(".tmp-")]
+    expect(left == [], f"interrupted: left {left}")
 
 
 def check_full_disk(work):
