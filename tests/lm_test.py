@@ -248,7 +248,13 @@ def check_eval(folder):
     mean = sum(1 / (1 + len(r["text"].split()) / 10) for r in replies) / 9
     assert "completions" not in out and abs(out["reward"]["mean"] - mean) < 1e-12 and out["reward"]["low"] < mean < out["reward"]["high"], (out, mean)
     reward.write_text('{"kind":"lexicon"}')
-    assert "$.paths.lexicon: is missing" in run("--reward", reward).stderr
+    refused = run("--reward", reward)
+    assert refused.returncode == 3 and "reward.json: $.reward.lexicon: is missing" in refused.stderr, refused.stderr
+    (folder / "words.json").write_text('{"dog": 2, "cat": -1}')
+    reward.write_text('{"kind":"lexicon","lexicon":"words.json"}')  # beside it, wherever the command runs
+    by_file = json.loads(run("--reward", reward, "--samples", 3, "--max-new-tokens", 9).stdout)["reward"]
+    by_form = json.loads(run("--reward", f"lexicon:{folder / 'words.json'}", "--samples", 3, "--max-new-tokens", 9).stdout)["reward"]
+    assert by_file == by_form and 0 <= by_file["mean"] <= 1, (by_file, by_form)
 
 
 def check_errors(folder):

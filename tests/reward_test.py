@@ -89,6 +89,42 @@ def kill_and_resume(work, flags):
     log.unlink()
 
 
+def contents(folder):
+    return {path: (folder / path).read_bytes() for path in tree(folder)}
+
+
+def without(flags, change):
+    """The flags without those that the change gives anew."""
+    out = list(flags)
+    for flag in [f for f in change if f in out and str(f).startswith("--")]:
+        del out[out.index(flag):out.index(flag) + 2]
+    return out
+
+
+def another_runs_checkpoint(work, flags, changes):
+    """--resume with anything else ends with 3, names what differs, and leaves every byte alone."""
+    out, checkpoints = work / "killed", work / "killed.checkpoints"
+    killed = reward(work, out, flags, env={"CANDOR_CRASH_AT": "reward.after_checkpoint:1"})
+    expect(killed.returncode == -9, f"not killed: {killed.returncode} {killed.stderr}")
+    before = contents(checkpoints)
+    common = [(["--learning-rate", 2e-3], "settings.reward.learning_rate is 0.001 there and 0.002 here"),
+              (["--per-device-train-batch-size", 2], "settings.reward.per_device_train_batch_size"),
+              (["--gradient-accumulation-steps", 1], "settings.reward.gradient_accumulation_steps"),
+              (["--num-train-epochs", 3], "settings.reward.num_train_epochs"), (["--max-steps", 9], "settings.reward.max_steps"),
+              (["--max-length", 30], "settings.reward.max_length"), (["--lr-scheduler-type", "cosine"], "settings.reward.lr_scheduler_type"),
+              (["--warmup-ratio", 0.1], "settings.reward.warmup_ratio"), (["--weight-decay", 0.1], "settings.reward.weight_decay"),
+              (["--max-grad-norm", 2], "settings.reward.max_grad_norm"), (["--logging-steps", 1], "settings.reward.logging_steps"),
+              (["--center-rewards-coefficient", 0.1], "settings.reward.center_rewards_coefficient"), (["--save-steps", 1], "settings.reward.save_steps"),
+              (["--eval-steps", 1], "settings.reward.eval_steps"), (["--early-stopping-patience", 1], "settings.reward.early_stopping_patience"),
+              (["--seed", 5], "inputs.examples.seed is 3 there and 5 here"), (["--threads", 1], "machine.threads is 2 there and 1 here"),
+              (["--max-texts", 50], "inputs.examples.max_texts"), (["--eval-data", work / "pairs.jsonl"], "inputs.eval_data is none there")]
+    for change, part in common + changes:
+        other = reward(work, out, [*without(flags, change), *change, "--resume"])
+        expect(other.returncode == 3 and "is another run's checkpoint" in other.stderr and part in other.stderr, f"{change}: {other.returncode} {other.stderr}")
+        expect(contents(checkpoints) == before and not out.exists(), f"{change}: files have changed")
+    shutil.rmtree(checkpoints)
+
+
 def stop_and_resume(work, flags):
     """Ctrl-C, without --save-steps: the checkpoint is the one of the interruption."""
     slow = [*flags, "--num-train-epochs", 40, "--early-stopping-patience", 0, "--save-steps", 0]
@@ -110,6 +146,24 @@ def stop_and_resume(work, flags):
         shutil.rmtree(folder)
 
 
+def other_flags(root):
+    lora = [*DECODER, "--lora-r", 4, "--lora-alpha", 8]
+    another_runs_checkpoint(root, lora, [
+        (["--lora-alpha", 800], "settings.model.lora.lora_alpha is 8.0 there and 800.0 here"), (["--lora-r", 5], "settings.model.lora.r"),
+        (["--lora-dropout", 0.2], "settings.model.lora.lora_dropout"), (["--lora-target-modules", "k_proj"], "settings.model.lora.target_modules"),
+        (["--bf16"], "settings.model.arithmetic"), (["--gradient-checkpointing"], "settings.model.gradient_checkpointing"),
+        (["--features", "completion"], "inputs.reading.features")])
+    another_runs_checkpoint(root, ENCODER, [(["--l2", 0.01], "inputs.l2 is 0.001 there and 0.01 here"), (["--lora-r", 4], "settings.model.lora is none there")])
+    for flags, part in [(["--lora-r", 4], "--use-peft needs --model or --train-encoder"), (["--learning-rate", 1e-3], "--learning-rate goes with"), (["--bf16"], "--bf16 goes with"),
+                        ([*DECODER, "--l2", 1], "--l2 is of a head"), ([*DECODER, "--lora-r", 4, "--full"], "--lora-r: sets a LoRA adapter")]:
+        run = subprocess.run([CANDOR, "lm", "reward", "--data", root / "pairs.jsonl", "--output", root / "no", *map(str, flags)], capture_output=True, text=True)
+        expect(run.returncode == 2 and part in run.stderr and not (root / "no").exists(), f"{flags}: {run.returncode} {run.stderr}")
+    named = root / "named"
+    expect(reward(root, named, [*DECODER, "--lora-r", 4, "--lora-dropout", 0.1]).returncode == 0, "LoRA by its flags alone")
+    config = json.loads((named / "adapter" / "adapter_config.json").read_text())
+    expect(config["base_model_name_or_path"] == str(GOLDEN / "tiny_llama") and config["lora_dropout"] == 0.1 and config["r"] == 4, f"{config}")
+
+
 with tempfile.TemporaryDirectory() as scratch:
     root = pathlib.Path(scratch)
     write_pairs(root / "pairs.jsonl")
@@ -117,5 +171,6 @@ with tempfile.TemporaryDirectory() as scratch:
     kill_and_resume(root, [*DECODER, "--use-peft", "--lora-r", 4, "--lora-dropout", 0.1])
     kill_and_resume(root, ENCODER)
     stop_and_resume(root, DECODER)
+    other_flags(root)
     head = reward(root, root / "head", ["--resume"])
     expect(head.returncode == 2 and "--train-encoder" in head.stderr, f"--resume of a head: {head.stderr}")

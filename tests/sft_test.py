@@ -110,13 +110,103 @@ def stop_and_resume(work, flags):
     if process.returncode == 130:
         expect((out / "checkpoint.safetensors").exists(), "Ctrl-C leaves a checkpoint")
         other = sft(out, *slow, "--learning-rate", "1e-4", "--resume")
-        expect(other.returncode == 3 and "other settings" in other.stderr, f"another run's checkpoint: {other.stderr}")
+        expect(other.returncode == 3 and "learning_rate is 0.003 there and 0.0001 here" in other.stderr, f"another run's checkpoint: {other.stderr}")
         again = sft(out, *slow, "--resume")
         expect(again.returncode == 0, f"after Ctrl-C: {again.stderr}")
     expect(same(reference, out), f"stopped at arbitrary moments: {tree(reference)} and {tree(out)}")
     finished = sft(out, *slow, "--resume")
     expect(finished.returncode == 3 and "finished" in finished.stderr, f"a finished run: {finished.stderr}")
     expect(not same(reference, work / "none"), "the comparison sees a difference")
+
+
+def contents(folder):
+    return {path: (folder / path).read_bytes() for path in tree(folder)}
+
+
+def another_runs_checkpoint(work):
+    """--resume with anything else than the run was made with ends with 3, names it, and leaves every byte alone."""
+    out, reference = work / "stopped", work / "reference"
+    data, model = work / "data.jsonl", work / "model"
+    records = (GOLDEN / "training_records.jsonl").read_text()
+    shutil.copytree(GOLDEN / "tiny_llama", model)
+    data.write_text(records)
+    base = ["--model", model, "--eval-data", data, "--lora-r", "4", "--lora-alpha", "8", "--lora-dropout", "0.1"]
+    expect(sft(reference, *base, data=data).returncode == 0, "the run left alone")
+    killed = sft(out, *base, data=data, env={"CANDOR_CRASH_AT": "sft.after_checkpoint:1"})
+    expect(killed.returncode == -9, f"not killed: {killed.returncode} {killed.stderr}")
+    before = contents(out)
+    changes = [
+        (["--lora-alpha", "800"], "settings.model.lora.lora_alpha is 8.0 there and 800.0 here"),
+        (["--lora-r", "5"], "settings.model.lora.r is 4 there and 5 here"),
+        (["--lora-dropout", "0.2"], "settings.model.lora.lora_dropout is 0.1 there and 0.2 here"),
+        (["--lora-target-modules", "k_proj"], "settings.model.lora.target_modules"),
+        (["--learning-rate", "2e-3"], "settings.sft.learning_rate"), (["--max-length", "63"], "settings.sft.max_length"),
+        (["--per-device-train-batch-size", "1"], "settings.sft.per_device_train_batch_size"),
+        (["--gradient-accumulation-steps", "1"], "settings.sft.gradient_accumulation_steps"),
+        (["--num-train-epochs", "3"], "settings.sft.num_train_epochs"), (["--max-steps", "9"], "settings.sft.max_steps"),
+        (["--no-packing"], "settings.sft.packing is true there and false here"),
+        (["--lr-scheduler-type", "cosine"], "settings.sft.lr_scheduler_type"), (["--warmup-ratio", "0.1"], "settings.sft.warmup_ratio"),
+        (["--weight-decay", "0.1"], "settings.sft.weight_decay"), (["--max-grad-norm", "2"], "settings.sft.max_grad_norm"),
+        (["--logging-steps", "1"], "settings.sft.logging_steps"), (["--save-steps", "3"], "settings.sft.save_steps"),
+        (["--eval-steps", "1"], "settings.sft.eval_steps"), (["--early-stopping-patience", "1"], "settings.sft.early_stopping_patience"),
+        (["--seed", "2"], ".seed is 1 there and 2 here"), (["--threads", "1"], "machine.threads is 2 there and 1 here"),
+        (["--bf16"], 'settings.model.arithmetic is "f32" there and "bf16" here'),
+        (["--gradient-checkpointing"], "settings.model.gradient_checkpointing"),
+        (["--model-dtype", "bf16"], "inputs.model_dtype"), (["--adapter", GOLDEN / "tiny_lora"], "inputs.adapter is none there"),
+        (["--model", GOLDEN / "tiny_llama"], None),  # the same bytes in another place are the same model
+    ]
+    for change, part in changes:
+        arguments = list(base)
+        for word in change[::2]:
+            if word in arguments:
+                del arguments[arguments.index(word):arguments.index(word) + 2]
+        if "--adapter" in change:  # its own rank and scale count
+            arguments = [word for word in base[:4]]
+        if part is None:
+            continue
+        other = sft(out, *arguments, *change, "--resume", data=data)
+        expect(other.returncode == 3 and "is another run's checkpoint" in other.stderr and part in other.stderr, f"{change}: {other.returncode} {other.stderr}")
+        expect(contents(out) == before, f"{change}: files have changed")
+    for file, part in ((data, "inputs."), (model / "tokenizer.json", "inputs.model")):
+        kept = file.read_text()
+        file.write_text(kept + "\n" if file != data else kept.splitlines()[0] + "\n" + kept)
+        other = sft(out, *base, "--resume", data=data)
+        expect(other.returncode == 3 and part in other.stderr, f"another {file.name}: {other.returncode} {other.stderr}")
+        expect(contents(out) == before, f"another {file.name}: files have changed")
+        file.write_text(kept)
+    full = sft(out, "--model", model, "--eval-data", data, "--resume", data=data)
+    expect(full.returncode == 3 and "settings.model.lora is {" in full.stderr, f"LoRA's checkpoint for all weights: {full.stderr}")
+    again = sft(out, *base, "--resume", data=data)
+    expect(again.returncode == 0 and same(reference, out), f"its own run: {again.stderr}")
+    damaged = work / "damaged"
+    damaged.mkdir()
+    (damaged / "checkpoint.safetensors").write_bytes(b"no tensors")
+    refused(sft(damaged, *base, "--resume", data=data), 3, "checkpoint.safetensors", "a file that is no checkpoint")
+    foreign = work / "foreign"
+    foreign.mkdir()
+    (foreign / "notes.txt").write_text("mine")
+    refused(sft(foreign, *base, "--resume", data=data), 3, "no file of a stopped run", "a folder of something else")
+    expect(tree(foreign) == [pathlib.Path("notes.txt")], "a folder of something else is left alone")
+
+
+def adapters(work):
+    """Any LoRA flag asks for an adapter, which names its base, its dropout and its rank."""
+    for i, (flags, dropout) in enumerate([(["--lora-r", "4"], 0.05), (["--lora-alpha", "8", "--lora-dropout", "0"], 0), (["--use-peft", "--lora-dropout", "0.25"], 0.25),
+                                          (["--lora-target-modules", "q_proj"], 0.05)]):
+        out = work / f"lora{i}"
+        run = sft(out, *flags)
+        expect(run.returncode == 0 and (out / "adapter").exists() and not (out / "model").exists(), f"{flags}: {run.returncode} {run.stderr}")
+        config = json.loads((out / "adapter" / "adapter_config.json").read_text())
+        expect(config["lora_dropout"] == dropout, f"{flags}: {config}")
+        expect(config["base_model_name_or_path"] == str(GOLDEN / "tiny_llama"), f"the base as it was named: {config}")
+        expect(config["r"] == (4 if "--lora-r" in flags else 64), f"{flags}: {config}")
+    out = work / "none"
+    refused(sft(out, "--lora-r", "4", "--full"), 2, "--lora-r: sets a LoRA adapter; --full trains every weight", "LoRA's rank of no LoRA", out)
+    refused(sft(out, "--use-peft", "--full"), 2, "--full", "both ways at once", out)
+    refused(sft(out, "--adapter", GOLDEN / "tiny_lora", "--lora-r", "63"), 2, "--lora-r: found 63; the adapter that training goes on from has", "another rank than the adapter's", out)
+    refused(sft(out, "--adapter", GOLDEN / "tiny_lora", "--lora-alpha", "1.5"), 2, "--lora-alpha: found 1.5", "another scale than the adapter's", out)
+    full = sft(out, "--full")
+    expect(full.returncode == 0 and (out / "model").exists() and not (out / "adapter").exists(), f"--full: {full.stderr}")
 
 
 def same_beside_others(work):
@@ -193,10 +283,14 @@ def errors(work):
 
 with tempfile.TemporaryDirectory() as scratch:
     root = pathlib.Path(scratch)
+    (root / "another").mkdir()
+    (root / "adapters").mkdir()
     lora = ["--use-peft", "--lora-r", "4", "--lora-dropout", "0.1"]
     kill_and_resume(root, lora)
     kill_and_resume(root, [])
     stop_and_resume(root, lora)
+    another_runs_checkpoint(root / "another")
+    adapters(root / "adapters")
     same_beside_others(root)
     default_length(root)
     errors(root)

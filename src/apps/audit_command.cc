@@ -35,8 +35,8 @@ void print_audit(const std::string& payments, bool profitable, const std::vector
     cells.push_back({row.name, row.truth, row.best, row.gain, row.bound, row.family});
   }
   print_table(cells);
-  std::printf("\npayments %s: %s\n", payments.c_str(),
-              profitable ? "a group gains by lying" : "no group gains by lying");
+  print_line(str_cat("\npayments ", printable(payments), ": ",
+                     profitable ? "a group gains by lying" : "no group gains by lying"));
   std::printf("exact: no report does better; lower: found by search, more may be possible.\n");
 }
 
@@ -45,7 +45,7 @@ void print_theorems(const std::vector<GroupAudit>& groups) {
   std::printf("\nWhat the paper says of truth when nobody pays:\n");
   for (const GroupAudit& group : groups) {
     const MisreportTheorems& theorems = group.theorems;
-    std::string line = str_cat(group.name, ": ");
+    std::string line = printable(group.name) + ": ";
     if (!theorems.thm_3_2.holds) {
       line += str_cat("Thm 3.2 does not apply (", theorems.thm_3_2.why, ")");
     } else if (theorems.thm_3_2_case == 1) {
@@ -59,7 +59,7 @@ void print_theorems(const std::vector<GroupAudit>& groups) {
     } else if (!theorems.thm_3_2.holds) {
       line += str_cat("; Thm E.2 does not apply (", theorems.thm_e_2_why, ")");
     }
-    std::printf("%s.\n", line.c_str());
+    print_line(line + ".");
   }
 }
 

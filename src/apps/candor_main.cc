@@ -4,6 +4,7 @@
 
 #include "apps/command.h"
 #include "apps/commands.h"
+#include "apps/lm_list.h"
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "lm") return candor::forward_to_worker(argc, argv);
@@ -20,6 +21,6 @@ int main(int argc, char** argv) {
   candor::add_noise_command(app, options);
   candor::add_catalog_command(app, options);
   candor::add_study_commands(app, options);
-  app.add_subcommand("lm", "Language-model commands: tokenize, score, generate, reward");
+  app.add_subcommand("lm", candor::lm_summary());
   return candor::run_program(app, argc, argv);
 }

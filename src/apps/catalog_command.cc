@@ -55,10 +55,10 @@ CommandResult list_entries(const std::vector<CatalogEntry>& entries) {
 }
 
 void print_result(const CatalogResult& result) {
-  std::printf("%s (%s): %s\n  %s\n  %s (%s)\n", result.entry.name.c_str(),
-              result.entry.source.c_str(), result.agrees ? "agrees" : "DIFFERS",
-              claim_text(result.entry).c_str(), finding_text(result).c_str(),
-              tolerance_text(result.entry).c_str());
+  print_line(str_cat(printable(result.entry.name), " (", printable(result.entry.source),
+                     "): ", result.agrees ? "agrees" : "DIFFERS", "\n  ",
+                     printable(claim_text(result.entry)), "\n  ", printable(finding_text(result)),
+                     " (", tolerance_text(result.entry), ")"));
 }
 
 CommandResult run_catalog(const CatalogCommandOptions& own, const CommonOptions& options) {

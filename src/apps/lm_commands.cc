@@ -1,8 +1,12 @@
 #include "apps/lm_commands.h"
 
+#include <algorithm>
 #include <memory>
 
+#include "apps/lm_list.h"
 #include "apps/lm_shared.h"
+#include "apps/number_option.h"
+#include "base/check.h"
 #include "base/strings.h"
 #include "lm/mixture_generate.h"
 #include "lm/score.h"
@@ -178,8 +182,7 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
       });
   add_model_options(generate, *own);
   add_adapter_option(generate, *own);
-  generate->add_option("--samples", own->sampling.samples, "Samples of every prompt")
-      ->check(CLI::Range(1, 1 << 20));
+  add_whole(*generate, {"--samples", "Samples of every prompt", 1, 1 << 20}, own->sampling.samples);
   add_sampling_options(generate, own->sampling.generate);
   generate->add_option("--mixture", flags->mixture,
                        "FOLDER=WEIGHT of an expert's adapter; several make a decoding mixture");
@@ -191,6 +194,9 @@ void add_lm_commands(CLI::App& lm, CommonOptions& options) {
   add_chat_command(lm, options);
   add_eval_command(lm, options);
   add_rlhf_command(lm, options);
+  const std::vector<CLI::App*> commands = lm.get_subcommands({});
+  CANDOR_CHECK(std::ranges::equal(commands, kLmCommands, {},
+                                  [](const CLI::App* command) { return command->get_name(); }));
 }
 
 }  // namespace candor

@@ -5,10 +5,12 @@
 
 #include "apps/lm_commands.h"
 #include "apps/lm_shared.h"
+#include "apps/number_option.h"
+#include "apps/reward_argument.h"
+#include "base/cpu.h"
 #include "base/rng.h"
 #include "base/strings.h"
 #include "lm/menu_score.h"
-#include "worker/reward_function.h"
 
 namespace candor {
 
@@ -16,7 +18,8 @@ namespace {
 
 struct EvalFlags {
   LmOptions lm;
-  std::string reward;  // a JSON file: the reward's spec and, under "paths", its files
+  std::string reward;
+  std::string encoder = kDefaultEncoder;
   int64_t resamples = 2000;
 };
 
@@ -46,6 +49,15 @@ Result<EvalRecord> read_record(const LanguageModel& model, const LmOptions& own,
   if (!out.prompt_ids.empty() && !out.completion_ids.empty()) return out;
   return invalid_argument(
       str_cat(where, ": the ", out.prompt_ids.empty() ? "prompt" : "completion", " has no token"));
+}
+
+// Whether the last of the record's messages is the assistant's.
+bool ends_with_assistant(const Json& record) {
+  if (!record.is_object() || !record.contains("messages")) return false;
+  const Json& messages = record["messages"];
+  if (!messages.is_array() || messages.empty() || !messages.back().is_object()) return false;
+  const auto role = messages.back().find("role");
+  return role != messages.back().end() && *role == "assistant";
 }
 
 Result<Json> completion_metrics(const EvalFlags& flags, const LanguageModel& model,
@@ -99,43 +111,18 @@ std::pair<double, double> bootstrap_interval(const std::vector<double>& values, 
   return {at(0.025), at(0.975)};
 }
 
-Result<RewardFunction> load_reward(const std::string& file, int threads) {
-  CANDOR_TRY(Json json, read_json_file(file));
-  if (!json.is_object()) return invalid_argument(str_cat(file, ": expected an object"));
-  Json paths = json.contains("paths") ? json["paths"] : Json::object();
-  json.erase("paths");
-  // Digests name files in the identity of a stage; here the files speak for themselves.
-  const std::string kind = json.value("kind", "");
-  if (kind == "head") {
-    json.emplace("encoder_digest", "unchecked");
-    json.emplace("head_digest", "unchecked");
-  } else if (kind == "checkpoint") {
-    json.emplace("model_digest", "unchecked");
-    if (paths.is_object() && paths.contains("adapter")) {
-      json.emplace("adapter_digest", "unchecked");
-    }
-  } else if (kind != "brevity" && kind != "remote") {
-    json.emplace("digest", "unchecked");
-  }
-  JsonReader spec(json, file);
-  CANDOR_TRY(RewardFunction reward,
-             RewardFunction::load(
-                 spec,
-                 [&](const std::string& name) -> Result<std::filesystem::path> {
-                   if (paths.is_object() && paths.contains(name) && paths[name].is_string()) {
-                     return std::filesystem::path(paths[name].get<std::string>());
-                   }
-                   return invalid_argument(str_cat(file, ": $.paths.", name, ": is missing"));
-                 },
-                 threads));
-  CANDOR_RETURN_IF_ERROR(spec.finish());
-  return reward;
-}
-
 // Mean reward of sampled replies: within a prompt first, then over prompts.
 Result<Json> reward_metrics(const EvalFlags& flags, const LanguageModel& model, const Input& input,
                             const CommonOptions& options, const ProgressSink& progress) {
-  CANDOR_TRY(const RewardFunction reward, load_reward(flags.reward, options.threads));
+  CANDOR_TRY(const ScratchFolder scratch, ScratchFolder::make());
+  const RewardContext context = {.flag = "--reward",
+                                 .encoder = flags.encoder,
+                                 .base = {},
+                                 .seed = options.seed,
+                                 .threads = options.threads > 0 ? options.threads : core_count(),
+                                 .trained = scratch.path() / "reward"};
+  CANDOR_TRY(const RewardArgument argument, reward_argument(flags.reward, context, progress));
+  CANDOR_TRY(const RewardFunction reward, load_reward(argument, context));
   SampleOptions sampling = flags.lm.sampling;
   sampling.generate.seed = options.seed;
   sampling.encode = encode_options(flags.lm);
@@ -143,9 +130,7 @@ Result<Json> reward_metrics(const EvalFlags& flags, const LanguageModel& model, 
   for (size_t i = 0; i < input.records.size(); ++i) {
     // A record with a completion asks for another: its last, the assistant's, turn is left out.
     Json record = input.records[i];
-    if (record.contains("messages") && record["messages"].is_array() &&
-        record["messages"].size() > 1 &&
-        record["messages"].back().value("role", "") == "assistant") {
+    if (ends_with_assistant(record) && record["messages"].size() > 1) {
       record["messages"].erase(record["messages"].size() - 1);
     }
     prompts.push_back(std::move(record));
@@ -187,10 +172,7 @@ CommandResult run_eval(const EvalFlags& flags, const CommonOptions& options) {
   // With a reward, records that are prompts alone are judged by it alone.
   const Json& first = input.records[0];
   const bool bare = first.is_object() && !first.contains("completion") && !first.contains("text") &&
-                    flags.reward.size() > 0 &&
-                    !(first.contains("messages") && first["messages"].is_array() &&
-                      !first["messages"].empty() && first["messages"].back().is_object() &&
-                      first["messages"].back().value("role", "") == "assistant");
+                    !flags.reward.empty() && !ends_with_assistant(first);
   Progress progress(options.progress_mode(), "eval", 0);
   const ProgressSink sink = [&](uint64_t done, uint64_t total, std::string_view note) {
     progress.set_total(total);
@@ -232,13 +214,11 @@ void add_eval_command(CLI::App& lm, CommonOptions& options) {
       [flags, &options] { return guarded("lm eval", [&] { return run_eval(*flags, options); }); });
   add_model_options(eval, flags->lm);
   add_adapter_option(eval, flags->lm);
-  eval->add_option("--reward", flags->reward,
-                   "A JSON file: a reward as the score stage takes it, its files under \"paths\"")
-      ->check(CLI::ExistingFile);
-  eval->add_option("--samples", flags->lm.sampling.samples, "Replies to every prompt, for --reward")
-      ->check(CLI::Range(1, 1 << 20));
-  eval->add_option("--resamples", flags->resamples, "Of the bootstrap over prompts")
-      ->check(CLI::Range(1, 1 << 20));
+  eval->add_option("--reward", flags->reward, reward_argument_form());
+  eval->add_option("--encoder", flags->encoder, "The encoder of heads that have none beside them");
+  add_whole(*eval, {"--samples", "Replies to every prompt, for --reward", 1, 1 << 20},
+            flags->lm.sampling.samples);
+  add_whole(*eval, {"--resamples", "Of the bootstrap over prompts", 1, 1 << 20}, flags->resamples);
   add_sampling_options(eval, flags->lm.sampling.generate);
 }
 

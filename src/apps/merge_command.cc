@@ -54,10 +54,9 @@ CommandResult go_on(const MergeOptions& own, const ShardState& state,
         to_text({{"done", false}, {"passes", state.passes.size()}, {"state", own.out}}).c_str());
     return 0;
   }
-  std::printf("pass %zu (%s) is complete; go on with\n", state.passes.size(),
-              state.passes.back().name.c_str());
-  std::printf("  candor solve GAME.json --shard i/N --state %s --out ACCUMULATOR.json\n",
-              own.out.c_str());
+  print_line(str_cat("pass ", state.passes.size(), " (", printable(state.passes.back().name),
+                     ") is complete; go on with\n  candor solve GAME.json --shard i/N --state ",
+                     printable(own.out), " --out ACCUMULATOR.json"));
   return 0;
 }
 

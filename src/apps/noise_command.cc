@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "apps/commands.h"
+#include "apps/number_option.h"
 #include "base/file.h"
 #include "base/strings.h"
 #include "study/game_file.h"
@@ -99,7 +100,10 @@ Status finish_plan(const NoiseCommandOptions& own, const PlanRequest& request,
   if (!own.target.has_value()) return {};
   CANDOR_TRY(const SamplingPlan plan, plan_sampling(request));
   out["plan"] = plan_json(request, plan, no_pilot);
-  if (!json) std::printf("\n%s", plan_text(out["plan"]).c_str());
+  if (!json) {
+    const std::string text = plan_text(out["plan"]);
+    print_line("\n" + text.substr(0, text.rfind('\n')));
+  }
   return {};
 }
 
@@ -174,6 +178,32 @@ CommandResult run_noise(const NoiseCommandOptions& own, const CommonOptions& opt
       str_cat(own.file, ": $.candor: found ", quote(kind), "; expected \"game/1\" or \"table/1\""));
 }
 
+void add_plan_options(CLI::App& command, NoiseCommandOptions& own) {
+  constexpr double kLargestVariance = 0.25;  // of rewards in [0, 1]
+  add_number(command,
+             {"--target-epsilon",
+              "Also plan the cheapest prompts and replies that keep every valuation within it",
+              {1e-6, 1}},
+             own.target);
+  add_number(command,
+             {"--between-variance",
+              "Assume that prompts' mean rewards vary by no more (default: no assumption; a game "
+              "of prompts is a pilot)",
+              {0, kLargestVariance}},
+             own.between);
+  add_number(command,
+             {"--within-variance",
+              "Assume that replies to one prompt vary by no more, on average (likewise)",
+              {0, kLargestVariance}},
+             own.within);
+  add_number(
+      command,
+      {"--prompt-cost", "Of a prompt to one candidate, in sampled replies; default 1", {0, 1e9}},
+      own.prompt_cost);
+  add_whole(command, {"--candidates", "In the plan; default the file's", 1, 100000000},
+            own.candidates);
+}
+
 }  // namespace
 
 void add_noise_command(CLI::App& app, CommonOptions& options) {
@@ -188,35 +218,16 @@ void add_noise_command(CLI::App& app, CommonOptions& options) {
       ->required();
   command->add_option("--noise", own->model, "uniform (default), gaussian, sign or sampling")
       ->check(CLI::IsMember(noise_model_names()));
-  command->add_option("--epsilon", own->epsilon, "Largest error of a reward (default 0.05)")
-      ->check(CLI::Range(1e-12, 1e6));
-  command->add_option("--votes", own->votes, "Yes-no votes per reward, for sampling (default 64)")
-      ->check(CLI::Range(1, 100000));
-  command->add_option("--draws", own->draws, "Monte Carlo draws (default 400)")
-      ->check(CLI::Range(4, 10000000));
-  command->add_option("--lies", own->lies, "Lies tried per group (default 16)")
-      ->check(CLI::Range(1, 500));
-  command->add_option("--confidence", own->confidence, "Of sampling and of the plan (default 0.95)")
-      ->check(CLI::Range(0.5, 0.999999999999));
-  command
-      ->add_option("--target-epsilon", own->target,
-                   "Also plan the cheapest prompts and replies that keep every valuation within it")
-      ->check(CLI::Range(1e-6, 1.0));
-  command
-      ->add_option("--between-variance", own->between,
-                   "Assume that prompts' mean rewards vary by no more (default: no assumption; a "
-                   "game of prompts is a pilot)")
-      ->check(CLI::Range(0.0, 0.25));
-  command
-      ->add_option("--within-variance", own->within,
-                   "Assume that replies to one prompt vary by no more, on average (likewise)")
-      ->check(CLI::Range(0.0, 0.25));
-  command
-      ->add_option("--prompt-cost", own->prompt_cost,
-                   "Of a prompt to one candidate, in sampled replies (default 1)")
-      ->check(CLI::Range(0.0, 1e9));
-  command->add_option("--candidates", own->candidates, "In the plan (default: the file's)")
-      ->check(CLI::Range(1, 100000000));
+  add_number(*command, {"--epsilon", "Largest error of a reward; default 0.05", {1e-12, 1e6}},
+             own->epsilon);
+  add_whole(*command, {"--votes", "Yes-no votes per reward, for sampling; default 64", 1, 100000},
+            own->votes);
+  add_whole(*command, {"--draws", "Monte Carlo draws; default 400", 4, 10000000}, own->draws);
+  add_whole(*command, {"--lies", "Lies tried per group; default 16", 1, 500}, own->lies);
+  add_number(*command,
+             {"--confidence", "Of sampling and of the plan; default 0.95", {0.5, 0.999999999999}},
+             own->confidence);
+  add_plan_options(*command, *own);
   command->add_option("--report", own->report, "Write an HTML page with pictures");
 }
 

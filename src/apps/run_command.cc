@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/number_option.h"
 #include "apps/plan_command.h"
 #include "apps/stage_clock.h"
 #include "base/file.h"
@@ -132,10 +133,11 @@ Status print_menu(const MenuResults& results, const Study& study) {
     }
     print_table(rows);
     const size_t winner = settled.settlement.winner;
-    std::printf("sizes %s: %s wins (in %s %% of resamples), welfare %s\n\n",
-                dashed(settled.sizes).c_str(), settled.table.candidates[winner].name.c_str(),
-                format_short(100 * estimate.win_share[winner], 3).c_str(),
-                format_short(from_fixed_point(settled.settlement.welfare), 6).c_str());
+    print_line(str_cat("sizes ", dashed(settled.sizes), ": ",
+                       printable(settled.table.candidates[winner].name), " wins (in ",
+                       format_short(100 * estimate.win_share[winner], 3),
+                       " % of resamples), welfare ",
+                       format_short(from_fixed_point(settled.settlement.welfare), 6), "\n"));
   }
   std::printf(
       "Prices are exact for the menu's table. Every |V - V_hat| is at most %s with %s %% "
@@ -144,7 +146,7 @@ Status print_menu(const MenuResults& results, const Study& study) {
       format_short(100 * study.confidence, 4).c_str(),
       format_short(results.estimate.epsilon_bootstrap, 3).c_str());
   for (const Json& warning : results.warnings) {
-    std::printf("warning: %s\n", warning.get<std::string>().c_str());
+    print_line("warning: " + printable(warning.get<std::string>()));
   }
   return {};
 }
@@ -174,11 +176,11 @@ CommandResult run_menu(const RunOptions& own, const CommonOptions& options, cons
   } else {
     CANDOR_RETURN_IF_ERROR(print_menu(results, study));
     print_timings(clock.timings());
-    std::printf("report: %s\n", (folder / "report.html").string().c_str());
+    print_line("report: " + printable((folder / "report.html").string()));
   }
   for (const std::string& name : failed) {
-    std::fprintf(stderr, "candor run: self-test failed: %s; do not invoice from this run\n",
-                 name.c_str());
+    print_note(str_cat("candor run: self-test failed: ", printable(name),
+                       "; do not invoice from this run"));
   }
   return failed.empty() ? 0 : 1;
 }
@@ -211,10 +213,11 @@ CommandResult run_run(const RunOptions& own, const CommonOptions& options) {
   print_timings(clock.timings());
   for (const Json& timing : clock.timings()) {
     if (!timing.contains("tokens_per_second")) continue;
-    std::printf("%s: %s tokens per second\n", timing["stage"].get<std::string>().c_str(),
-                format_short(timing["tokens_per_second"].get<double>(), 3).c_str());
+    print_line(str_cat(printable(timing["stage"].get<std::string>()), ": ",
+                       format_short(timing["tokens_per_second"].get<double>(), 3),
+                       " tokens per second"));
   }
-  std::printf("report: %s\n", (folder / "report.html").string().c_str());
+  print_line("report: " + printable((folder / "report.html").string()));
   return exit_code_of(quote);
 }
 
@@ -303,7 +306,7 @@ CommandResult run_report(const std::string& folder) {
     return 1;
   }
   CANDOR_RETURN_IF_ERROR(write_report(folder));
-  std::printf("report: %s\n", (fs::path(folder) / "report.html").string().c_str());
+  print_line("report: " + printable((fs::path(folder) / "report.html").string()));
   return 0;
 }
 
@@ -331,9 +334,12 @@ void add_study_commands(CLI::App& app, CommonOptions& options) {
     add_instruction_set_option(*command, own->choice.instruction_set);
   }
   for (CLI::App* command : {run, plan}) {
-    command->add_option("--target-epsilon", own->choice.target_epsilon,
-                        "Use no more prompts than keep every valuation of a menu within this of "
-                        "the truth; say where there are too few");
+    add_number(*command,
+               {"--target-epsilon",
+                "Use no more prompts than keep every valuation of a menu within this of the truth; "
+                "say where there are too few",
+                {0, 1, true}},
+               own->choice.target_epsilon);
   }
   for (CLI::App* command : {run, quote})
     command->add_option("--cache", own->cache, "Keep finished stages in this folder");

@@ -27,9 +27,9 @@ void print_settlement(const Table& table, const Settlement& settlement, bool pri
                     in_welfare_units(group.payment), in_welfare_units(group.utility)});
   }
   print_table(rows);
-  std::printf("\nwinner: %s (candidate %zu), welfare %s\n",
-              table.candidates[settlement.winner].name.c_str(), settlement.winner,
-              in_welfare_units(settlement.welfare).c_str());
+  print_line(str_cat("\nwinner: ", printable(table.candidates[settlement.winner].name),
+                     " (candidate ", settlement.winner, "), welfare ",
+                     in_welfare_units(settlement.welfare)));
   if (prices) {
     rows = {{"price of"}};
     for (const Settlement::Group& group : settlement.groups) rows[0].push_back("to " + group.name);

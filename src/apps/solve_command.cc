@@ -1,11 +1,9 @@
-#include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <memory>
 
 #include "apps/commands.h"
+#include "apps/number_option.h"
 #include "base/file.h"
-#include "base/fixed_point.h"
 #include "base/strings.h"
 #include "core/solution.h"
 #include "study/game_file.h"
@@ -54,17 +52,12 @@ void print_solution(const Solution& solution) {
 }
 
 void add_tolerance_option(CLI::App& command, std::optional<double>& tolerance) {
-  command
-      .add_option("--tolerance", tolerance,
-                  "How near every number must be to the exact game's (default: 1e-9 times 1 + the "
-                  "sum of sizes); exit code 1 where that is not reached")
-      ->check([](const std::string& text) {
-        char* end = nullptr;
-        const double value = std::strtod(text.c_str(), &end);
-        const bool fine = *end == '\0' && value > 0 && std::isfinite(value);
-        return fine ? std::string()
-                    : str_cat("found ", quote(text), "; expected a finite number above 0");
-      });
+  add_number(command,
+             {"--tolerance",
+              "How near every number must be to the exact game's (default: 1e-9 times 1 + the sum "
+              "of sizes); exit code 1 where that is not reached",
+              kPositive},
+             tolerance);
 }
 
 namespace {
@@ -93,8 +86,8 @@ struct ShardNumber {
 Result<ShardNumber> parse_shard(const std::string& text) {
   const std::vector<std::string> parts = split(text, '/');
   const auto number = [](const std::string& part) {
-    const Result<Int128> value = parse_int128(part);
-    return value.ok() && *value >= 0 && *value <= 1000000 ? static_cast<int64_t>(*value) : -1;
+    const Result<int64_t> value = parse_whole(part, 0, 1000000);
+    return value.ok() ? *value : -1;
   };
   if (parts.size() == 2 && number(parts[1]) > 0 && number(parts[0]) >= 0 &&
       number(parts[0]) < number(parts[1])) {

@@ -5,6 +5,7 @@
 
 #include "apps/command.h"
 #include "apps/lm_commands.h"
+#include "apps/lm_list.h"
 #include "base/cpu.h"
 #include "lm/kernel_setup.h"
 #include "worker/stage.h"
@@ -60,7 +61,7 @@ int main(int argc, char** argv) {
       app, {"about", "What the numbers of stages here depend on, as JSON", "candor-worker about"},
       set_up_options, candor::run_about);
   candor::add_instruction_set_option(*about, instruction_set);
-  CLI::App* lm = app.add_subcommand("lm", "Language-model commands");
+  CLI::App* lm = app.add_subcommand("lm", candor::lm_summary());
   lm->require_subcommand(1);
   candor::add_lm_commands(*lm, set_up_options);
   for (CLI::App* command : lm->get_subcommands({})) {

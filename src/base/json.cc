@@ -147,14 +147,6 @@ std::string describe(const Json& value) {
   return value.dump();
 }
 
-std::string range_text(double min, double max) {
-  const double largest = std::numeric_limits<double>::max();
-  if (min == -largest && max == largest) return "a finite number";
-  if (max == largest) return str_cat("a number of at least ", format_short(min, 6));
-  if (min == -largest) return str_cat("a number of at most ", format_short(max, 6));
-  return str_cat("a number from ", format_short(min, 6), " to ", format_short(max, 6));
-}
-
 std::string alternatives(std::span<const std::string> allowed) {
   std::vector<std::string> names;
   for (const std::string& name : allowed) names.push_back(str_cat("\"", name, "\""));
@@ -176,8 +168,12 @@ Result<Json> read_json_file(const std::string& path) {
   return parse_json(text, path);
 }
 
-std::string to_text(const Json& json) { return json.dump(2) + "\n"; }
-std::string to_line(const Json& json) { return json.dump(); }
+std::string to_text(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+std::string to_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 JsonReader::JsonReader(const Json& json, std::string source, std::string path,
                        std::shared_ptr<const Lines> lines)
@@ -248,11 +244,15 @@ bool JsonReader::has(const std::string& key) {
 }
 
 double JsonReader::number(const std::string& key, double min, double max) {
+  return number(key, NumberRange{min, max});
+}
+
+double JsonReader::number(const std::string& key, const NumberRange& range) {
   const Json* value = find(key, true);
-  if (value == nullptr) return min;
-  if (!value->is_number() || !(value->get<double>() >= min && value->get<double>() <= max)) {
-    fail(key, str_cat("found ", describe(*value), "; expected ", range_text(min, max)));
-    return min;
+  if (value == nullptr) return range.low;
+  if (!value->is_number() || !range.holds(value->get<double>())) {
+    fail(key, str_cat("found ", describe(*value), "; expected ", range.text()));
+    return range.low;
   }
   return value->get<double>();
 }
@@ -261,8 +261,7 @@ int64_t JsonReader::integer(const std::string& key, int64_t min, int64_t max) {
   const Json* value = find(key, true);
   if (value == nullptr) return min;
   const auto refuse = [&] {
-    fail(key,
-         str_cat("found ", describe(*value), "; expected a whole number from ", min, " to ", max));
+    fail(key, str_cat("found ", describe(*value), "; expected ", whole_range_text(min, max)));
     return min;
   };
   if (value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(INT64_MAX)) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/number.h"
 #include "base/result.h"
 
 namespace candor {
@@ -32,7 +33,8 @@ Result<Json> parse_json(std::string_view text, std::string_view source);
 // read_file and parse_json.
 Result<Json> read_json_file(const std::string& path);
 
-// Two-space indented text ending in a newline, doubles in round-trip form.
+// Two-space indented text ending in a newline, doubles in round-trip form; bytes that are not UTF-8
+// (of a path, say) become U+FFFD.
 // REQUIRES: every number is finite.
 [[nodiscard]] std::string to_text(const Json& json);
 
@@ -65,6 +67,7 @@ class JsonReader {
   // Required fields.
   double number(const std::string& key, double min = -std::numeric_limits<double>::max(),
                 double max = std::numeric_limits<double>::max());
+  double number(const std::string& key, const NumberRange& range);
   int64_t integer(const std::string& key, int64_t min, int64_t max);  // 3 and 3.0, never 1.5
   std::string text(const std::string& key);                           // not empty
   std::string choice(const std::string& key, std::span<const std::string> allowed);

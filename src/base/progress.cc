@@ -55,9 +55,9 @@ void Progress::print(bool last) {
       total_ == 0 ? 0.0 : std::min(1.0, static_cast<double>(done_) / static_cast<double>(total_));
   std::string bar;
   for (int i = 0; i < kWidth; ++i) bar += i < static_cast<int>(fraction * kWidth) ? "#" : "-";
-  std::fprintf(stderr, "\r\x1b[K%-22s [%s] %3d %%  %5.1f s  %s%s", label_.c_str(),
+  std::fprintf(stderr, "\r\x1b[K%-22s [%s] %3d %%  %5.1f s  %s%s", printable(label_).c_str(),
                total_ == 0 ? "" : bar.c_str(), static_cast<int>(fraction * 100), elapsed.count(),
-               note_.c_str(), last ? "\n" : "");
+               printable(note_).c_str(), last ? "\n" : "");
   std::fflush(stderr);
 }
 

@@ -42,20 +42,70 @@ std::string join(std::span<const std::string> parts, std::string_view separator)
   return out;
 }
 
-std::string quote(std::string_view text, size_t limit) {
-  std::string out = "\"";
-  for (size_t i = 0; i < std::min(text.size(), limit); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte < 0x20 || byte == 0x7f) {
-      std::array<char, 8> escape{};
-      std::snprintf(escape.data(), escape.size(), "\\x%02x", byte);
-      out += escape.data();
-    } else {
-      out += text[i];
-    }
+namespace {
+
+struct Character {
+  size_t bytes = 1;
+  char32_t code_point = 0;
+  bool valid = true;
+};
+
+// The character that begins the text, of well-formed UTF-8; else one byte.
+Character first_character(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {.code_point = lead};
+  const size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  static constexpr std::array<char32_t, 5> kSmallest = {0, 0, 0x80, 0x800, 0x10000};
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) {
+    return {.code_point = lead, .valid = false};
   }
-  out += text.size() > limit ? "...\"" : "\"";
+  char32_t code_point = lead & (0x7fU >> length);
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80) return {.code_point = lead, .valid = false};
+    code_point = code_point << 6U | (byte(i) & 0x3fU);
+  }
+  const bool surrogate = code_point >= 0xd800 && code_point <= 0xdfff;
+  if (code_point < kSmallest[length] || code_point > 0x10ffff || surrogate) {
+    return {.code_point = lead, .valid = false};
+  }
+  return {.bytes = length, .code_point = code_point};
+}
+
+bool is_harmless(const Character& character, Lines lines) {
+  const char32_t c = character.code_point;
+  if (!character.valid) return false;
+  if (lines == Lines::kKeep && (c == '\n' || c == '\t')) return true;
+  const bool control = c < 0x20 || (c >= 0x7f && c < 0xa0);
+  const bool turns = (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+  return !control && !turns;
+}
+
+}  // namespace
+
+std::string printable(std::string_view text, Lines lines) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const Character character = first_character(text);
+    if (is_harmless(character, lines)) {
+      out += text.substr(0, character.bytes);
+    } else {
+      std::array<char, 8> escape{};
+      const bool byte = !character.valid || character.code_point < 0x80;
+      std::snprintf(escape.data(), escape.size(), byte ? "\\x%02x" : "\\u%04x",
+                    static_cast<unsigned>(character.code_point));
+      out += escape.data();
+    }
+    text.remove_prefix(character.bytes);
+  }
   return out;
+}
+
+std::string quote(std::string_view text, size_t limit) {
+  const bool cut = text.size() > limit;
+  while (cut && limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0U) == 0x80) --limit;
+  return str_cat("\"", printable(text.substr(0, limit)), cut ? "...\"" : "\"");
 }
 
 namespace {

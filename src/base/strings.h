@@ -39,7 +39,13 @@ template <typename... Parts>
 // "a, b, c"
 [[nodiscard]] std::string join(std::span<const std::string> parts, std::string_view separator);
 
-// Text as it is shown in an error: quoted, control bytes escaped, cut after `limit` bytes.
+// Text from outside as it may be shown on a terminal or a page: control characters (of a byte, of
+// U+0080 to U+009F), those that turn or break lines (U+2028 to U+202E, U+2066 to U+2069) and bytes
+// that are not UTF-8 become "\x1b", "\u202e", "\xff". Lines::kKeep leaves line breaks and tabs.
+enum class Lines { kEscape, kKeep };
+[[nodiscard]] std::string printable(std::string_view text, Lines lines = Lines::kEscape);
+
+// Text as it is shown in an error: quoted and printable, cut after about `limit` bytes.
 [[nodiscard]] std::string quote(std::string_view text, size_t limit = 60);
 
 // The candidate nearest to `word` by edit distance, as "; did you mean \"size\"?", or "" when none

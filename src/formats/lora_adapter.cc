@@ -83,6 +83,7 @@ Result<LoraAdapter> read_config(const fs::path& folder, Task task) {
   out.rank = in.integer("r", 1, kLargestRank);
   const double alpha = in.number("lora_alpha");
   const bool stabilised = in.boolean_or("use_rslora", false);
+  out.dropout = in.number_or("lora_dropout", 0, 0, 1);
   CANDOR_RETURN_IF_ERROR(in.status());
   CANDOR_RETURN_IF_ERROR(check_variant(where, json, task));
   const auto rank = static_cast<double>(out.rank);
@@ -172,7 +173,7 @@ Files files_of(const LoraAdapter& adapter) {
                  {"base_model_name_or_path", adapter.base_model},
                  {"r", adapter.rank},
                  {"lora_alpha", adapter.scale * static_cast<double>(adapter.rank)},
-                 {"lora_dropout", 0.0},
+                 {"lora_dropout", adapter.dropout},
                  {"target_modules", targets},
                  {"bias", "none"},
                  {"use_rslora", false},
@@ -187,6 +188,11 @@ Status write_files(const Files& files, const fs::path& folder) {
 }
 
 }  // namespace
+
+Result<std::string> adapter_base_model(const fs::path& folder) {
+  CANDOR_TRY(LoraAdapter config, read_config(folder, Task::kClassifier));
+  return std::move(config.base_model);
+}
 
 Result<LoraAdapter> load_lora_adapter(const fs::path& folder) {
   CANDOR_TRY(LoraAdapter out, read_config(folder, Task::kLanguageModel));

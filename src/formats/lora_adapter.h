@@ -24,6 +24,7 @@ struct LoraAdapter {
   int64_t rank = 0;
   double scale = 1;        // alpha / rank, or alpha / sqrt(rank) where rank-stabilised
   std::string base_model;  // as the folder names it; may be empty
+  double dropout = 0;      // of the training that made it; 0: none was used
   std::map<std::string, LoraFactors> modules;  // by the weight's name: "model.layers.0.mlp.up_proj"
 };
 
@@ -32,8 +33,11 @@ struct LoraAdapter {
 //          fan-in/fan-out weights, PiSSA and its kin); a factor missing, misshapen, or not finite.
 Result<LoraAdapter> load_lora_adapter(const std::filesystem::path& folder);
 
+// The base model that the folder's adapter_config.json names; may be empty. Errors: that file's.
+Result<std::string> adapter_base_model(const std::filesystem::path& folder);
+
 // Writes both files into `folder`, which exists, with alpha = scale x rank. F32; `target_modules`
-// are the last parts of the modules' names.
+// are the last parts of the modules' names, `lora_dropout` is the training's.
 Status write_lora_adapter(const LoraAdapter& adapter, const std::filesystem::path& folder);
 
 // An adapter of a sequence classifier with one label (PEFT's task_type SEQ_CLS), as a reward model

@@ -4,7 +4,15 @@
 
 #include <cmath>
 
+#include "base/strings.h"
+
 namespace candor {
+
+Status check_eval_loss(int64_t step, double loss) {
+  if (std::isfinite(loss)) return {};
+  return invalid_argument(str_cat("step ", step, ": the evaluation's loss is ", loss,
+                                  "; training stops (a smaller learning rate may help)"));
+}
 
 void EarlyStopping::consider(int64_t step, double loss) {
   if (patience_ == 0) return;
@@ -40,12 +48,12 @@ void EarlyStopping::put(Json& state) const {
   if (std::isfinite(best_loss_)) state["best_eval_loss"] = best_loss_;
 }
 
-void EarlyStopping::read(const Json& state) {
-  stopped_ = state.at("stopped_early");
-  evaluations_since_best_ = state.at("evaluations_since_best");
-  best_step_ = state.at("best_step");
-  best_loss_ = state.value("best_eval_loss", best_loss_);
-  if (state.at("has_best").get<bool>() && best_.empty()) make_copies();
+void EarlyStopping::read(JsonReader& state) {
+  stopped_ = state.boolean("stopped_early");
+  evaluations_since_best_ = state.integer("evaluations_since_best", 0, INT64_MAX);
+  best_step_ = state.integer("best_step", 0, INT64_MAX);
+  best_loss_ = state.number_or("best_eval_loss", best_loss_);
+  if (state.boolean("has_best") && state.ok() && best_.empty()) make_copies();
 }
 
 void EarlyStopping::make_copies() {

@@ -5,9 +5,13 @@
 #include <vector>
 
 #include "base/json.h"
+#include "base/result.h"
 #include "lm/trainable_decoder.h"
 
 namespace candor {
+
+// Errors: kInvalidArgument where the loss of an evaluation is not finite: the model is lost.
+Status check_eval_loss(int64_t step, double loss);
 
 // The parameters of the lowest evaluation loss, and when to give up looking for a lower one.
 class EarlyStopping {
@@ -27,9 +31,10 @@ class EarlyStopping {
   void put_summary(Json& summary) const;
 
   // For checkpoints: the numbers, and copies that are saved and read in place. read() makes the
-  // copies that its numbers speak of; their values come with the checkpoint's tensors.
+  // copies that its numbers speak of; their values come with the checkpoint's tensors. Errors are
+  // the reader's.
   void put(Json& state) const;
-  void read(const Json& state);
+  void read(JsonReader& state);
   [[nodiscard]] const std::vector<NamedTensor>& tensors() const { return best_; }
 
  private:

@@ -91,12 +91,7 @@ Padded padded(const PackedSequences& sequences) {
 }  // namespace
 
 Status EncoderReward::attach_factors(const LoraSettings& lora) {
-  if (lora.rank < 1 || lora.rank > (1 << 16) || !(lora.lora_alpha > 0) ||
-      !std::isfinite(lora.lora_alpha) || !(lora.dropout >= 0 && lora.dropout < 1)) {
-    return invalid_argument(str_cat("LoRA: found rank ", lora.rank, ", lora_alpha ",
-                                    lora.lora_alpha, ", dropout ", lora.dropout,
-                                    "; expected 1 to 65536, positive, 0 <= dropout < 1"));
-  }
+  CANDOR_RETURN_IF_ERROR(check_lora(lora));
   CANDOR_TRY(const std::set<std::string> targets, target_set(lora.target_modules));
   uint32_t index = 0;
   for (BertLinear* linear : encoder_.linears()) {

@@ -20,7 +20,15 @@ struct EncoderRewardOptions {
   // layer), or all-linear.
   std::optional<LoraSettings> lora = {};
   uint64_t seed = 1;
+
+  static constexpr auto fields() {
+    using S = EncoderRewardOptions;
+    return std::tuple(field(&S::threads, {.name = "threads", .of_run = true}),
+                      field(&S::lora, {.name = "lora"}),
+                      field(&S::seed, {.name = "seed", .of_run = true}));
+  }
 };
+static_assert(lists_every_member<EncoderRewardOptions>());
 
 // A sentence encoder (BERT, mean pooling, unit length) and a head on it, trained together. It
 // starts from a head that was fitted on the frozen encoder (Kumar et al. 2022: fitted first, the
@@ -40,6 +48,8 @@ class EncoderReward final : public TrainableReward {
   [[nodiscard]] Result<std::vector<int32_t>> encode(const PromptedText& text) const override;
   [[nodiscard]] int64_t max_tokens() const override { return encoder_.max_tokens; }
   [[nodiscard]] RewardLayout layout() const override { return RewardLayout::kCompletion; }
+  [[nodiscard]] Json settings() const override { return fields_json(options_); }
+  [[nodiscard]] int threads() const override { return options_.threads; }
 
   [[nodiscard]] RewardHead head() const;
   // The encoder's folder as it is now, factors merged, into `folder`, which exists: the files of

@@ -255,6 +255,11 @@ Status ModelFile::open_folder(const fs::path& path, ModelHead head) {
   return {};
 }
 
+const std::vector<std::string>& model_head_names() {
+  static const std::vector<std::string> kNames = {"language", "score"};
+  return kNames;
+}
+
 Result<ModelFile> ModelFile::open(const fs::path& path, ModelHead head) {
   ModelFile out;
   out.path_ = path.string();

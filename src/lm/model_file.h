@@ -18,6 +18,7 @@ namespace candor {
 // What is to stand on top of the decoder: its own head over the vocabulary, or one number per text
 // (a reward model; the language head, where there is one, is not read).
 enum class ModelHead { kLanguage, kScore };
+[[nodiscard]] const std::vector<std::string>& model_head_names();
 inline constexpr const char* kScoreName = "score.weight";  // [1, width]
 
 // The files of a decoder, a GGUF file or a Hugging Face folder (config.json, safetensors, tokenizer

@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr uint32_t kOrderStream = 0x7277746e;  // "rwtn"
 constexpr const char* kCheckpointFile = "reward.safetensors";
+constexpr const char* kFormat = "reward-checkpoint/2";
 
 at::Tensor tensor_of(const std::vector<float>& values) {
   at::Tensor out = at::empty({static_cast<int64_t>(values.size())}, at::kFloat);
@@ -110,32 +111,6 @@ void add(RewardSums& to, const RewardSums& more) {
   to.tokens += more.tokens;
 }
 
-Json json_of(const RewardSums& sums) {
-  return {{"loss", sums.loss},
-          {"correct", sums.correct},
-          {"margin", sums.margin},
-          {"examples", sums.examples},
-          {"pairs", sums.pairs},
-          {"min_reward", sums.min_reward},
-          {"mean_reward", sums.mean_reward},
-          {"max_reward", sums.max_reward},
-          {"batches", sums.batches},
-          {"tokens", sums.tokens}};
-}
-
-RewardSums sums_of(const Json& json) {
-  return {.loss = json.at("loss"),
-          .correct = json.at("correct"),
-          .margin = json.at("margin"),
-          .examples = json.at("examples"),
-          .pairs = json.at("pairs"),
-          .min_reward = json.at("min_reward"),
-          .mean_reward = json.at("mean_reward"),
-          .max_reward = json.at("max_reward"),
-          .batches = json.at("batches"),
-          .tokens = json.at("tokens")};
-}
-
 // TRL's names, with "eval_" for evaluations.
 void put_metrics(const RewardSums& sums, const std::string& prefix, Json& line) {
   const auto batches = static_cast<double>(sums.batches);
@@ -149,54 +124,6 @@ void put_metrics(const RewardSums& sums, const std::string& prefix, Json& line) 
 double mean_loss(const RewardSums& sums) { return sums.loss / static_cast<double>(sums.examples); }
 
 }  // namespace
-
-Status check_reward_tuning(const RewardTuning& tuning) {
-  const auto number = [](const char* name, double value, double low, double high) -> Status {
-    if (value >= low && value <= high) return {};
-    return invalid_argument(
-        str_cat(name, ": found ", value, "; expected a number from ", low, " to ", high));
-  };
-  const auto at_least = [](const char* name, int64_t value, int64_t least) -> Status {
-    if (value >= least) return {};
-    return invalid_argument(str_cat(name, ": found ", value, "; expected ", least, " or more"));
-  };
-  CANDOR_RETURN_IF_ERROR(number("learning_rate", tuning.learning_rate, 0, 1e6));
-  CANDOR_RETURN_IF_ERROR(number("num_train_epochs", tuning.num_train_epochs, 1e-9, 1e6));
-  CANDOR_RETURN_IF_ERROR(number("warmup_ratio", tuning.warmup_ratio, 0, 1));
-  CANDOR_RETURN_IF_ERROR(number("weight_decay", tuning.weight_decay, 0, 1e6));
-  CANDOR_RETURN_IF_ERROR(number("max_grad_norm", tuning.max_grad_norm, 0, 1e300));
-  CANDOR_RETURN_IF_ERROR(
-      number("center_rewards_coefficient", tuning.center_rewards_coefficient, 0, 1e6));
-  CANDOR_RETURN_IF_ERROR(
-      at_least("per_device_train_batch_size", tuning.per_device_train_batch_size, 1));
-  CANDOR_RETURN_IF_ERROR(
-      at_least("gradient_accumulation_steps", tuning.gradient_accumulation_steps, 1));
-  CANDOR_RETURN_IF_ERROR(at_least("max_steps", tuning.max_steps, 0));
-  CANDOR_RETURN_IF_ERROR(at_least("max_length", tuning.max_length, 2));
-  CANDOR_RETURN_IF_ERROR(at_least("logging_steps", tuning.logging_steps, 1));
-  CANDOR_RETURN_IF_ERROR(at_least("save_steps", tuning.save_steps, 0));
-  CANDOR_RETURN_IF_ERROR(at_least("eval_steps", tuning.eval_steps, 0));
-  return at_least("early_stopping_patience", tuning.early_stopping_patience, 0);
-}
-
-Json json_of(const RewardTuning& tuning) {
-  return {{"learning_rate", tuning.learning_rate},
-          {"per_device_train_batch_size", tuning.per_device_train_batch_size},
-          {"gradient_accumulation_steps", tuning.gradient_accumulation_steps},
-          {"num_train_epochs", tuning.num_train_epochs},
-          {"max_steps", tuning.max_steps},
-          {"max_length", tuning.max_length},
-          {"lr_scheduler_type", schedule_names()[static_cast<size_t>(tuning.lr_scheduler_type)]},
-          {"warmup_ratio", tuning.warmup_ratio},
-          {"weight_decay", tuning.weight_decay},
-          {"max_grad_norm", tuning.max_grad_norm},
-          {"center_rewards_coefficient", tuning.center_rewards_coefficient},
-          {"logging_steps", tuning.logging_steps},
-          {"save_steps", tuning.save_steps},
-          {"eval_steps", tuning.eval_steps},
-          {"early_stopping_patience", tuning.early_stopping_patience},
-          {"seed", tuning.seed}};
-}
 
 Result<RewardStep> reward_step(const TrainableReward& model, AdamW& optimizer,
                                std::span<const RewardBatch> batches,
@@ -264,7 +191,7 @@ class Tuner {
         batches_of(validation, identity(validation.size()), tuning_.per_device_train_batch_size);
     CANDOR_TRY(const bool resumed, resume());
     // The start may be the best there is (a head that was fitted before).
-    if (!resumed && tuning_.early_stopping_patience > 0) evaluate();
+    if (!resumed && tuning_.early_stopping_patience > 0) CANDOR_RETURN_IF_ERROR(evaluate());
     while (step_ < total_steps_ && !early_stopping_.stopped()) {
       if (interrupted()) {
         CANDOR_RETURN_IF_ERROR(save());
@@ -324,7 +251,7 @@ class Tuner {
     if (step_ % tuning_.logging_steps == 0 || step_ == total_steps_) {
       log_step(done.grad_norm, rate);
     }
-    maybe_evaluate();
+    CANDOR_RETURN_IF_ERROR(maybe_evaluate());
     if (tuning_.save_steps > 0 && step_ % tuning_.save_steps == 0) {
       CANDOR_RETURN_IF_ERROR(save());
     }
@@ -350,21 +277,24 @@ class Tuner {
     window_steps_ = 0;
   }
 
-  void maybe_evaluate() {
-    if (validation_.empty()) return;
+  Status maybe_evaluate() {
+    if (validation_.empty()) return {};
     const int64_t every = tuning_.eval_steps > 0 ? tuning_.eval_steps : steps_per_epoch_;
-    if (step_ % every == 0 || step_ == total_steps_) evaluate();
+    if (step_ % every == 0 || step_ == total_steps_) return evaluate();
+    return {};
   }
 
-  void evaluate() {
+  Status evaluate() {
     const RewardSums sums =
         reward_evaluate(model_, validation_, tuning_.center_rewards_coefficient);
     const double loss = mean_loss(sums);
+    CANDOR_RETURN_IF_ERROR(check_eval_loss(step_, loss));
     last_eval_loss_ = loss;
     Json line = {{"step", step_}, {"epoch", epoch_now()}, {"eval_loss", loss}};
     put_metrics(sums, "eval_", line);
     log_.push_back(std::move(line));
     early_stopping_.consider(step_, loss);
+    return {};
   }
 
   [[nodiscard]] double epoch_now() const {
@@ -383,16 +313,16 @@ class Tuner {
     std::error_code code;
     fs::create_directories(checkpoints_->folder, code);
     if (code) return resource_error(str_cat(checkpoints_->folder.string(), ": ", code.message()));
-    Json state = {{"candor", "reward-checkpoint/1"},
-                  {"identity", checkpoints_->identity},
-                  {"step", step_},
+    const TrainIdentity run = run_identity();
+    Json state = new_checkpoint_state({kFormat, run});
+    state.update({{"step", step_},
                   {"optimizer_steps", optimizer_.step_count()},
-                  {"window", json_of(window_)},
+                  {"window", fields_json(window_)},
                   {"window_loss", window_loss_},
                   {"window_steps", window_steps_},
                   {"total_tokens", total_tokens_},
                   {"last_loss", last_loss_},
-                  {"log", log_}};
+                  {"log", log_}});
     early_stopping_.put(state);
     if (last_eval_loss_.has_value()) state["last_eval_loss"] = *last_eval_loss_;
     crash_point("reward.before_checkpoint");
@@ -402,37 +332,43 @@ class Tuner {
     return {};
   }
 
+  [[nodiscard]] TrainIdentity run_identity() const {
+    CANDOR_CHECK(checkpoints_->inputs.contains("model") && checkpoints_->inputs.contains("data"));
+    TrainIdentity out("reward", model_.threads(), checkpoints_->inputs);
+    out.add_settings("reward", tuning_);
+    out.add_settings_json("model", model_.settings());
+    return out;
+  }
+
   // Whether there was a checkpoint.
   Result<bool> resume() {
     if (!checkpoints_.has_value()) return false;
     const fs::path path = checkpoints_->folder / kCheckpointFile;
-    if (!fs::exists(path)) return false;
-    CANDOR_TRY(const Json state, read_checkpoint_state(path));
-    if (state.value("candor", "") != "reward-checkpoint/1" ||
-        state.value("identity", "") != checkpoints_->identity) {
-      return invalid_argument(
-          str_cat(path.string(),
-                  ": the checkpoint is of another run (settings, data, model, seed, threads or "
-                  "machine); give another folder, or remove it"));
-    }
-    early_stopping_.read(state);
+    const TrainIdentity run = run_identity();
+    CANDOR_TRY(const std::optional<Json> state, read_checkpoint_state(path, {kFormat, run}));
+    if (!state.has_value()) return false;
+    JsonReader in = checkpoint_reader(*state, path);
+    early_stopping_.read(in);
+    step_ = in.integer("step", 0, INT64_MAX);
+    optimizer_.set_step_count(in.integer("optimizer_steps", 0, INT64_MAX));
+    JsonReader window = in.object("window");
+    read_fields(window, window_);
+    in.adopt(window.finish());
+    window_loss_ = in.number("window_loss");
+    window_steps_ = in.integer("window_steps", 0, INT64_MAX);
+    total_tokens_ = in.integer("total_tokens", 0, INT64_MAX);
+    last_loss_ = in.number("last_loss");
+    const Json& log = in.any("log");
+    if (!log.is_array()) in.fail("log", "expected an array");
+    if (in.has("last_eval_loss")) last_eval_loss_ = in.number("last_eval_loss");
+    CANDOR_RETURN_IF_ERROR(in.finish());
+    log_.assign(log.begin(), log.end());
     CANDOR_TRY(const Json again, load_checkpoint(path, tensors()));
-    step_ = state.at("step");
-    optimizer_.set_step_count(state.at("optimizer_steps"));
-    window_ = sums_of(state.at("window"));
-    window_loss_ = state.at("window_loss");
-    window_steps_ = state.at("window_steps");
-    total_tokens_ = state.at("total_tokens");
-    last_loss_ = state.at("last_loss");
-    log_.assign(state.at("log").begin(), state.at("log").end());
-    if (state.contains("last_eval_loss")) {
-      last_eval_loss_ = state.at("last_eval_loss").get<double>();
-    }
     return true;
   }
 
   [[nodiscard]] Json summary() const {
-    Json out = {{"candor", "reward-tuning/1"},   {"settings", json_of(tuning_)},
+    Json out = {{"candor", "reward-tuning/1"},   {"settings", fields_json(tuning_)},
                 {"examples", training_.size()},  {"steps", step_},
                 {"planned_steps", total_steps_}, {"tokens", total_tokens_},
                 {"final_loss", last_loss_}};
@@ -472,7 +408,7 @@ Result<RewardTuningResult> tune_reward(const TrainableReward& model, const Rewar
                                        std::span<const RewardExample> validation,
                                        const ProgressSink& progress,
                                        const std::optional<RewardCheckpoints>& checkpoints) {
-  CANDOR_RETURN_IF_ERROR(check_reward_tuning(tuning));
+  CANDOR_RETURN_IF_ERROR(check_fields(tuning));
   if (training.empty()) return invalid_argument("there is no example to train the reward on");
   if (validation.empty() && tuning.early_stopping_patience > 0) {
     return invalid_argument("early_stopping_patience: needs examples to validate on");

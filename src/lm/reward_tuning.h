@@ -11,37 +11,11 @@
 #include "base/progress.h"
 #include "base/result.h"
 #include "lm/adamw.h"
-#include "lm/learning_rate.h"
+#include "lm/reward_tuning_settings.h"
+#include "lm/train_identity.h"
 #include "lm/trainable_reward.h"
 
 namespace candor {
-
-// Training of a whole reward model, or of its LoRA factors. Names, defaults and meanings are TRL's
-// RewardConfig's, but for early stopping, which is on.
-struct RewardTuning {
-  double learning_rate = 1e-4;
-  int64_t per_device_train_batch_size = 8;  // pairs and labelled texts
-  int64_t gradient_accumulation_steps = 1;
-  double num_train_epochs = 3;
-  int64_t max_steps = 0;      // 0: as the epochs say
-  int64_t max_length = 1024;  // examples with a longer text are left out, as TRL does
-  Schedule lr_scheduler_type = Schedule::kLinear;
-  double warmup_ratio = 0;
-  double weight_decay = 0;
-  double max_grad_norm = 1;  // 0: no clipping
-  double center_rewards_coefficient = 0;
-  int64_t logging_steps = 10;
-  int64_t save_steps = 0;  // 0: no checkpoints but the one of a run that is interrupted
-  int64_t eval_steps = 0;  // 0: after every epoch
-  // Evaluations without a lower loss before training ends. The parameters of the lowest loss are
-  // kept, those before the first step among them. 0: all steps are made and the last parameters
-  // stay.
-  int64_t early_stopping_patience = 3;
-  uint64_t seed = 1;
-};
-// Errors: kInvalidArgument for a value out of range, by name.
-Status check_reward_tuning(const RewardTuning& tuning);
-[[nodiscard]] Json json_of(const RewardTuning& tuning);
 
 // One row of the loss. Of a pair chosen over rejected (Bradley-Terry), of a labelled text logistic:
 //
@@ -68,7 +42,22 @@ struct RewardSums {
   double min_reward = 0, mean_reward = 0, max_reward = 0;
   int64_t batches = 0;
   int64_t tokens = 0;
+
+  static constexpr auto fields() {
+    using S = RewardSums;
+    constexpr NumberRange kCount = {0, 0x1.0p53};
+    return std::tuple(field(&S::loss, {.name = "loss"}), field(&S::correct, {.name = "correct"}),
+                      field(&S::margin, {.name = "margin"}),
+                      field(&S::examples, {.name = "examples", .range = kCount}),
+                      field(&S::pairs, {.name = "pairs", .range = kCount}),
+                      field(&S::min_reward, {.name = "min_reward"}),
+                      field(&S::mean_reward, {.name = "mean_reward"}),
+                      field(&S::max_reward, {.name = "max_reward"}),
+                      field(&S::batches, {.name = "batches", .range = kCount}),
+                      field(&S::tokens, {.name = "tokens", .range = kCount}));
+  }
 };
+static_assert(lists_every_member<RewardSums>());
 
 struct RewardStepOptions {
   double learning_rate = 0;
@@ -103,7 +92,9 @@ struct RewardTuningResult {
 // where it is missing. A checkpoint that is there is gone on from.
 struct RewardCheckpoints {
   std::filesystem::path folder;
-  std::string identity;  // of settings, data, model, machine: what a checkpoint must share
+  // Digests of what is read ("model", "data", ..) and whatever else a checkpoint must share besides
+  // the tuning and the model's settings().
+  TrainInputs inputs;
 };
 // Trains `model` in place. `validation` decides when to stop; it may be empty only without early
 // stopping. A pure function of its arguments at fixed threads, resumed or not.

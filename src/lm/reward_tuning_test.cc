@@ -219,7 +219,7 @@ TEST(EncoderTuning, BadSettingsAreNamed) {
   EXPECT_EQ(message(head, {.target_modules = {"dense"}}), "");
   EXPECT_NE(message(head, {.target_modules = {"q_proj"}}).find("expected query"),
             std::string::npos);
-  EXPECT_NE(message(head, {.rank = 0}).find("found rank 0"), std::string::npos);
+  EXPECT_NE(message(head, {.rank = 0}).find("LoRA: r: found 0; expected"), std::string::npos);
   EXPECT_NE(message({.weight = {1.0}, .bias = 0}, {}).find("this head has 1"), std::string::npos);
 }
 
@@ -480,11 +480,12 @@ TEST(RewardTuning, AccumulationIsOneBatch) {
 
 TEST(RewardTuning, BadSettingsAreNamed) {
   const auto message = [](const RewardTuning& tuning) {
-    const Status status = check_reward_tuning(tuning);
+    const Status status = check_fields(tuning);
     return status.ok() ? std::string() : status.error().message;
   };
   EXPECT_EQ(message({}), "");
-  EXPECT_EQ(message({.max_length = 1}), "max_length: found 1; expected 2 or more");
+  EXPECT_EQ(message({.max_length = 1}),
+            "max_length: found 1; expected a whole number from 2 to 1099511627776");
   EXPECT_EQ(message({.warmup_ratio = 2}), "warmup_ratio: found 2; expected a number from 0 to 1");
   EXPECT_EQ(message({.learning_rate = std::nan("")}).substr(0, 13), "learning_rate");
   const DecoderReward model = letter_model("reward_settings");

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/check.h"
 #include "base/crash_point.h"
 #include "base/interrupt.h"
 #include "base/strings.h"
@@ -45,13 +46,20 @@ class Run {
       : policy_(policy),
         job_(job),
         on_step_(on_step),
-        trainer_(policy, job.reference, job.prompts, job.settings) {}
+        trainer_(policy, job.reference, job.prompts, job.settings),
+        identity_("rlhf", policy.options().threads, job.inputs) {
+    identity_.add_settings("rlhf", job.settings);
+    identity_.add_settings("model", policy.options());
+    identity_.add_settings_json("seed", job.seed);
+  }
 
   Result<RlhfResult> run() {
     state_.kl_coefficient = job_.settings.kl_coefficient;
     if (!job_.checkpoints.empty()) {
+      CANDOR_CHECK(job_.inputs.contains("model") && job_.inputs.contains("prompts") &&
+                   job_.inputs.contains("rewards"));
       CANDOR_TRY(std::optional<RlhfState> state,
-                 load_rlhf_checkpoint(job_.checkpoints, job_.identity, trainer_));
+                 load_rlhf_checkpoint(job_.checkpoints, identity_, trainer_));
       if (state.has_value()) state_ = std::move(*state);
     }
     while (state_.step < job_.settings.total_steps) {
@@ -60,8 +68,7 @@ class Run {
       const bool due =
           state_.step % job_.settings.save_steps == 0 || state_.step == job_.settings.total_steps;
       if (due && !job_.checkpoints.empty()) {
-        CANDOR_RETURN_IF_ERROR(
-            save_rlhf_checkpoint(job_.checkpoints, job_.identity, state_, trainer_));
+        CANDOR_RETURN_IF_ERROR(save_rlhf_checkpoint(job_.checkpoints, identity_, state_, trainer_));
       }
     }
     return RlhfResult{std::move(state_.metrics), warnings_of(state_.metrics),
@@ -118,9 +125,8 @@ class Run {
   Status finish(const Rollout& rollout, const Scores& scores, const Scores* judged,
                 const UpdateReport& update, const StepTimes& times) {
     const RlhfSettings& settings = job_.settings;
-    CANDOR_TRY(const Schedule schedule, schedule_of(settings.lr_scheduler_type));
     const LearningRate rate{.peak = settings.learning_rate,
-                            .schedule = schedule,
+                            .schedule = settings.lr_scheduler_type,
                             .warmup_steps = settings.warmup_steps,
                             .total_steps = settings.total_steps};
     StepMetrics metrics = step_metrics({.step = state_.step + 1,
@@ -136,9 +142,9 @@ class Run {
                                       " is not finite; training stops"));
     }
     if (settings.preset == "ziegler2019") {
-      state_.kl_coefficient =
-          adapted_coefficient(state_.kl_coefficient, metrics.line["objective/kl"].get<double>(),
-                              settings.batch_size(), settings.adaptive);
+      state_.kl_coefficient = adapted_coefficient(
+          state_.kl_coefficient, metrics.line["objective/kl"].get<double>(), settings.batch_size(),
+          {.target = settings.kl_target, .horizon = settings.kl_horizon});
     }
     state_.metrics.push_back(std::move(metrics.line));
     ++state_.step;
@@ -164,6 +170,7 @@ class Run {
   const RlhfJob& job_;
   const StepSink& on_step_;
   PolicyTrainer trainer_;
+  TrainIdentity identity_;
   RlhfState state_;
   std::optional<LanguageModel> frozen_;  // LoRA
 };

@@ -14,6 +14,7 @@
 #include "lm/health.h"
 #include "lm/rlhf_rollout.h"
 #include "lm/rlhf_settings.h"
+#include "lm/train_identity.h"
 
 namespace candor {
 
@@ -40,9 +41,10 @@ struct RlhfJob {
   // its factors.
   const TrainableDecoder* reference = nullptr;
   // A folder for checkpoints; empty: none. A run goes on from the latest one there, to the same
-  // bytes as without a break. `identity` tells whose they are.
+  // bytes as without a break. With one `inputs` names what is read: digests of "model" and
+  // "prompts", the specs of "rewards" and of a "judge".
   std::filesystem::path checkpoints;
-  std::string identity;
+  TrainInputs inputs;
 };
 
 // What one step took; never part of metrics.jsonl, whose bytes are the run's alone.

@@ -13,6 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kFile = "rlhf.safetensors";
+constexpr const char* kFormat = "rlhf-checkpoint/2";
 
 std::vector<NamedTensor> tensors_of(PolicyTrainer& trainer) {
   std::vector<NamedTensor> out = checkpoint_tensors(trainer.policy_optimizer());
@@ -25,19 +26,18 @@ std::vector<NamedTensor> tensors_of(PolicyTrainer& trainer) {
 
 }  // namespace
 
-Status save_rlhf_checkpoint(const fs::path& folder, const std::string& identity,
+Status save_rlhf_checkpoint(const fs::path& folder, const TrainIdentity& run,
                             const RlhfState& state, PolicyTrainer& trainer) {
   std::error_code code;
   fs::create_directories(folder, code);
   if (code) return resource_error(str_cat(folder.string(), ": ", code.message()));
   AdamW* value = trainer.value_optimizer();
-  const Json json = {{"candor", "rlhf-checkpoint/1"},
-                     {"identity", identity},
-                     {"step", state.step},
-                     {"optimizer_steps", trainer.policy_optimizer().step_count()},
-                     {"value_optimizer_steps", value == nullptr ? 0 : value->step_count()},
-                     {"kl_coefficient", state.kl_coefficient},
-                     {"metrics", state.metrics}};
+  Json json = new_checkpoint_state({kFormat, run});
+  json.update({{"step", state.step},
+               {"optimizer_steps", trainer.policy_optimizer().step_count()},
+               {"value_optimizer_steps", value == nullptr ? 0 : value->step_count()},
+               {"kl_coefficient", state.kl_coefficient},
+               {"metrics", state.metrics}});
   crash_point("rlhf.before_checkpoint");
   CANDOR_RETURN_IF_ERROR(save_checkpoint(folder / kFile, json, tensors_of(trainer)));
   crash_point("rlhf.after_checkpoint");
@@ -45,25 +45,19 @@ Status save_rlhf_checkpoint(const fs::path& folder, const std::string& identity,
 }
 
 Result<std::optional<RlhfState>> load_rlhf_checkpoint(const fs::path& folder,
-                                                      const std::string& identity,
+                                                      const TrainIdentity& run,
                                                       PolicyTrainer& trainer) {
   const fs::path file = folder / kFile;
-  if (!fs::exists(file)) return std::optional<RlhfState>();
-  CANDOR_TRY(const Json json, read_checkpoint_state(file));
-  JsonReader in(json, file.string());
-  static const std::vector<std::string> kFormat = {"rlhf-checkpoint/1"};
-  in.choice("candor", kFormat);
-  if (in.text("identity") != identity) {
-    return in.error_at("identity",
-                       "the checkpoint is of another run (settings, prompts, rewards, seed, model "
-                       "or machine); give another folder, or remove it");
-  }
+  CANDOR_TRY(const std::optional<Json> json, read_checkpoint_state(file, {kFormat, run}));
+  if (!json.has_value()) return std::optional<RlhfState>();
+  JsonReader in = checkpoint_reader(*json, file);
   RlhfState state;
   state.step = in.integer("step", 1, INT32_MAX);
   const int64_t policy_steps = in.integer("optimizer_steps", 0, INT64_MAX);
   const int64_t value_steps = in.integer("value_optimizer_steps", 0, INT64_MAX);
   state.kl_coefficient = in.number("kl_coefficient", 0, 1e300);
   const Json& metrics = in.any("metrics");
+  if (!metrics.is_array()) in.fail("metrics", "expected an array");
   CANDOR_RETURN_IF_ERROR(in.finish());
   state.metrics.assign(metrics.begin(), metrics.end());
   CANDOR_TRY(const Json again, load_checkpoint(file, tensors_of(trainer)));

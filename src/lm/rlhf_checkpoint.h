@@ -3,12 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
 #include "lm/rlhf_step.h"
+#include "lm/train_identity.h"
 
 namespace candor {
 
@@ -22,13 +22,14 @@ struct RlhfState {
 
 // Writes FOLDER/rlhf.safetensors (train_checkpoint.h), making the folder where it is missing:
 // killed at any moment, this checkpoint is there whole or the one before it.
-Status save_rlhf_checkpoint(const std::filesystem::path& folder, const std::string& identity,
+Status save_rlhf_checkpoint(const std::filesystem::path& folder, const TrainIdentity& run,
                             const RlhfState& state, PolicyTrainer& trainer);
 
 // The checkpoint in `folder`, put into the trainer; nothing where there is none.
-// Errors: kInvalidArgument: of another identity, or files that do not fit the trainer.
+// Errors: kInvalidArgument: of another run (TrainIdentity::check), or files that do not fit the
+// trainer.
 Result<std::optional<RlhfState>> load_rlhf_checkpoint(const std::filesystem::path& folder,
-                                                      const std::string& identity,
+                                                      const TrainIdentity& run,
                                                       PolicyTrainer& trainer);
 
 }  // namespace candor

@@ -1,17 +1,22 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
+#include "base/fields.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "lm/advantages.h"
+#include "lm/learning_rate.h"
+#include "lm/lora_settings.h"
 
 namespace candor {
 
 enum class RlhfAlgorithm { kRloo, kPpo };
+[[nodiscard]] const std::vector<std::string>& rlhf_algorithm_names();
+[[nodiscard]] const std::vector<std::string>& kl_estimator_names();
+[[nodiscard]] const std::vector<std::string>& rlhf_preset_names();
 
 // How a policy is trained against rewards. Names and meanings are TRL's where TRL has them; where a
 // default differs, the reason is the mechanism (MATH 8): maximise E rm - kl_coefficient KL exactly,
@@ -22,7 +27,8 @@ struct RlhfSettings {
   // Replication only: "ziegler2019" adapts the coefficient to hold the KL near a target. The run
   // is then not SW-Max of its rewards; summary.json has the final coefficient.
   std::string preset = "none";
-  AdaptiveKl adaptive;
+  double kl_target = 6;  // of AdaptiveKl
+  double kl_horizon = 10000;
 
   // One step: per_device_train_batch_size x gradient_accumulation_steps x num_mini_batches replies,
   // num_generations of each prompt.
@@ -38,7 +44,7 @@ struct RlhfSettings {
   double missing_eos_penalty = 0;  // taken from the score of a reply that does not end
 
   double learning_rate = 5e-5;
-  std::string lr_scheduler_type = "linear";  // constant, linear, cosine
+  Schedule lr_scheduler_type = Schedule::kLinear;
   int64_t warmup_steps = 0;
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
@@ -78,13 +84,128 @@ struct RlhfSettings {
   }
   [[nodiscard]] int64_t batch_size() const { return mini_batch_size() * num_mini_batches; }
   [[nodiscard]] int64_t prompts_per_step() const { return batch_size() / num_generations; }
+
+  static constexpr auto fields();
+  // It in parts.
+  static constexpr auto batch_fields();
+  static constexpr auto optimiser_fields();
+  static constexpr auto loss_fields();
+  static constexpr auto model_fields();
+  static constexpr double kMany = 1 << 24;
+  static constexpr double kSteps = INT32_MAX;
 };
+
+constexpr auto RlhfSettings::batch_fields() {
+  using S = RlhfSettings;
+  return std::tuple(
+      field(&S::algorithm, {.name = "algorithm", .choices = rlhf_algorithm_names}),
+      field(&S::kl_coefficient,
+            {.name = "kl_coefficient",
+             .range = {0, 1e6},
+             .help = "L / sum of the weights: what SW-Max of these groups needs",
+             .flag = "--kl-coefficient,--beta"}),
+      field(&S::preset, {.name = "preset",
+                         .help = "ziegler2019: an adaptive KL coefficient, for replications only",
+                         .choices = rlhf_preset_names}),
+      field(&S::kl_target, {.name = "kl_target", .range = {1e-9, 1e9}, .help = "ziegler2019"}),
+      field(&S::kl_horizon, {.name = "kl_horizon", .range = {1, 1e12}, .help = "ziegler2019"}),
+      field(&S::num_generations, {.name = "num_generations",
+                                  .range = {1, kMany},
+                                  .help = "Replies to each prompt: 4, ppo 1",
+                                  .flag = "--num-generations,--rloo-k"}),
+      field(&S::per_device_train_batch_size, {.name = "per_device_train_batch_size",
+                                              .range = {1, kMany},
+                                              .help = "Replies in one forward and backward pass"}),
+      field(&S::gradient_accumulation_steps,
+            {.name = "gradient_accumulation_steps", .range = {1, kMany}}),
+      field(&S::num_mini_batches,
+            {.name = "num_mini_batches", .range = {1, kMany}, .help = "Optimiser steps per pass"}),
+      field(&S::num_ppo_epochs, {.name = "num_ppo_epochs",
+                                 .range = {1, kMany},
+                                 .help = "Passes over a step's replies: 1, ppo 4"}),
+      field(&S::total_steps, {.name = "total_steps", .range = {1, kSteps}}),
+      field(&S::max_new_tokens, {.name = "max_new_tokens",
+                                 .range = {1, 1 << 20},
+                                 .flag = "--max-new-tokens,--response-length"}),
+      field(&S::temperature, {.name = "temperature", .range = {1e-3, 100}}),
+      field(&S::missing_eos_penalty,
+            {.name = "missing_eos_penalty",
+             .range = {0, 1e6},
+             .help = "Taken from the score of a reply that does not end"}));
+}
+
+constexpr auto RlhfSettings::optimiser_fields() {
+  using S = RlhfSettings;
+  return std::tuple(
+      field(&S::learning_rate, {.name = "learning_rate", .range = {0, 1e3}}),
+      field(&S::lr_scheduler_type, {.name = "lr_scheduler_type", .choices = schedule_names}),
+      field(&S::warmup_steps, {.name = "warmup_steps", .range = {0, kSteps}}),
+      field(&S::adam_beta1, {.name = "adam_beta1", .range = {0, 1}}),
+      field(&S::adam_beta2, {.name = "adam_beta2", .range = {0, 1}}),
+      field(&S::adam_epsilon, {.name = "adam_epsilon", .range = {1e-30, 1}}),
+      field(&S::weight_decay, {.name = "weight_decay", .range = {0, 1e3}}),
+      field(&S::max_grad_norm,
+            {.name = "max_grad_norm", .range = {0, 1e9}, .help = "0: no clipping"}));
+}
+
+constexpr auto RlhfSettings::loss_fields() {
+  using S = RlhfSettings;
+  return std::tuple(
+      field(&S::cliprange, {.name = "cliprange", .range = {0, 1e9}}),
+      field(&S::normalize_advantages, {.name = "normalize_advantages", .help = "rloo"}),
+      field(&S::whiten_advantages, {.name = "whiten_advantages",
+                                    .help = "ppo (the default)",
+                                    .flag = "--whiten-advantages,!--no-whiten-advantages"}),
+      field(&S::whiten_rewards, {.name = "whiten_rewards", .help = "ppo"}),
+      field(&S::kl_estimator, {.name = "kl_estimator",
+                               .help = "Of the penalty: k1, with ppo also k2 or k3",
+                               .choices = kl_estimator_names}),
+      field(&S::cliprange_value, {.name = "cliprange_value", .range = {0, 1e9}}),
+      field(&S::value_coefficient,
+            {.name = "value_coefficient", .range = {0, 1e9}, .flag = "--vf-coef"}),
+      field(&S::value_learning_rate, {.name = "value_learning_rate", .range = {0, 1e3}}),
+      field(&S::gamma, {.name = "gamma", .range = {0, 1}}),
+      field(&S::gae_lambda, {.name = "gae_lambda",
+                             .range = {0, 1},
+                             .help = "lambda of GAE; below 1 the optimum moves",
+                             .flag = "--lam"}),
+      field(&S::value_trains_policy,
+            {.name = "value_trains_policy",
+             .help = "The value loss changes the policy too, as TRL of old; the optimum moves"}),
+      field(&S::sampler_weight_cap,
+            {.name = "sampler_weight_cap",
+             .range = {0, 1e9},
+             .help = "Cap of the importance weights between sampler and trainer; 0: none"}));
+}
+
+constexpr auto RlhfSettings::model_fields() {
+  using S = RlhfSettings;
+  return std::tuple(
+      field(&S::use_peft, {.name = "use_peft",
+                           .help = "Train LoRA factors (the default); --full: every weight",
+                           .flag = "--use-peft,!--full"}),
+      field(&S::lora_r, {.name = "lora_r", .range = kLoraRank}),
+      field(&S::lora_alpha, {.name = "lora_alpha", .range = kLoraAlpha}),
+      field(&S::lora_dropout, {.name = "lora_dropout", .range = kLoraDropout}),
+      field(&S::lora_target_modules, {.name = "lora_target_modules"}),
+      field(&S::gradient_checkpointing,
+            {.name = "gradient_checkpointing",
+             .help = "Less memory: layers are computed again in the backward pass"}),
+      field(&S::bf16, {.name = "bf16", .help = "bf16 products in training and sampling"}),
+      field(&S::sampler_bf16,
+            {.name = "sampler_bf16", .help = "bf16 weights of the sampler (as --bf16)"}),
+      field(&S::save_steps,
+            {.name = "save_steps", .range = {1, kSteps}, .help = "Steps between checkpoints"}));
+}
+
+constexpr auto RlhfSettings::fields() {
+  return std::tuple_cat(batch_fields(), optimiser_fields(), loss_fields(), model_fields());
+}
+static_assert(lists_every_member<RlhfSettings>());
 
 // Every field under the name it has here; absent ones keep their default (PPO: 4 epochs, one reply
 // a prompt). Errors are the reader's; the caller finishes it.
 [[nodiscard]] RlhfSettings read_rlhf_settings(JsonReader& in);
-// All fields, for summary.json and for telling whether a checkpoint belongs to a run.
-[[nodiscard]] Json rlhf_settings_json(const RlhfSettings& settings);
 // Errors: kInvalidArgument: values that do not go together, with the numbers found.
 Status check_rlhf_settings(const RlhfSettings& settings);
 

@@ -317,9 +317,9 @@ Status PolicyTrainer::apply(UpdateReport& report, int64_t step) {
                                     "; training stops (a lower learning rate may help)"));
   }
   LearningRate rate{.peak = settings_.learning_rate,
+                    .schedule = settings_.lr_scheduler_type,
                     .warmup_steps = settings_.warmup_steps,
                     .total_steps = settings_.total_steps};
-  CANDOR_TRY(rate.schedule, schedule_of(settings_.lr_scheduler_type));
   policy_optimizer_.step(rate.at_step(step));
   policy_optimizer_.clear_gradients();
   if (ppo()) {

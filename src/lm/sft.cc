@@ -12,7 +12,6 @@
 #include "base/file.h"
 #include "base/interrupt.h"
 #include "base/rng.h"
-#include "base/sha256.h"
 #include "base/strings.h"
 #include "lm/early_stopping.h"
 #include "lm/packing.h"
@@ -69,76 +68,7 @@ void add(SftSums& to, const SftSums& more) {
   to.tokens += more.tokens;
 }
 
-Json json_of(const SftSums& sums) {
-  return {{"loss", sums.loss},
-          {"correct", sums.correct},
-          {"entropy", sums.entropy},
-          {"learnt_tokens", sums.learnt_tokens},
-          {"tokens", sums.tokens}};
-}
-
-SftSums sums_of(const Json& json) {
-  return {json.at("loss"), json.at("correct"), json.at("entropy"), json.at("learnt_tokens"),
-          json.at("tokens")};
-}
-
 }  // namespace
-
-Status check_sft_settings(const SftSettings& settings) {
-  const auto refuse = [](const char* name, double value, const char* allowed) {
-    return invalid_argument(str_cat(name, ": found ", value, "; expected ", allowed));
-  };
-  const auto at_least = [&](const char* name, int64_t value, int64_t least) -> Status {
-    if (value >= least) return {};
-    return refuse(name, static_cast<double>(value), least == 0 ? "0 or more" : "1 or more");
-  };
-  if (!(settings.learning_rate >= 0) || !std::isfinite(settings.learning_rate)) {
-    return refuse("learning_rate", settings.learning_rate, "a number that is not negative");
-  }
-  if (!(settings.num_train_epochs > 0) || settings.num_train_epochs > 1e6) {
-    return refuse("num_train_epochs", settings.num_train_epochs, "a positive number up to 1e6");
-  }
-  if (!(settings.warmup_ratio >= 0 && settings.warmup_ratio <= 1)) {
-    return refuse("warmup_ratio", settings.warmup_ratio, "0 to 1");
-  }
-  if (!(settings.weight_decay >= 0 && settings.weight_decay < 1e6)) {
-    return refuse("weight_decay", settings.weight_decay, "a number that is not negative");
-  }
-  if (!(settings.max_grad_norm >= 0)) {
-    return refuse("max_grad_norm", settings.max_grad_norm, "a number that is not negative");
-  }
-  CANDOR_RETURN_IF_ERROR(
-      at_least("per_device_train_batch_size", settings.per_device_train_batch_size, 1));
-  CANDOR_RETURN_IF_ERROR(
-      at_least("gradient_accumulation_steps", settings.gradient_accumulation_steps, 1));
-  CANDOR_RETURN_IF_ERROR(at_least("max_steps", settings.max_steps, 0));
-  if (settings.max_length < 2) {
-    return refuse("max_length", static_cast<double>(settings.max_length), "2 or more");
-  }
-  CANDOR_RETURN_IF_ERROR(at_least("logging_steps", settings.logging_steps, 1));
-  CANDOR_RETURN_IF_ERROR(at_least("save_steps", settings.save_steps, 0));
-  CANDOR_RETURN_IF_ERROR(at_least("eval_steps", settings.eval_steps, 0));
-  return at_least("early_stopping_patience", settings.early_stopping_patience, 0);
-}
-
-Json json_of(const SftSettings& settings) {
-  return {{"learning_rate", settings.learning_rate},
-          {"per_device_train_batch_size", settings.per_device_train_batch_size},
-          {"gradient_accumulation_steps", settings.gradient_accumulation_steps},
-          {"num_train_epochs", settings.num_train_epochs},
-          {"max_steps", settings.max_steps},
-          {"max_length", settings.max_length},
-          {"packing", settings.packing},
-          {"lr_scheduler_type", schedule_names()[static_cast<size_t>(settings.lr_scheduler_type)]},
-          {"warmup_ratio", settings.warmup_ratio},
-          {"weight_decay", settings.weight_decay},
-          {"max_grad_norm", settings.max_grad_norm},
-          {"logging_steps", settings.logging_steps},
-          {"save_steps", settings.save_steps},
-          {"eval_steps", settings.eval_steps},
-          {"early_stopping_patience", settings.early_stopping_patience},
-          {"seed", settings.seed}};
-}
 
 Result<SftStep> sft_step(const TrainableDecoder& model, AdamW& optimizer,
                          std::span<const MicroBatch> batches, const SftStepOptions& options) {
@@ -222,7 +152,12 @@ class SftTrainer {
         run_(run),
         progress_(progress),
         optimizer_(model.parameters(), {.weight_decay = settings.weight_decay}),
-        early_stopping_(model.parameters(), settings.early_stopping_patience) {}
+        early_stopping_(model.parameters(), settings.early_stopping_patience),
+        identity_("sft", model.options().threads, run.inputs) {
+    CANDOR_CHECK(run.inputs.contains("model") && run.inputs.contains("data"));
+    identity_.add_settings("sft", settings);
+    identity_.add_settings("model", model.options());
+  }
 
   Result<Json> train() {
     CANDOR_RETURN_IF_ERROR(prepare());
@@ -241,7 +176,7 @@ class SftTrainer {
 
  private:
   Status prepare() {
-    CANDOR_RETURN_IF_ERROR(check_sft_settings(settings_));
+    CANDOR_RETURN_IF_ERROR(check_fields(settings_));
     if (settings_.max_length > model_.config().context_length) {
       return invalid_argument(str_cat("max_length: found ", settings_.max_length,
                                       "; the model's context has ", model_.config().context_length,
@@ -269,18 +204,6 @@ class SftTrainer {
     const auto bins = bins_of(data, settings_);
     eval_batches_ = batches_of(data, bins, identity(bins.size()), size);
     return {};
-  }
-
-  // What must be the same for a checkpoint to be this run's.
-  Result<Json> identity_of_run() const {
-    Json out = {{"settings", json_of(settings_)},
-                {"arithmetic", model_.options().arithmetic == Dtype::kBf16 ? "bf16" : "f32"},
-                {"threads", model_.options().threads}};
-    CANDOR_TRY(out["data"], sha256_file(run_.data));
-    if (run_.eval_data.has_value()) {
-      CANDOR_TRY(out["eval_data"], sha256_file(*run_.eval_data));
-    }
-    return out;
   }
 
   // The batches of the epoch, in an order keyed by (seed, epoch).
@@ -348,6 +271,7 @@ class SftTrainer {
     const SftSums sums = sft_evaluate(model_, eval_batches_);
     const auto learnt = static_cast<double>(sums.learnt_tokens);
     const double loss = sums.loss / learnt;
+    CANDOR_RETURN_IF_ERROR(check_eval_loss(step_, loss));
     last_eval_loss_ = loss;
     CANDOR_RETURN_IF_ERROR(append_metrics({{"step", step_},
                                            {"epoch", epoch_now()},
@@ -364,6 +288,8 @@ class SftTrainer {
   }
 
   // ---- files
+
+  [[nodiscard]] CheckpointKind kind() const { return {"sft-checkpoint/2", identity_}; }
 
   [[nodiscard]] fs::path metrics_path() const { return run_.folder / kMetricsFile; }
 
@@ -388,17 +314,15 @@ class SftTrainer {
   }
 
   Status save() {
-    CANDOR_TRY(const Json run, identity_of_run());
-    Json state = {{"candor", "sft-checkpoint/1"},
-                  {"run", run},
-                  {"step", step_},
+    Json state = new_checkpoint_state(kind());
+    state.update({{"step", step_},
                   {"optimizer_steps", optimizer_.step_count()},
-                  {"window", json_of(window_)},
+                  {"window", fields_json(window_)},
                   {"window_steps", window_steps_},
                   {"window_loss", window_loss_},
                   {"total_tokens", total_tokens_},
                   {"last_loss", last_loss_},
-                  {"metrics", metrics_}};
+                  {"metrics", metrics_}});
     early_stopping_.put(state);
     if (last_eval_loss_.has_value()) state["last_eval_loss"] = *last_eval_loss_;
     crash_point("sft.before_checkpoint");
@@ -407,29 +331,30 @@ class SftTrainer {
     return {};
   }
 
+  // Before anything is written: a checkpoint of another run leaves all as it is.
   Status resume() {
     const fs::path path = run_.folder / kCheckpointFile;
-    if (!fs::exists(path)) return {};
-    CANDOR_TRY(const Json before, read_checkpoint_state(path));
-    CANDOR_TRY(const Json run, identity_of_run());
-    if (before.value("run", Json()) != run) {
-      return invalid_argument(str_cat(
-          path.string(), ": is of a run with other settings, data, arithmetic or threads: found ",
-          before.value("run", Json()).dump(), "; this run has ", run.dump()));
+    CANDOR_TRY(const std::optional<Json> state, read_checkpoint_state(path, kind()));
+    if (!state.has_value()) return {};
+    JsonReader in = checkpoint_reader(*state, path);
+    early_stopping_.read(in);
+    step_ = in.integer("step", 0, INT64_MAX);
+    optimizer_.set_step_count(in.integer("optimizer_steps", 0, INT64_MAX));
+    JsonReader window = in.object("window");
+    read_fields(window, window_);
+    in.adopt(window.finish());
+    window_steps_ = in.integer("window_steps", 0, INT64_MAX);
+    window_loss_ = in.number("window_loss");
+    total_tokens_ = in.integer("total_tokens", 0, INT64_MAX);
+    last_loss_ = in.number("last_loss");
+    if (const Json& metrics = in.any("metrics"); metrics.is_string()) {
+      metrics_ = metrics.get<std::string>();
+    } else {
+      in.fail("metrics", "expected a text");
     }
-    early_stopping_.read(before);
-    CANDOR_TRY(const Json state, load_checkpoint(path, tensors()));
-    step_ = state.at("step");
-    optimizer_.set_step_count(state.at("optimizer_steps"));
-    window_ = sums_of(state.at("window"));
-    window_steps_ = state.at("window_steps");
-    window_loss_ = state.at("window_loss");
-    total_tokens_ = state.at("total_tokens");
-    last_loss_ = state.at("last_loss");
-    metrics_ = state.at("metrics");
-    if (state.contains("last_eval_loss")) {
-      last_eval_loss_ = state.at("last_eval_loss").get<double>();
-    }
+    if (in.has("last_eval_loss")) last_eval_loss_ = in.number("last_eval_loss");
+    CANDOR_RETURN_IF_ERROR(in.finish());
+    CANDOR_TRY(const Json again, load_checkpoint(path, tensors()));
     return {};
   }
 
@@ -450,6 +375,7 @@ class SftTrainer {
   const ProgressSink& progress_;
   AdamW optimizer_;
   EarlyStopping early_stopping_;
+  TrainIdentity identity_;
   LearningRate rate_;
   SftData data_;
   std::vector<std::vector<size_t>> bins_;

@@ -18,9 +18,10 @@ namespace {
 namespace fs = std::filesystem;
 
 const fs::path kGolden = fs::path(CANDOR_SOURCE_DIR) / "tests" / "golden";
+const TrainInputs kInputs = {{"model", "tiny"}, {"data", "train"}};
 
 TEST(SftSettings, ValuesOutOfRangeAreNamed) {
-  EXPECT_TRUE(check_sft_settings({}).ok());
+  EXPECT_TRUE(check_fields(SftSettings()).ok());
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinite = std::numeric_limits<double>::infinity();
   const std::vector<std::pair<const char*, std::function<void(SftSettings&)>>> bad = {
@@ -44,7 +45,7 @@ TEST(SftSettings, ValuesOutOfRangeAreNamed) {
   for (const auto& [name, change] : bad) {
     SftSettings settings;
     change(settings);
-    const Status status = check_sft_settings(settings);
+    const Status status = check_fields(settings);
     ASSERT_FALSE(status.ok()) << name;
     EXPECT_TRUE(status.error().message.starts_with(name)) << status.error().message;
   }
@@ -63,8 +64,10 @@ class SftTest : public testing::Test {
   }
   ~SftTest() override { fs::remove_all(folder_); }
   [[nodiscard]] Json run(const TrainableDecoder& model, const SftSettings& settings) const {
-    const SftRun files = {
-        .data = folder_ / "train.jsonl", .eval_data = folder_ / "eval.jsonl", .folder = folder_};
+    const SftRun files = {.data = folder_ / "train.jsonl",
+                          .eval_data = folder_ / "eval.jsonl",
+                          .folder = folder_,
+                          .inputs = kInputs};
     const Result<Json> summary =
         run_sft(model, settings, files, [](uint64_t, uint64_t, std::string_view) {});
     EXPECT_TRUE(summary.ok()) << (summary.ok() ? "" : summary.error().message);
@@ -122,7 +125,8 @@ TEST_F(SftTest, EarlyStoppingKeepsTheBestParameters) {
 TEST_F(SftTest, WhatCannotRunIsNamed) {
   const TrainableDecoder model = *TrainableDecoder::load(kGolden / "tiny_llama", {.threads = 1});
   const auto refuse = [&](const SftSettings& settings, bool evaluation, const std::string& part) {
-    SftRun files = {.data = folder_ / "train.jsonl", .eval_data = {}, .folder = folder_};
+    SftRun files = {
+        .data = folder_ / "train.jsonl", .eval_data = {}, .folder = folder_, .inputs = kInputs};
     if (evaluation) files.eval_data = folder_ / "eval.jsonl";
     const auto result =
         run_sft(model, settings, files, [](uint64_t, uint64_t, std::string_view) {});

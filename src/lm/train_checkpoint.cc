@@ -1,6 +1,7 @@
 #include "lm/train_checkpoint.h"
 
 #include <cstring>
+#include <utility>
 
 #include "base/strings.h"
 #include "formats/safetensors.h"
@@ -10,7 +11,9 @@ namespace candor {
 
 namespace {
 
-constexpr const char* kState = "state";
+constexpr const char* kState = "state";  // in the file's metadata
+constexpr const char* kFormat = "candor";
+constexpr const char* kRun = "run";
 
 Result<Json> state_of(const SafeTensors& file, const std::filesystem::path& path) {
   const auto state = file.metadata().find(kState);
@@ -29,7 +32,7 @@ Status save_checkpoint(const std::filesystem::path& path, const Json& state,
     out.push_back(tensor_to_write(tensor.name, tensor.value.sizes().vec(),
                                   tensor.value.const_data_ptr<float>(), false));
   }
-  return write_safetensors(path, std::move(out), {{kState, state.dump()}});
+  return write_safetensors(path, std::move(out), {{kState, to_line(state)}});
 }
 
 Result<Json> load_checkpoint(const std::filesystem::path& path,
@@ -52,9 +55,29 @@ Result<Json> load_checkpoint(const std::filesystem::path& path,
   return state;
 }
 
-Result<Json> read_checkpoint_state(const std::filesystem::path& path) {
+Json new_checkpoint_state(const CheckpointKind& kind) {
+  return {{kFormat, kind.format}, {kRun, kind.run.json()}};
+}
+
+Result<std::optional<Json>> read_checkpoint_state(const std::filesystem::path& path,
+                                                  const CheckpointKind& kind) {
+  if (!std::filesystem::exists(path)) return std::optional<Json>();
   CANDOR_TRY(const SafeTensors file, SafeTensors::open(path));
-  return state_of(file, path);
+  CANDOR_TRY(Json state, state_of(file, path));
+  JsonReader in(state, path.string());
+  const std::vector<std::string> formats = {kind.format};
+  in.choice(kFormat, formats);
+  const Json& run = in.any(kRun);
+  CANDOR_RETURN_IF_ERROR(in.status());
+  CANDOR_RETURN_IF_ERROR(kind.run.check(run, path));
+  return std::optional<Json>(std::move(state));
+}
+
+JsonReader checkpoint_reader(const Json& state, const std::filesystem::path& path) {
+  JsonReader in(state, path.string());
+  (void)in.any(kFormat);
+  (void)in.any(kRun);
+  return in;
 }
 
 std::vector<NamedTensor> checkpoint_tensors(AdamW& optimizer) {

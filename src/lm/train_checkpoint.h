@@ -1,11 +1,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
 #include "lm/adamw.h"
+#include "lm/train_identity.h"
 #include "lm/trainable_decoder.h"
 
 namespace candor {
@@ -22,8 +24,18 @@ Status save_checkpoint(const std::filesystem::path& path, const Json& state,
 Result<Json> load_checkpoint(const std::filesystem::path& path,
                              const std::vector<NamedTensor>& tensors);
 
-// The state alone. Errors: as load_checkpoint.
-Result<Json> read_checkpoint_state(const std::filesystem::path& path);
+// A state begins with its format ("sft-checkpoint/2") and the identity of its run.
+struct CheckpointKind {
+  const char* format;
+  const TrainIdentity& run;
+};
+[[nodiscard]] Json new_checkpoint_state(const CheckpointKind& kind);
+// The state alone, of a checkpoint of that format and run; nothing where there is no file.
+// Errors: as load_checkpoint; another format; another run (TrainIdentity::check).
+Result<std::optional<Json>> read_checkpoint_state(const std::filesystem::path& path,
+                                                  const CheckpointKind& kind);
+// Over the rest of such a state.
+[[nodiscard]] JsonReader checkpoint_reader(const Json& state, const std::filesystem::path& path);
 
 // Parameters and both moments, under names of their own; the number of steps is the caller's to
 // keep.

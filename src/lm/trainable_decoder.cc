@@ -61,21 +61,6 @@ Result<std::set<std::string>> target_set(const DecoderConfig& config,
   return out;
 }
 
-Status check_lora(const LoraSettings& lora) {
-  if (lora.rank < 1 || lora.rank > (1 << 16)) {
-    return invalid_argument(str_cat("LoRA rank: found ", lora.rank, "; expected 1 to 65536"));
-  }
-  if (!std::isfinite(lora.lora_alpha) || lora.lora_alpha <= 0) {
-    return invalid_argument(
-        str_cat("lora_alpha: found ", lora.lora_alpha, "; expected a positive number"));
-  }
-  if (!(lora.dropout >= 0 && lora.dropout < 1)) {
-    return invalid_argument(
-        str_cat("LoRA dropout: found ", lora.dropout, "; expected 0 <= dropout < 1"));
-  }
-  return {};
-}
-
 // Every step takes and frees the same hundreds of megabytes. Where freed memory goes back to the
 // system, a quarter of a step is spent on clearing fresh pages.
 void keep_freed_memory() {
@@ -194,6 +179,13 @@ Status TrainableDecoder::attach_factors(const LoraAdapter& adapter) {
   }
   rank_ = adapter.rank;
   scale_ = adapter.scale;
+  if (!options_.lora.has_value()) return {};
+  // The settings say what is trained: the adapter's own, not those given beside it.
+  std::set<std::string> targets;
+  for (const auto& item : adapter.modules) targets.insert(last_part(item.first));
+  options_.lora->rank = rank_;
+  options_.lora->lora_alpha = scale_ * static_cast<double>(rank_);
+  options_.lora->target_modules.assign(targets.begin(), targets.end());
   return {};
 }
 
@@ -439,6 +431,7 @@ LoraAdapter TrainableDecoder::adapter() const {
   LoraAdapter out;
   out.rank = rank_;
   out.scale = scale_;
+  out.dropout = options_.lora->dropout;
   for (const Layer& layer : layers_) {
     for (const Linear& linear : layer.linears) {
       if (!linear.factors.has_value()) continue;

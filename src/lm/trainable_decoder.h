@@ -13,22 +13,12 @@
 #include "base/result.h"
 #include "formats/lora_adapter.h"
 #include "lm/language_model.h"
+#include "lm/lora_settings.h"
 #include "lm/model_file.h"
 #include "lm/packed_sequences.h"
 #include "lm/train_ops.h"
 
 namespace candor {
-
-// Low-rank adapters as PEFT trains them: y = W x + lora_alpha / rank * B A dropout(x), A uniform on
-// (-1/sqrt(inputs), 1/sqrt(inputs)) (Kaiming with a = sqrt 5), B zero.
-struct LoraSettings {
-  int64_t rank = 64;
-  double lora_alpha = 128;
-  double dropout = 0.05;
-  // Last parts of the modules' names: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj,
-  // down_proj; "all-linear" for all of them.
-  std::vector<std::string> target_modules = {"q_proj", "v_proj"};
-};
 
 struct TrainableOptions {
   // Of the products. Master weights, residual stream, norms, softmax and losses are f32; bf16
@@ -41,7 +31,20 @@ struct TrainableOptions {
   // kScore: no language head is read or trained, an adapter is a classifier's (its own head is the
   // caller's to read), and token_scores, mean_loss and sampler_model mean nothing.
   ModelHead head = ModelHead::kLanguage;
+
+  static constexpr auto fields() {
+    using S = TrainableOptions;
+    return std::tuple(
+        field(&S::arithmetic, {.name = "arithmetic", .choices = dtype_names}),
+        field(&S::threads, {.name = "threads", .of_run = true}), field(&S::lora, {.name = "lora"}),
+        field(&S::gradient_checkpointing,
+              {.name = "gradient_checkpointing",
+               .help = "Less memory: layers are computed again in the backward pass"}),
+        field(&S::seed, {.name = "seed", .of_run = true}),
+        field(&S::head, {.name = "head", .choices = model_head_names}));
+  }
 };
+static_assert(lists_every_member<TrainableOptions>());
 
 struct ForwardOptions {
   bool train = false;       // dropout

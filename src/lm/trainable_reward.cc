@@ -200,6 +200,19 @@ Status DecoderReward::read_reading(const fs::path& folder) {
   return in.error_at("chat_template", "found true; the model's files carry no chat template");
 }
 
+Json RewardReading::json() const {
+  return {{"candor", "reward-model/1"},
+          {"features", layout_names()[layout == RewardLayout::kCompletion ? 0 : 1]},
+          {"chat_template", chat_template},
+          {"pad_token_id", pad_token_id.has_value() ? Json(*pad_token_id) : Json()}};
+}
+
+Json DecoderReward::settings() const {
+  Json out = fields_json(decoder_.options());
+  out["reading"] = reading_.json();
+  return out;
+}
+
 std::vector<NamedTensor> DecoderReward::parameters() const {
   std::vector<NamedTensor> out = decoder_.parameters();
   out.push_back({decoder_.options().lora.has_value() ? kPeftHead : kScoreName, score_});
@@ -266,12 +279,12 @@ Result<std::vector<int32_t>> DecoderReward::encode_chat(const PromptedText& text
   return encode_pieces(decoder_.tokenizer(), pieces, false);
 }
 
-Status DecoderReward::write(const fs::path& folder) const {
+Status DecoderReward::write(const fs::path& folder, const std::string& base_model) const {
   CANDOR_CHECK(reading_.pad_token_id.has_value());
   const std::vector<float> head = values_of(score_);
   if (decoder_.options().lora.has_value()) {
     LoraAdapter adapter = decoder_.adapter();
-    adapter.base_model = decoder_.file().path();
+    adapter.base_model = base_model.empty() ? decoder_.file().path() : base_model;
     CANDOR_RETURN_IF_ERROR(write_classifier_adapter({std::move(adapter), head}, folder));
   } else {
     const WeightSource weights = [&](const std::string& name,
@@ -281,12 +294,7 @@ Status DecoderReward::write(const fs::path& folder) const {
     CANDOR_RETURN_IF_ERROR(
         write_classifier_folder(decoder_.file(), weights, {head, *reading_.pad_token_id}, folder));
   }
-  const Json reading = {
-      {"candor", "reward-model/1"},
-      {"features", layout_names()[reading_.layout == RewardLayout::kCompletion ? 0 : 1]},
-      {"chat_template", reading_.chat_template},
-      {"pad_token_id", *reading_.pad_token_id}};
-  return write_new_file(folder / kReadingFile, to_text(reading));
+  return write_new_file(folder / kReadingFile, to_text(reading_.json()));
 }
 
 }  // namespace candor

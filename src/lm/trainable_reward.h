@@ -36,6 +36,9 @@ class TrainableReward {
   [[nodiscard]] virtual Result<std::vector<int32_t>> encode(const PromptedText& text) const = 0;
   [[nodiscard]] virtual int64_t max_tokens() const = 0;
   [[nodiscard]] virtual RewardLayout layout() const = 0;
+  // How it was loaded and what it reads: its part of a checkpoint's identity.
+  [[nodiscard]] virtual Json settings() const = 0;
+  [[nodiscard]] virtual int threads() const = 0;
 
   // Rewards without gradient, in the order of the texts.
   // Errors: encode's, and a text longer than max_tokens(), naming which.
@@ -52,6 +55,8 @@ struct RewardReading {
   bool chat_template = false;
   // The head stands on the last token that is not this one (transformers' rule); nothing: the last.
   std::optional<int32_t> pad_token_id;
+
+  [[nodiscard]] Json json() const;
 };
 
 // A Llama-family decoder with one number on the last token's hidden state (Ouyang et al. 2022):
@@ -77,11 +82,13 @@ class DecoderReward final : public TrainableReward {
   [[nodiscard]] Result<std::vector<int32_t>> encode(const PromptedText& text) const override;
   [[nodiscard]] int64_t max_tokens() const override { return decoder_.config().context_length; }
   [[nodiscard]] RewardLayout layout() const override { return reading_.layout; }
+  [[nodiscard]] Json settings() const override;
+  [[nodiscard]] int threads() const override { return decoder_.options().threads; }
   [[nodiscard]] const RewardReading& reading() const { return reading_; }
 
   // Into `folder`, which exists: a LlamaForSequenceClassification (f32), or with LoRA a PEFT
-  // adapter, and reward.json.
-  Status write(const std::filesystem::path& folder) const;
+  // adapter, and reward.json. The adapter names its base as the user did, or else by its path.
+  Status write(const std::filesystem::path& folder, const std::string& base_model = {}) const;
 
  private:
   DecoderReward(TrainableDecoder decoder, at::Tensor score)

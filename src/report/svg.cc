@@ -9,7 +9,7 @@ namespace candor {
 
 std::string escape_html(const std::string& text) {
   std::string out;
-  for (const char c : text) {
+  for (const char c : printable(text, Lines::kKeep)) {
     switch (c) {
       case '&':
         out += "&amp;";

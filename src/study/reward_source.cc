@@ -47,6 +47,8 @@ void read_remote(JsonReader& in, RewardSource& out) {
 
 }  // namespace
 
+const std::vector<std::string>& reward_kind_names() { return kRewardKinds; }
+
 RewardSource read_reward_source(JsonReader& group, const std::string& key) {
   JsonReader in = group.object(key);
   RewardSource out;

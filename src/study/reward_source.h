@@ -55,6 +55,9 @@ struct RewardSource {
   }
 };
 
+// "labelled", "preference", "head", ..: the one list of kinds, in the order of Kind.
+[[nodiscard]] const std::vector<std::string>& reward_kind_names();
+
 // Reads `group`'s object `key`; errors go to `group`.
 RewardSource read_reward_source(JsonReader& group, const std::string& key);
 [[nodiscard]] Json reward_source_json(const RewardSource& reward);

@@ -15,9 +15,9 @@ constexpr std::array<StageKind, 8> kKinds = {{
     {.name = "menu_bank"},
     {.name = "menu_check"},
     {.name = "reward"},
-    {.name = "rlhf", .keeps_checkpoints = true},
+    {.name = "rlhf", .version = 2, .keeps_checkpoints = true},
     {.name = "score"},
-    {.name = "sft", .keeps_checkpoints = true},
+    {.name = "sft", .version = 2, .keeps_checkpoints = true},
 }};
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fields.h"
 #include "base/result.h"
 #include "formats/preferences.h"
 #include "lm/reward_features.h"
@@ -21,7 +22,16 @@ struct ExampleChoice {
   bool balance = true;          // as many labelled texts of either class
   double held_out_share = 0.2;  // split by prompt, else by text: neither straddles it
   uint64_t seed = 1;
+
+  static constexpr auto fields() {
+    using S = ExampleChoice;
+    return std::tuple(field(&S::max_texts, {.name = "max_texts", .range = {0, kLargestCount}}),
+                      field(&S::balance, {.name = "balance"}),
+                      field(&S::held_out_share, {.name = "held_out_share", .range = {0.01, 0.9}}),
+                      field(&S::seed, {.name = "seed", .of_run = true}));
+  }
 };
+static_assert(lists_every_member<ExampleChoice>());
 
 // A labelled text, or a pair with `text` the chosen one.
 struct Example {

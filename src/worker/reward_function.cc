@@ -1,6 +1,7 @@
 #include "worker/reward_function.h"
 
 #include <cmath>
+#include <map>
 
 #include "base/strings.h"
 #include "formats/preferences.h"
@@ -9,21 +10,41 @@
 
 namespace candor {
 
+namespace {
+
+using Loader = LoadedReward (*)(JsonReader&, const RewardPaths&, int);
+
+const std::map<std::string, Loader>& loaders() {
+  static const std::map<std::string, Loader> kLoaders = {
+      {"head", load_head_reward},
+      {"brevity",
+       [](JsonReader& spec, const RewardPaths&, int) { return load_brevity_reward(spec); }},
+      {"lexicon", [](JsonReader& spec, const RewardPaths& paths,
+                     int) { return load_lexicon_reward(spec, paths); }},
+      {"linear_ngrams", [](JsonReader& spec, const RewardPaths& paths,
+                           int) { return load_linear_ngrams_reward(spec, paths); }},
+      {"checkpoint", load_checkpoint_reward},
+      {"remote",
+       [](JsonReader& spec, const RewardPaths&, int) { return load_remote_reward(spec); }}};
+  return kLoaders;
+}
+
+}  // namespace
+
+const std::vector<std::string>& RewardFunction::kinds() {
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names;
+    for (const auto& entry : loaders()) names.push_back(entry.first);
+    return names;
+  }();
+  return kNames;
+}
+
 Result<RewardFunction> RewardFunction::load(JsonReader& spec, const RewardPaths& paths,
                                             int threads) {
-  static const std::vector<std::string> kKinds = {"head",          "brevity",    "lexicon",
-                                                  "linear_ngrams", "checkpoint", "remote"};
-  const std::string kind = spec.choice("kind", kKinds);
+  const std::string kind = spec.choice("kind", kinds());
   CANDOR_RETURN_IF_ERROR(spec.status());
-  const auto loaded = [&]() -> LoadedReward {
-    if (kind == "head") return load_head_reward(spec, paths, threads);
-    if (kind == "brevity") return load_brevity_reward(spec);
-    if (kind == "lexicon") return load_lexicon_reward(spec, paths);
-    if (kind == "checkpoint") return load_checkpoint_reward(spec, paths, threads);
-    if (kind == "remote") return load_remote_reward(spec);
-    return load_linear_ngrams_reward(spec, paths);
-  };
-  CANDOR_TRY(std::shared_ptr<const Model> model, loaded());
+  CANDOR_TRY(std::shared_ptr<const Model> model, loaders().at(kind)(spec, paths, threads));
   return RewardFunction(std::move(model));
 }
 

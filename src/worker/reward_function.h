@@ -62,6 +62,10 @@ class RewardFunction {
   Result<std::vector<double>> score(std::span<const RewardRequest> requests,
                                     const ProgressSink& progress = {}) const;
 
+  // Every kind that can be loaded: those of study/reward_source.h but the ones that are trained in
+  // a study, which become heads.
+  static const std::vector<std::string>& kinds();
+
   // Whether `score` reads RewardRequest::prompt.
   [[nodiscard]] bool needs_prompt() const;
 

@@ -21,7 +21,7 @@ Status run_reward_stage(const StageRequest& request, const ProgressSink& progres
   training.examples.balance = spec.boolean("balance");
   training.examples.held_out_share = spec.number("held_out_share", 0.01, 0.9);
   training.examples.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
-  training.l2 = spec.number("l2", 1e-12, 1e6);
+  training.l2 = spec.number("l2", kHeadL2);
   training.layout = spec.choice_or("features", "completion", kFeatures) == "completion"
                         ? RewardLayout::kCompletion
                         : RewardLayout::kPromptCompletion;

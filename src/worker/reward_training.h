@@ -23,6 +23,7 @@ namespace candor {
 // A reward model, trained on labelled texts (logistic), on preference pairs (Bradley-Terry) or on
 // both in one objective, and judged on examples it has not seen, beside a judge that sees only
 // their length. Either a head on a frozen sentence encoder (convex), or a whole model.
+inline constexpr NumberRange kHeadL2 = {1e-12, 1e6};
 struct RewardTraining {
   ExampleChoice examples = {};
   double l2 = 1e-3;

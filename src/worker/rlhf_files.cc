@@ -110,7 +110,7 @@ Json rlhf_summary_json(const RlhfSummary& summary) {
                        {"high", reward.high}});
   }
   return {{"candor", "rlhf-summary/1"},
-          {"settings", rlhf_settings_json(summary.job->settings)},
+          {"settings", fields_json(summary.job->settings)},
           {"seed", summary.job->seed},
           {"prompts", summary.job->prompts.size()},
           {"rewards", rewards},
@@ -140,7 +140,7 @@ std::string rlhf_tensorboard(const std::vector<Json>& metrics, double start_s,
 
 Status write_rlhf_result(const TrainableDecoder& policy, const RlhfSummary& summary,
                          const fs::path& folder) {
-  CANDOR_RETURN_IF_ERROR(write_trained(policy, Dtype::kF32, folder));
+  CANDOR_RETURN_IF_ERROR(write_trained(policy, {.base_model = summary.base_model}, folder));
   const std::vector<Json>& metrics = summary.result->metrics;
   CANDOR_RETURN_IF_ERROR(write_new_file(folder / "metrics.jsonl", metrics_lines(metrics)));
   CANDOR_RETURN_IF_ERROR(

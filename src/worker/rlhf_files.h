@@ -33,6 +33,7 @@ Result<RlhfReward> read_rlhf_reward(JsonReader& in, const std::string& default_n
 struct RlhfSummary {
   const RlhfJob* job = nullptr;
   const RlhfResult* result = nullptr;
+  std::string base_model = {};  // of adapter/ (TrainedFiles)
 };
 [[nodiscard]] Json rlhf_summary_json(const RlhfSummary& summary);
 

@@ -1,7 +1,6 @@
 #include <optional>
 #include <utility>
 
-#include "base/sha256.h"
 #include "base/strings.h"
 #include "lm/trainable_decoder.h"
 #include "worker/rlhf_files.h"
@@ -41,14 +40,15 @@ Status read_rewards(const StageRequest& request, JsonReader& spec, RlhfSpec& out
 }
 
 Result<RlhfSpec> read_spec(const StageRequest& request) {
-  static const std::vector<std::string> kDtypes = {"f32", "bf16"};
   JsonReader spec(request.spec, request.source, "$.spec");
   RlhfSpec out;
-  (void)spec.text("model_digest");
-  (void)spec.text("prompts_digest");
+  out.job.inputs = {{"model", spec.text("model_digest")},
+                    {"prompts", spec.text("prompts_digest")},
+                    {"rewards", spec.any("rewards")}};
+  if (spec.has("judge")) out.job.inputs["judge"] = spec.any("judge");
   out.threads = read_machine(spec);
   out.job.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
-  const bool bf16 = spec.choice("dtype", kDtypes) == "bf16";
+  const bool bf16 = dtype_of(spec.choice("dtype", dtype_names())) == Dtype::kBf16;
   JsonReader settings = spec.object("settings");
   CANDOR_RETURN_IF_ERROR(spec.status());
   out.job.settings = read_rlhf_settings(settings);
@@ -72,7 +72,6 @@ Status run_rlhf_stage(const StageRequest& request, const ProgressSink& progress)
   CANDOR_TRY(const std::filesystem::path prompts_path, request.path("prompts"));
   if (!request.checkpoints.empty()) {
     spec.job.checkpoints = request.checkpoints;
-    spec.job.identity = sha256_hex(to_line(request.spec));
   }
   TrainableOptions options = trainable_options(spec.job.settings, spec.threads, spec.job.seed);
   CANDOR_TRY(TrainableDecoder policy, TrainableDecoder::load(model_path, options));

@@ -1,10 +1,8 @@
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <map>
-#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +11,7 @@
 #include "base/cpu.h"
 #include "base/crash_point.h"
 #include "base/file.h"
+#include "base/foreign_error.h"
 #include "base/strings.h"
 #include "lm/kernel_setup.h"
 #include "study/source.h"
@@ -143,20 +142,6 @@ Status write_artifact(const StageRequest& request, const std::string& name,
   CANDOR_RETURN_IF_ERROR(write_new_file(request.output / name, bytes));
   crash_point(str_cat("stage.", request.kind, ".after_write"));
   return {};
-}
-
-Error error_of_exception(const std::exception& exception, std::string_view what) {
-  // LibTorch throws one class for everything on a CPU; only its words tell memory apart. Its text
-  // goes on with a stack trace, which helps nobody who reads an error.
-  static constexpr std::array<std::string_view, 3> kMemoryWords = {
-      "can't allocate memory", "not enough memory", "out of memory"};
-  const std::string text = split(exception.what(), '\n')[0];
-  const bool memory = dynamic_cast<const std::bad_alloc*>(&exception) != nullptr ||
-                      std::ranges::any_of(kMemoryWords, [&](std::string_view words) {
-                        return text.find(words) != std::string::npos;
-                      });
-  if (memory) return resource_error(str_cat(what, ": not enough memory (", text, ")"));
-  return Error{ErrorCode::kInternal, str_cat(what, ": ", text)};
 }
 
 int read_machine(JsonReader& spec) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -17,8 +18,14 @@ Result<LoraSettings> read_lora_settings(JsonReader lora);
 // kMerged always the model, LoRA's factors added to its weights. The new folder appears by one
 // rename.
 enum class TrainedForm { kAsTrained, kMerged };
-Status write_trained(const TrainableDecoder& model, Dtype dtype,
-                     const std::filesystem::path& folder,
-                     TrainedForm form = TrainedForm::kAsTrained);
+struct TrainedFiles {
+  Dtype dtype = Dtype::kF32;  // of model/
+  TrainedForm form = TrainedForm::kAsTrained;
+  // What adapter_config.json names as its base: the model as the user named it, as PEFT does. Empty
+  // in a stage, whose artifact depends on no path.
+  std::string base_model = {};
+};
+Status write_trained(const TrainableDecoder& model, const TrainedFiles& files,
+                     const std::filesystem::path& folder);
 
 }  // namespace candor

@@ -14,30 +14,28 @@ constexpr int64_t kCheckpointSteps = 50;
 struct SftSpec {
   SftSettings settings;
   TrainableOptions model;
-  Dtype model_dtype = Dtype::kF32;  // of the weights of model/
-  TrainedForm form = TrainedForm::kAsTrained;
+  TrainedFiles files;
+  TrainInputs inputs;
 };
 
 Result<SftSpec> read_spec(const StageRequest& request) {
-  static const std::vector<std::string> kDtypes = {"f32", "bf16"};
-  const auto dtype = [](const std::string& name) {
-    return name == "bf16" ? Dtype::kBf16 : Dtype::kF32;
-  };
   JsonReader spec(request.spec, request.source, "$.spec");
   SftSpec out;
-  (void)spec.text("model_digest");
-  (void)spec.text("data_digest");
-  if (spec.has("eval_data_digest")) (void)spec.text("eval_data_digest");
-  if (spec.has("adapter_digest")) (void)spec.text("adapter_digest");
+  for (const char* name : {"model", "data", "eval_data", "adapter"}) {
+    const std::string key = str_cat(name, "_digest");
+    const bool needed = out.inputs.size() < 2;
+    if (needed || spec.has(key)) out.inputs[name] = spec.text(key);
+  }
   CANDOR_TRY(out.settings, read_sft_settings(spec.object("settings")));
   if (spec.has("lora")) {
     CANDOR_TRY(out.model.lora, read_lora_settings(spec.object("lora")));
-    if (spec.boolean_or("merge", false)) out.form = TrainedForm::kMerged;
+    if (spec.boolean_or("merge", false)) out.files.form = TrainedForm::kMerged;
   }
   out.model.seed = static_cast<uint64_t>(spec.integer("seed", 0, INT64_MAX));
   out.settings.seed = out.model.seed;
-  out.model.arithmetic = dtype(spec.choice("dtype", kDtypes));
-  out.model_dtype = dtype(spec.choice_or("model_dtype", "f32", kDtypes));
+  out.model.arithmetic = dtype_of(spec.choice("dtype", dtype_names()));
+  out.files.dtype = dtype_of(spec.choice_or("model_dtype", "f32", dtype_names()));
+  out.inputs["model_dtype"] = dtype_names()[static_cast<size_t>(out.files.dtype)];
   out.model.gradient_checkpointing = spec.boolean_or("gradient_checkpointing", false);
   out.model.threads = read_machine(spec);
   CANDOR_RETURN_IF_ERROR(spec.finish());
@@ -61,6 +59,7 @@ Status run_sft_stage(const StageRequest& request, const ProgressSink& progress) 
   run.eval_data = optional_path(request, "eval_data");
   run.resume = !request.checkpoints.empty();
   run.folder = run.resume ? request.checkpoints : request.output;
+  run.inputs = spec.inputs;
   CANDOR_TRY(const TrainableDecoder model,
              TrainableDecoder::load(model_path, spec.model, optional_path(request, "adapter")));
   SftSettings settings = spec.settings;
@@ -68,7 +67,7 @@ Status run_sft_stage(const StageRequest& request, const ProgressSink& progress) 
   if (!run.resume) settings.save_steps = 0;
   if (run.resume && settings.save_steps == 0) settings.save_steps = kCheckpointSteps;
   CANDOR_TRY(const Json summary, run_sft(model, settings, run, progress));
-  CANDOR_RETURN_IF_ERROR(write_trained(model, spec.model_dtype, request.output, spec.form));
+  CANDOR_RETURN_IF_ERROR(write_trained(model, spec.files, request.output));
   if (run.resume) {
     CANDOR_TRY(const std::string metrics, read_file(run.folder / "metrics.jsonl"));
     CANDOR_RETURN_IF_ERROR(write_artifact(request, "metrics.jsonl", metrics));

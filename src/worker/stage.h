@@ -1,6 +1,5 @@
 #pragma once
 
-#include <exception>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -42,10 +41,6 @@ Status run_menu_check_stage(const StageRequest& request, const ProgressSink& pro
 Status run_rlhf_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_score_stage(const StageRequest& request, const ProgressSink& progress);
 Status run_sft_stage(const StageRequest& request, const ProgressSink& progress);
-
-// What a foreign exception (LibTorch's, the standard library's) means, on one line: kResource where
-// memory ran out, else kInternal. `what` names the work that was under way.
-[[nodiscard]] Error error_of_exception(const std::exception& exception, std::string_view what);
 
 // Reads a stage/2 file, holds this process to the machine that the spec names and the inputs to
 // their digests, runs the stage, prints progress as JSON lines on stdout. The one place where

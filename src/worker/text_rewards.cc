@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 
+#include "base/number.h"
 #include "base/strings.h"
 #include "formats/gzip.h"
 #include "worker/reward_models.h"
@@ -81,14 +81,12 @@ Result<Lexicon> lexicon_of_text(std::string_view bytes, const std::string& where
     if (trim(lines[i]).empty()) continue;
     const std::vector<std::string> columns = split(lines[i], '\t');
     const std::string_view number = columns.size() > 1 ? trim(columns[1]) : std::string_view();
-    double valence = 0;
-    const auto parsed = std::from_chars(number.data(), number.data() + number.size(), valence);
-    if (parsed.ec != std::errc() || parsed.ptr != number.data() + number.size() ||
-        !std::isfinite(valence)) {
+    const Result<double> valence = parse_number(number);
+    if (!valence.ok()) {
       return invalid_argument(str_cat(where, ":", i + 1, ": found ", quote(lines[i]),
                                       "; expected a word, a tab and its valence"));
     }
-    lexicon[lower_case(columns[0])] = valence;
+    lexicon[lower_case(columns[0])] = *valence;
   }
   return lexicon;
 }
