@@ -123,7 +123,7 @@ Status print_menu(const MenuResults& results, const Study& study) {
       const Currency& currency = study.currency;
       CANDOR_TRY(const Int128 minor,
                  minor_units(group.payment, study.unit_price, currency.exponent));
-      const Interval& interval = estimate.groups[i].payment;
+      const Interval& interval = estimate.groups[i].payment.interval;
       rows.push_back({group.name, std::to_string(group.group_size),
                       format_short(from_fixed_point(group.valuation), 5),
                       format_short(from_fixed_point(group.payment), 5),
@@ -133,16 +133,18 @@ Status print_menu(const MenuResults& results, const Study& study) {
     }
     print_table(rows);
     const size_t winner = settled.settlement.winner;
+    const Interval& welfare = estimate.welfare.interval;
     print_line(str_cat("sizes ", dashed(settled.sizes), ": ",
                        printable(settled.table.candidates[winner].name), " wins (in ",
-                       format_short(100 * estimate.win_share[winner], 3),
-                       " % of resamples), welfare ",
-                       format_short(from_fixed_point(settled.settlement.welfare), 6), "\n"));
+                       format_short(100 * estimate.win_share[winner], 3), " % of resamples",
+                       estimate.close_call() ? ": a close call" : "", "), welfare ",
+                       format_short(from_fixed_point(settled.settlement.welfare), 6), " (",
+                       format_short(welfare.low, 4), " to ", format_short(welfare.high, 4), ")\n"));
   }
   std::printf(
       "Prices are exact for the menu's table. Every |V - V_hat| is at most %s with %s %% "
       "confidence (about %s by the bootstrap).\n",
-      format_short(results.estimate.epsilon_bernstein, 3).c_str(),
+      format_short(results.estimate.epsilon_bound, 3).c_str(),
       format_short(100 * study.confidence, 4).c_str(),
       format_short(results.estimate.epsilon_bootstrap, 3).c_str());
   for (const Json& warning : results.warnings) {

@@ -96,11 +96,15 @@ int64_t least_useful_count(double delta) {
   return 2 * static_cast<int64_t>(std::ceil(std::log(delta) / std::log1p(-2 * kUsefulVariance)));
 }
 
+bool uses_variance(int64_t count, double delta) {
+  return count >= least_useful_count(kVarianceShare * delta);
+}
+
 double empirical_half_width(int64_t count, double variance, double delta) {
   CANDOR_CHECK(count >= 1);
   const auto values = static_cast<double>(count);
+  if (!uses_variance(count, delta)) return hoeffding_half_width(values, 1, delta);
   const double spent = kVarianceShare * delta;
-  if (count < least_useful_count(spent)) return hoeffding_half_width(values, 1, delta);
   return known_variance_half_width(values, variance_upper_bound(count, variance, spent),
                                    delta - spent);
 }

@@ -41,6 +41,9 @@ namespace candor {
 // deltas. REQUIRES: count >= 1.
 [[nodiscard]] double empirical_half_width(int64_t count, double variance, double delta);
 
+// Whether empirical_half_width makes anything of the variance; else it is Hoeffding's of the range.
+[[nodiscard]] bool uses_variance(int64_t count, double delta);
+
 // From how many values on variance_upper_bound can be at most 1/10, which it is where they all
 // agree. A smaller sample says too little of a variance for a share of delta to be spent on it.
 [[nodiscard]] int64_t least_useful_count(double delta);

@@ -2,205 +2,177 @@
 
 #include <algorithm>
 #include <cmath>
-#include <span>
 
-#include "base/rng.h"
 #include "base/strings.h"
 #include "core/sampling_plan.h"
 #include "core/series.h"
+#include "core/settlement_bands.h"
+#include "core/table_resampling.h"
 
 namespace candor {
 
 namespace {
 
-constexpr uint32_t kTableBootstrapStream = 0x74626f6f;  // "tboo"
+// Percentiles of resamples settled anew take this part of the error probability: they are there for
+// other winners, the band for the noise of this one.
+constexpr double kPercentileShare = 0.5;
 
-Status check_samples(const TableSamples& samples) {
-  const size_t cells = samples.candidates.size() * samples.prompts;
-  if (cells == 0 || samples.groups.empty()) {
-    return invalid_argument("a table needs at least one candidate, one group and one prompt");
-  }
-  bool fits =
-      samples.valuations.size() == samples.groups.size() && samples.divergences.size() == cells;
-  for (const std::vector<double>& row : samples.valuations) fits = fits && row.size() == cells;
-  if (!fits) return invalid_argument("samples: a row has not candidates x prompts values");
-  for (size_t group = 0; group < samples.groups.size(); ++group) {
-    for (size_t cell = 0; cell < cells; ++cell) {
-      const double value = samples.valuations[group][cell];
-      if (value >= 0 && value <= 1) continue;
-      return invalid_argument(str_cat("group ", quote(samples.groups[group]), ", candidate ",
-                                      quote(samples.candidates[cell / samples.prompts]),
-                                      ", prompt ", cell % samples.prompts, ": found ", value,
-                                      "; expected a mean reward from 0 to 1"));
-    }
-  }
-  return {};
-}
+// Valuations and payments of one vector of sizes in every resample.
+struct ResettledDraws {
+  std::vector<std::vector<double>> valuations, payments;  // [n][B]
+  std::vector<double> wins;                               // [K]
 
-// Means over prompts of one row of K * Q values.
-std::vector<double> means_of(const std::vector<double>& row, size_t prompts) {
-  std::vector<double> out(row.size() / prompts, 0.0);
-  for (size_t cell = 0; cell < row.size(); ++cell) out[cell / prompts] += row[cell];
-  for (double& value : out) value /= static_cast<double>(prompts);
-  return out;
-}
-
-double quantile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  const double place = share * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<size_t>(place);
-  const size_t above = std::min(below + 1, values.size() - 1);
-  return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
-}
-
-Interval interval_of(double estimate, const std::vector<double>& draws, double confidence) {
-  const double tail = (1 - confidence) / 2;
-  return {.estimate = estimate, .low = quantile(draws, tail), .high = quantile(draws, 1 - tail)};
-}
-
-// Every figure of one vector of sizes in every resample.
-struct SettlementDraws {
-  std::vector<double> welfare;
-  std::vector<std::vector<double>> valuations, payments, utilities;  // [n][B]
-  std::vector<double> wins;                                          // [K]
-
-  SettlementDraws(size_t groups, size_t candidates)
-      : valuations(groups), payments(groups), utilities(groups), wins(candidates, 0.0) {}
+  ResettledDraws(size_t groups, size_t candidates)
+      : valuations(groups), payments(groups), wins(candidates, 0.0) {}
 
   void add(const DoubleSettlement& settlement) {
-    welfare.push_back(settlement.welfare);
     wins[settlement.winner] += 1;
     for (size_t i = 0; i < valuations.size(); ++i) {
       valuations[i].push_back(settlement.valuations[i]);
       payments[i].push_back(settlement.payments[i]);
-      utilities[i].push_back(settlement.valuations[i] - settlement.payments[i]);
     }
   }
 };
 
-class Bootstrap {
+double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  double out = 0;
+  for (size_t k = 0; k < a.size(); ++k) out = std::max(out, std::abs(a[k] - b[k]));
+  return out;
+}
+
+Interval around(double estimate, const Band& band) {
+  return {.estimate = estimate, .low = band.low, .high = band.high};
+}
+
+class Estimator {
  public:
-  Bootstrap(const TableSamples& samples, const std::vector<std::vector<int64_t>>& sizes,
-            const TableEstimateOptions& options)
-      : samples_(samples), sizes_(sizes), options_(options) {
-    const size_t candidates = samples.candidates.size();
-    for (const std::vector<double>& row : samples.valuations) {
-      means_.push_back(means_of(row, samples.prompts));
-    }
-    divergences_ = means_of(samples.divergences, samples.prompts);
-    value_draws_.assign(samples.groups.size(), std::vector<std::vector<double>>(candidates));
-    divergence_draws_.resize(candidates);
-    settlement_draws_.assign(sizes.size(), SettlementDraws(samples.groups.size(), candidates));
-  }
+  Estimator(const TableSamples& samples, const std::vector<std::vector<int64_t>>& sizes,
+            const std::vector<size_t>& winners, const TableEstimateOptions& options)
+      : samples_(samples),
+        sizes_(sizes),
+        winners_(winners),
+        options_(options),
+        resampling_{.seed = options.seed, .draws = options.resamples},
+        means_(means_of_samples(samples)),
+        errors_(draw_errors(samples, resampling_)),
+        bias_(choice_bias(samples, sizes, resampling_)),
+        draws_(sizes.size(), ResettledDraws(samples.groups.size(), samples.candidates.size())) {}
 
   TableEstimate run() {
-    for (int b = 0; b < options_.resamples; ++b) add_resample(b);
     TableEstimate out;
     out.confidence = options_.confidence;
     out.resamples = options_.resamples;
-    const double q = static_cast<double>(samples_.prompts);
-    // A resample's spread is that of Q - 1 degrees of freedom.
-    const double correction = std::sqrt(q / (q - 1));
-    out.epsilon_bootstrap = correction * quantile(largest_errors_, options_.confidence);
-    out.divergence_epsilon = correction * quantile(divergence_errors_, options_.confidence);
-    for (size_t i = 0; i < means_.size(); ++i) {
+    out.redrawn_banks = samples_.redrawn_valuations.size();
+    resample(out);
+    for (size_t i = 0; i < means_.valuations.size(); ++i) {
       std::vector<Interval>& row = out.valuations.emplace_back();
-      for (size_t k = 0; k < divergences_.size(); ++k) {
-        row.push_back(interval_of(means_[i][k], value_draws_[i][k], options_.confidence));
+      for (size_t k = 0; k < means_.divergences.size(); ++k) {
+        row.push_back(interval_of(means_.valuations[i][k], errors_.valuations[i][k]));
+        row.back().low = std::max(row.back().low, 0.0);
+        row.back().high = std::min(row.back().high, 1.0);
       }
     }
-    for (size_t k = 0; k < divergences_.size(); ++k) {
-      out.divergences.push_back(
-          interval_of(divergences_[k], divergence_draws_[k], options_.confidence));
+    for (size_t k = 0; k < means_.divergences.size(); ++k) {
+      out.divergences.push_back(interval_of(means_.divergences[k], errors_.divergences[k]));
     }
     for (size_t s = 0; s < sizes_.size(); ++s) out.settlements.push_back(settlement_of(s));
     return out;
   }
 
  private:
-  void add_resample(int index) {
-    RandomStream random({.seed = options_.seed,
-                         .stream = kTableBootstrapStream,
-                         .prompt = static_cast<uint32_t>(index)});
-    std::vector<double> counts(samples_.prompts, 0.0);
-    for (size_t q = 0; q < samples_.prompts; ++q) counts[random.below(samples_.prompts)] += 1;
-    std::vector<std::vector<double>> values;
-    double largest = 0;
-    for (size_t i = 0; i < means_.size(); ++i) {
-      values.push_back(weighted_means(samples_.valuations[i], counts));
-      for (size_t k = 0; k < divergences_.size(); ++k) {
-        value_draws_[i][k].push_back(values[i][k]);
-        largest = std::max(largest, std::abs(values[i][k] - means_[i][k]));
-      }
-    }
-    largest_errors_.push_back(largest);
-    const std::vector<double> divergences = weighted_means(samples_.divergences, counts);
-    double largest_divergence = 0;
-    for (size_t k = 0; k < divergences.size(); ++k) {
-      divergence_draws_[k].push_back(divergences[k]);
-      largest_divergence = std::max(largest_divergence, std::abs(divergences[k] - divergences_[k]));
-    }
-    divergence_errors_.push_back(largest_divergence);
-    for (size_t s = 0; s < sizes_.size(); ++s) {
-      settlement_draws_[s].add(settle_doubles(values, divergences, sizes_[s]));
-    }
+  void resample(TableEstimate& out) {
+    std::vector<double> errors;
+    std::vector<double> divergence_errors;
+    resample_prompts(
+        samples_, resampling_, [&](const TableMeans& sealed, const TableMeans& redrawn) {
+          double largest = 0;
+          for (size_t i = 0; i < means_.valuations.size(); ++i) {
+            largest =
+                std::max(largest, largest_difference(sealed.valuations[i], means_.valuations[i]));
+          }
+          errors.push_back(largest);
+          divergence_errors.push_back(largest_difference(sealed.divergences, means_.divergences));
+          for (size_t s = 0; s < sizes_.size(); ++s) {
+            draws_[s].add(settle_doubles(redrawn, sizes_[s]));
+          }
+        });
+    const auto q = static_cast<double>(samples_.prompts);
+    // A resample's spread is that of Q - 1 degrees of freedom.
+    const double correction = std::sqrt(q / (q - 1));
+    out.epsilon_bootstrap = correction * quantile(errors, options_.confidence);
+    out.divergence_epsilon = correction * quantile(divergence_errors, options_.confidence);
   }
 
-  [[nodiscard]] std::vector<double> weighted_means(const std::vector<double>& row,
-                                                   const std::vector<double>& counts) const {
-    std::vector<double> out(divergences_.size(), 0.0);
-    for (size_t k = 0; k < out.size(); ++k) {
-      const std::span<const double> cells(row.data() + k * counts.size(), counts.size());
-      for (size_t q = 0; q < counts.size(); ++q) out[k] += counts[q] * cells[q];
-      out[k] /= static_cast<double>(counts.size());
-    }
-    return out;
+  // Of one mean for itself: Student's interval, the reference bank's part included.
+  [[nodiscard]] Interval interval_of(double estimate, const ErrorDraws& errors) const {
+    std::vector<double> sizes;
+    for (const double error : errors) sizes.push_back(std::abs(error));
+    const double half = quantile(std::move(sizes), options_.confidence);
+    return {.estimate = estimate, .low = estimate - half, .high = estimate + half};
+  }
+
+  [[nodiscard]] Band with_percentiles(Band band, const std::vector<double>& draws) const {
+    const double tail = kPercentileShare * (1 - options_.confidence) / 2;
+    return {.low = std::min(band.low, quantile(draws, tail)),
+            .high = std::max(band.high, quantile(draws, 1 - tail))};
   }
 
   [[nodiscard]] SettlementEstimate settlement_of(size_t s) const {
-    const DoubleSettlement truth = settle_doubles(means_, divergences_, sizes_[s]);
-    const SettlementDraws& draws = settlement_draws_[s];
-    const double confidence = options_.confidence;
+    const size_t winner = winners_[s];
+    const SettlementBands bands = settlement_bands(
+        means_, errors_, {.sizes = sizes_[s], .winner = winner, .confidence = options_.confidence});
+    const DoubleSettlement settled = settle_doubles(means_, sizes_[s]);
+    const ChoiceBias& bias = bias_[s];
     SettlementEstimate out;
     out.sizes = sizes_[s];
-    out.welfare = interval_of(truth.welfare, draws.welfare, confidence);
-    for (size_t i = 0; i < means_.size(); ++i) {
+    out.winner = winner;
+    out.contenders = bands.contenders;
+    out.welfare = {around(settled.welfare, bands.welfare), bias.welfare};
+    for (size_t i = 0; i < sizes_[s].size(); ++i) {
+      const SettlementBands::Group& group = bands.groups[i];
+      const auto size = static_cast<double>(sizes_[s][i]);
+      const double valuation = size * means_.valuations[i][winner];
+      const double utility = settled.valuations[i] - settled.payments[i];  // whoever wins a tie
+      Band worth = with_percentiles(group.valuation, draws_[s].valuations[i]);
+      worth = {.low = std::max(worth.low, 0.0), .high = std::min(worth.high, size)};
       out.groups.push_back(
-          {.valuation = interval_of(truth.valuations[i], draws.valuations[i], confidence),
-           .payment = interval_of(truth.payments[i], draws.payments[i], confidence),
-           .utility = interval_of(truth.valuations[i] - truth.payments[i], draws.utilities[i],
-                                  confidence)});
+          {.valuation = {around(valuation, worth), bias.valuations[i]},
+           .payment = {around(valuation - utility,
+                              with_percentiles(group.payment, draws_[s].payments[i])),
+                       bias.payments[i]},
+           .utility = {around(utility, group.utility), bias.valuations[i] - bias.payments[i]}});
     }
-    for (const double wins : draws.wins) out.win_share.push_back(wins / options_.resamples);
+    for (const double wins : draws_[s].wins) out.win_share.push_back(wins / options_.resamples);
     return out;
   }
 
   const TableSamples& samples_;
   const std::vector<std::vector<int64_t>>& sizes_;
+  const std::vector<size_t>& winners_;
   const TableEstimateOptions& options_;
-  std::vector<std::vector<double>> means_;                     // [n][K]
-  std::vector<double> divergences_;                            // [K]
-  std::vector<std::vector<std::vector<double>>> value_draws_;  // [n][K][B]
-  std::vector<std::vector<double>> divergence_draws_;          // [K][B]
-  std::vector<double> largest_errors_, divergence_errors_;     // [B]
-  std::vector<SettlementDraws> settlement_draws_;              // [sizes]
+  ResamplingOptions resampling_;
+  TableMeans means_;
+  TableErrors errors_;
+  std::vector<ChoiceBias> bias_;       // [sizes]
+  std::vector<ResettledDraws> draws_;  // [sizes]
 };
 
-// The Bernstein epsilon and the variances that forecast it.
+// The certain epsilon and the variances that forecast it.
 void add_variances(const TableSamples& samples, const TableEstimateOptions& options,
                    TableEstimate& out) {
   const size_t candidates = samples.candidates.size();
   const auto prompts = static_cast<int64_t>(samples.prompts);
   const double delta =
       (1 - options.confidence) / static_cast<double>(candidates * samples.groups.size());
+  out.epsilon_by_variance = uses_variance(prompts, delta);
   for (size_t i = 0; i < samples.groups.size(); ++i) {
     for (size_t k = 0; k < candidates; ++k) {
       Series series;
       for (size_t q = 0; q < samples.prompts; ++q) {
         series.add(samples.valuations[i][k * samples.prompts + q]);
       }
-      out.epsilon_bernstein =
-          std::max(out.epsilon_bernstein, empirical_half_width(prompts, series.variance(), delta));
+      out.epsilon_bound =
+          std::max(out.epsilon_bound, empirical_half_width(prompts, series.variance(), delta));
       const double within = samples.reply_variances.empty() ? 0 : samples.reply_variances[i][k];
       out.within = std::max(out.within, within);
       out.between = std::max(out.between, series.variance() - within / options.replies);
@@ -210,61 +182,8 @@ void add_variances(const TableSamples& samples, const TableEstimateOptions& opti
 
 }  // namespace
 
-Result<Table> make_table(const TableSamples& samples, const std::vector<int64_t>& sizes,
-                         int64_t max_size) {
-  CANDOR_RETURN_IF_ERROR(check_samples(samples));
-  if (sizes.size() != samples.groups.size()) {
-    return invalid_argument(str_cat("sizes: found ", sizes.size(), "; expected one for each of ",
-                                    samples.groups.size(), " groups"));
-  }
-  Table table;
-  table.max_size = max_size;
-  const std::vector<double> divergences = means_of(samples.divergences, samples.prompts);
-  for (size_t k = 0; k < samples.candidates.size(); ++k) {
-    const Result<int64_t> units = to_fixed_point(divergences[k]);
-    if (!units.ok()) {
-      return invalid_argument(str_cat("candidate ", quote(samples.candidates[k]),
-                                      ": its divergence is ", divergences[k], ": ",
-                                      units.error().message));
-    }
-    table.candidates.push_back({.name = samples.candidates[k], .divergence = *units});
-  }
-  for (size_t i = 0; i < samples.groups.size(); ++i) {
-    Table::Group group{.name = samples.groups[i], .group_size = sizes[i], .valuations = {}};
-    for (const double mean : means_of(samples.valuations[i], samples.prompts)) {
-      CANDOR_TRY(const int64_t units, to_fixed_point(std::min(mean, 1.0)));
-      group.valuations.push_back(units);
-    }
-    table.groups.push_back(std::move(group));
-  }
-  CANDOR_RETURN_IF_ERROR(check_table(table));
-  return table;
-}
-
-DoubleSettlement settle_doubles(const std::vector<std::vector<double>>& valuations,
-                                const std::vector<double>& divergences,
-                                const std::vector<int64_t>& sizes) {
-  std::vector<double> totals(divergences.size());
-  for (size_t k = 0; k < totals.size(); ++k) {
-    totals[k] = -divergences[k];
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      totals[k] += static_cast<double>(sizes[i]) * valuations[i][k];
-    }
-  }
-  DoubleSettlement out;
-  out.winner = static_cast<size_t>(std::ranges::max_element(totals) - totals.begin());
-  out.welfare = totals[out.winner];
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    const auto size = static_cast<double>(sizes[i]);
-    const double others = totals[out.winner] - size * valuations[i][out.winner];
-    double best = others;
-    for (size_t k = 0; k < totals.size(); ++k) {
-      best = std::max(best, totals[k] - size * valuations[i][k]);
-    }
-    out.valuations.push_back(size * valuations[i][out.winner]);
-    out.payments.push_back(best - others);
-  }
-  return out;
+bool SettlementEstimate::close_call() const {
+  return contenders.size() > 1 || win_share[winner] < kClearWinShare;
 }
 
 Result<TableEstimate> estimate_table(const TableSamples& samples,
@@ -274,11 +193,12 @@ Result<TableEstimate> estimate_table(const TableSamples& samples,
   if (samples.prompts < 2) {
     return invalid_argument("intervals need at least 2 prompts to resample; found 1");
   }
+  std::vector<size_t> winners;
   for (const std::vector<int64_t>& vector : sizes) {
-    const Result<Table> table = make_table(samples, vector, INT64_MAX);
-    if (!table.ok()) return table.error();
+    CANDOR_TRY(const Table table, make_table(samples, vector, INT64_MAX));
+    winners.push_back(settle(table, {.prices = false}).winner);
   }
-  TableEstimate out = Bootstrap(samples, sizes, options).run();
+  TableEstimate out = Estimator(samples, sizes, winners, options).run();
   add_variances(samples, options, out);
   return out;
 }

@@ -2,15 +2,34 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <span>
 
 #include "base/check.h"
 #include "base/money.h"
+#include "base/rng.h"
 #include "base/strings.h"
 #include "study/result_files.h"
 
 namespace candor {
 
 namespace {
+
+constexpr uint32_t kRedrawStream = 0x72656472;  // "redr"
+constexpr int kMostSplits = 20;                 // tried for each draw
+
+// The constants of the replies to some prompts; nothing where all score alike.
+std::optional<Normalizer> fit_prompts(const std::vector<double>& scores,
+                                      const RedrawOptions& options,
+                                      std::span<const size_t> prompts) {
+  std::vector<double> some;
+  for (const size_t prompt : prompts) {
+    const auto first = scores.begin() + static_cast<std::ptrdiff_t>(prompt * options.samples);
+    some.insert(some.end(), first, first + static_cast<std::ptrdiff_t>(options.samples));
+  }
+  const Result<Normalizer> out = Normalizer::fit(options.rule, "", some);
+  return out.ok() ? std::optional(*out) : std::nullopt;
+}
 
 Status check_finite(const std::string& group, const std::vector<double>& scores) {
   for (size_t i = 0; i < scores.size(); ++i) {
@@ -52,6 +71,35 @@ Result<Normalizer> Normalizer::fit(const std::string& rule, const std::string& g
     return invalid_argument(
         str_cat("group ", quote(group), ": its reward is ", high,
                 " on every reply of the reference bank; it cannot be normalised by ", rule));
+  }
+  return out;
+}
+
+std::vector<Normalizer> redrawn_normalizers(const Normalizer& sealed,
+                                            const std::vector<double>& scores,
+                                            const RedrawOptions& options) {
+  const size_t prompts = scores.size() / options.samples;
+  std::vector<Normalizer> out;
+  if (prompts < 4) return out;
+  for (int draw = 0; draw < options.draws; ++draw) {
+    std::optional<Normalizer> first;
+    std::optional<Normalizer> second;
+    for (int split = 0; split < kMostSplits && !(first && second); ++split) {
+      const std::vector<size_t> order =
+          shuffled_order(prompts, {.seed = options.seed,
+                                   .stream = kRedrawStream,
+                                   .prompt = static_cast<uint32_t>(draw),
+                                   .sample = static_cast<uint32_t>(split)});
+      const std::span<const size_t> all(order);
+      first = fit_prompts(scores, options, all.first(prompts / 2));
+      second = fit_prompts(scores, options, all.subspan(prompts - prompts / 2));
+    }
+    if (!first || !second) return {};
+    const double one = first->high - first->low;
+    const double other = second->high - second->low;
+    const double range = sealed.high - sealed.low;
+    const double low = sealed.low + range * (first->low - second->low) / std::sqrt(one * other);
+    out.push_back({.low = low, .high = low + range * one / other});
   }
   return out;
 }

@@ -24,6 +24,24 @@ struct Normalizer {
   [[nodiscard]] std::vector<double> apply(const std::vector<double>& scores, size_t* clipped) const;
 };
 
+// Constants that other reference banks of the same size might have given: how far chance in the
+// bank moves them. A lowest and a highest score are no means, and a resample never leaves their
+// range, so each draw compares two halves of the bank's prompts, as exchangeable as two banks are:
+// the ratio of their ranges and the distance of their ends, in units of range, move the bank's own
+// constants. Extremes of half the prompts vary about as much as those of all.
+struct RedrawOptions {
+  std::string rule;    // of Normalizer::fit
+  size_t samples = 1;  // replies of the bank to each prompt
+  uint64_t seed = 1;   // one seed splits the prompts alike for every group
+  int draws = 400;
+};
+// Empty where the bank says nothing: fewer than 4 prompts, or halves in which all replies score
+// alike. `scores` are the bank's, finite, prompt by prompt; `sealed` is what Normalizer::fit made
+// of them.
+[[nodiscard]] std::vector<Normalizer> redrawn_normalizers(const Normalizer& sealed,
+                                                          const std::vector<double>& scores,
+                                                          const RedrawOptions& options);
+
 struct GroupScores {
   std::vector<double> reference;  // raw scores on the reference bank
   std::vector<double> bank;       // raw scores on the pricing bank

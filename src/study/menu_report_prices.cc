@@ -118,6 +118,31 @@ std::string without_own(const Json& receipt) {
   return str_cat(in_units(without), " (", percent(units(without) / all), ")");
 }
 
+// "46 %, a close call"
+std::string wins_text(const Json& estimate, size_t winner) {
+  const bool close = estimate.value("close_call", false);  // runs of before do not say
+  return percent(estimate["win_share"][winner].get<double>()) + (close ? ", a close call" : "");
+}
+
+std::string intervals_text(const RunFiles& run) {
+  const Json& estimates = run.estimates;
+  const std::string share = percent(estimates["confidence"].get<double>());
+  if (estimates["candor"] == "table-estimate/1") {
+    return str_cat("Intervals hold ", share, " of ", estimates["resamples"].dump(),
+                   " resamples of the prompts, each settled anew: where candidates are close they "
+                   "are too narrow and lie too high (later versions correct that).");
+  }
+  const bool redrawn = estimates["redrawn_reference_banks"].get<size_t>() > 0;
+  return str_cat("Each interval is meant to hold, with ", share,
+                 " confidence, what is true of the chosen model over all prompts of this kind, and "
+                 "what a table without noise would settle to; chance in the prompts",
+                 redrawn ? " and in the reference bank is" : " is",
+                 " in it, chance in training is "
+                 "not. ",
+                 redrawn ? "" : "The reference bank is taken as it is. ",
+                 "A close call is a choice that noise may have made.");
+}
+
 std::string to_pay(const RunFiles& run, const Json& receipt) {
   return format_money(receipt["amount"].get<std::string>(),
                       run.study["currency"].get<std::string>());
@@ -155,21 +180,19 @@ void add_summary(const RunFiles& run, HtmlPage& page) {
     std::vector<std::string>& row = rows.emplace_back();
     const auto winner = sizes.settlement["winner"].get<size_t>();
     row = {sizes_text(run, sizes), candidate_text(winner_name(sizes)),
-           percent(sizes.estimate["win_share"][winner].get<double>()),
-           in_units(sizes.settlement["welfare"]), interval(sizes.estimate["welfare"])};
+           wins_text(sizes.estimate, winner), in_units(sizes.settlement["welfare"]),
+           interval(sizes.estimate["welfare"])};
     for (size_t i = 0; i < run.group_count(); ++i) {
       row.push_back(to_pay(run, sizes.receipts[i]));
     }
   }
   page.table(rows);
-  page.paragraph(str_cat(
-      "Intervals hold ", percent(run.estimates["confidence"].get<double>()), " of ",
-      run.estimates["resamples"].dump(),
-      " resamples of the prompts, each settled anew. Figures are in units of reward x agents, a "
-      "mean over prompts; one unit costs ",
-      format_money(unit_price_text(run.study["unit_price"]),
-                   run.study["currency"].get<std::string>()),
-      "."));
+  page.paragraph(
+      str_cat(intervals_text(run),
+              " Figures are in units of reward x agents, a mean over prompts; one unit costs ",
+              format_money(unit_price_text(run.study["unit_price"]),
+                           run.study["currency"].get<std::string>()),
+              "."));
 }
 
 void add_warnings(const RunFiles& run, HtmlPage& page) {

@@ -26,19 +26,28 @@ Json intervals_json(const std::vector<Interval>& row) {
   return out;
 }
 
-Json settlement_estimate_json(const SettlementEstimate& estimate,
-                              const std::vector<std::string>& names) {
+Json figure_json(const SettledFigure& figure) {
+  Json out = interval_json(figure.interval);
+  out["bias"] = figure.bias;
+  return out;
+}
+
+Json settlement_estimate_json(const SettlementEstimate& estimate, const TableSamples& menu) {
   Json groups = Json::array();
-  for (size_t i = 0; i < names.size(); ++i) {
-    groups.push_back({{"name", names[i]},
+  for (size_t i = 0; i < menu.groups.size(); ++i) {
+    groups.push_back({{"name", menu.groups[i]},
                       {"size", estimate.sizes[i]},
-                      {"valuation", interval_json(estimate.groups[i].valuation)},
-                      {"payment", interval_json(estimate.groups[i].payment)},
-                      {"utility", interval_json(estimate.groups[i].utility)}});
+                      {"valuation", figure_json(estimate.groups[i].valuation)},
+                      {"payment", figure_json(estimate.groups[i].payment)},
+                      {"utility", figure_json(estimate.groups[i].utility)}});
   }
+  Json contenders = Json::array();
+  for (const size_t k : estimate.contenders) contenders.push_back(menu.candidates[k]);
   return {{"sizes", estimate.sizes},
-          {"welfare", interval_json(estimate.welfare)},
+          {"welfare", figure_json(estimate.welfare)},
           {"win_share", estimate.win_share},
+          {"contenders", std::move(contenders)},
+          {"close_call", estimate.close_call()},
           {"groups", std::move(groups)}};
 }
 
@@ -69,23 +78,26 @@ Result<Json> estimates_json(const Study& study, const MenuResults& results) {
   for (const auto& row : estimate.valuations) valuations.push_back(intervals_json(row));
   Json settlements = Json::array();
   for (const SettlementEstimate& one : estimate.settlements) {
-    settlements.push_back(settlement_estimate_json(one, results.menu.menu.groups));
+    settlements.push_back(settlement_estimate_json(one, results.menu.menu));
   }
   CANDOR_TRY(Json plan, plan_json(study, results));
-  return Json{{"candor", "table-estimate/1"},
-              {"confidence", estimate.confidence},
-              {"resamples", estimate.resamples},
-              {"prompts", results.menu.menu.prompts},
-              {"replies", study.bank.samples},
-              {"groups", results.menu.menu.groups},
-              {"candidates", results.menu.menu.candidates},
-              {"valuations", std::move(valuations)},
-              {"divergences", intervals_json(estimate.divergences)},
-              {"epsilon_bernstein", estimate.epsilon_bernstein},
-              {"epsilon_bootstrap", estimate.epsilon_bootstrap},
-              {"divergence_epsilon", estimate.divergence_epsilon},
-              {"settlements", std::move(settlements)},
-              {"plan", std::move(plan)}};
+  return Json{
+      {"candor", "table-estimate/2"},
+      {"confidence", estimate.confidence},
+      {"resamples", estimate.resamples},
+      {"prompts", results.menu.menu.prompts},
+      {"replies", study.bank.samples},
+      {"groups", results.menu.menu.groups},
+      {"candidates", results.menu.menu.candidates},
+      {"valuations", std::move(valuations)},
+      {"divergences", intervals_json(estimate.divergences)},
+      {"redrawn_reference_banks", estimate.redrawn_banks},
+      {"epsilon_bound", estimate.epsilon_bound},
+      {"epsilon_bound_by", estimate.epsilon_by_variance ? "hoeffding and bennett" : "hoeffding"},
+      {"epsilon_bootstrap", estimate.epsilon_bootstrap},
+      {"divergence_epsilon", estimate.divergence_epsilon},
+      {"settlements", std::move(settlements)},
+      {"plan", std::move(plan)}};
 }
 
 const char* kind_name(MenuCandidate::Kind kind) {
@@ -307,6 +319,7 @@ Result<MenuResults> settle_menu_run(const MenuPipeline& pipeline, const MenuRun&
   MenuResults out;
   CANDOR_TRY(out.menu,
              tabulate_menu(study, run.bank, run.normalizers, pipeline.base.prompts.size()));
+  add_reference_redraws(study, run, out.menu);
   CANDOR_TRY(out.estimate, estimate_table(out.menu.menu, size_vectors(study),
                                           {.seed = study.seed,
                                            .resamples = static_cast<int>(study.resamples),

@@ -146,13 +146,30 @@ TableSamples select_candidates(const TableSamples& samples, const std::vector<si
   return out;
 }
 
-TableMeans means_of_samples(const TableSamples& samples) {
-  TableMeans out;
-  for (const std::vector<double>& row : samples.valuations) {
-    out.valuations.push_back(prompt_means(row, samples.prompts));
+void add_reference_redraws(const Study& study, const MenuRun& run, MenuTable& menu) {
+  const RedrawOptions options{.rule = study.normalization,
+                              .samples = static_cast<size_t>(study.reference_samples),
+                              .seed = study.seed};
+  const size_t block = menu.all.prompts * static_cast<size_t>(study.bank.samples);
+  std::vector<std::vector<std::vector<double>>> out(static_cast<size_t>(options.draws));
+  for (size_t i = 0; i < study.groups.size(); ++i) {
+    const std::vector<Normalizer> redrawn =
+        redrawn_normalizers(run.normalizers[i], run.reference_scores[i], options);
+    if (redrawn.empty()) return;
+    for (size_t draw = 0; draw < redrawn.size(); ++draw) {
+      const Normalizer& scale = redrawn[draw];
+      std::vector<double>& row = out[draw].emplace_back();
+      for (const size_t k : menu.candidates) {
+        double sum = 0;
+        for (size_t r = k * block; r < (k + 1) * block; ++r) {
+          sum +=
+              std::clamp((run.bank.scores[i][r] - scale.low) / (scale.high - scale.low), 0.0, 1.0);
+        }
+        row.push_back(sum / static_cast<double>(block));
+      }
+    }
   }
-  out.divergences = prompt_means(samples.divergences, samples.prompts);
-  return out;
+  menu.menu.redrawn_valuations = std::move(out);
 }
 
 Result<MenuTable> tabulate_menu(const Study& study, const MenuBank& bank,

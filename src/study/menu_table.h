@@ -27,12 +27,10 @@ Result<MenuTable> tabulate_menu(const Study& study, const MenuBank& bank,
 // Samples of some candidates only.
 [[nodiscard]] TableSamples select_candidates(const TableSamples& samples,
                                              const std::vector<size_t>& candidates);
-// Means over prompts of every candidate: V [n][K] and D [K].
-struct TableMeans {
-  std::vector<std::vector<double>> valuations;
-  std::vector<double> divergences;
-};
-[[nodiscard]] TableMeans means_of_samples(const TableSamples& samples);
+// What the menu's valuations would be under the constants of other reference banks of the same
+// size, as menu.redrawn_valuations; nothing where the bank of some group says nothing of it.
+// Cost      400 x the scores of the bank.
+void add_reference_redraws(const Study& study, const MenuRun& run, MenuTable& menu);
 
 // One settlement of a menu with everything derived from its table.
 struct MenuSettlement {

@@ -98,22 +98,6 @@ double utility_of_lie(const TableMeans& means, const std::vector<double>& sizes,
   return sizes[group] * means.valuations[group][winner] - price;
 }
 
-// Means over the prompts that a resample counts.
-TableMeans weighted_means(const TableSamples& samples, const std::vector<double>& counts) {
-  const auto mean = [&](const std::vector<double>& row) {
-    std::vector<double> out(row.size() / samples.prompts, 0.0);
-    for (size_t cell = 0; cell < row.size(); ++cell) {
-      out[cell / samples.prompts] += counts[cell % samples.prompts] * row[cell];
-    }
-    for (double& value : out) value /= static_cast<double>(samples.prompts);
-    return out;
-  };
-  TableMeans out;
-  for (const std::vector<double>& row : samples.valuations) out.valuations.push_back(mean(row));
-  out.divergences = mean(samples.divergences);
-  return out;
-}
-
 Json interval_of(double estimate, std::vector<double> draws, double confidence) {
   std::sort(draws.begin(), draws.end());
   const auto at = [&](double share) {

@@ -37,6 +37,39 @@ void warn_of_scale(const MenuPipeline& pipeline, const MenuResults& results, con
   }
 }
 
+// "3-7": the choice, and what of it is noise.
+void warn_of_choice(const MenuResults& results, size_t index, Json& out) {
+  const SettlementEstimate& estimate = results.estimate.settlements[index];
+  const std::vector<std::string>& names = results.menu.menu.candidates;
+  if (estimate.close_call()) {
+    std::vector<std::string> others;
+    for (const size_t k : estimate.contenders) {
+      if (k != estimate.winner) others.push_back(names[k]);
+    }
+    const std::string rivals =
+        others.empty() ? std::string("the rest spread over others")
+                       : str_cat(others.size(), others.size() == 1 ? " other is" : " others are",
+                                 " as good within the noise (", join(others, ", "), ")");
+    out.push_back(str_cat(
+        "Sizes ", dashed(estimate.sizes), ": a close call. ", names[estimate.winner], " wins in ",
+        format_short(100 * estimate.win_share[estimate.winner], 3), " % of the resamples; ", rivals,
+        ". Welfare as printed is about ", format_short(estimate.welfare.bias, 2),
+        " above what the chosen model is worth on average."));
+  }
+  std::vector<std::string> payers;
+  for (size_t i = 0; i < estimate.groups.size(); ++i) {
+    const SettledFigure& payment = estimate.groups[i].payment;
+    if (payment.interval.estimate > 0 && payment.interval.low <= 0) {
+      payers.push_back(results.menu.menu.groups[i]);
+    }
+  }
+  if (!payers.empty()) {
+    out.push_back(str_cat("Sizes ", dashed(estimate.sizes), ": what ", join(payers, " and "),
+                          payers.size() == 1 ? " pays" : " pay",
+                          " cannot be told from noise: the interval reaches 0."));
+  }
+}
+
 void warn_of_clipping(const MenuPipeline& pipeline, const MenuRun& run, const MenuResults& results,
                       Json& out) {
   for (size_t i = 0; i < results.menu.clipped.size(); ++i) {
@@ -132,16 +165,22 @@ Result<Json> menu_warnings(const MenuPipeline& pipeline, const MenuRun& run,
     CANDOR_TRY(const Json sweeps, menu_sweeps(study, results.menu, settled));
     warn_of_scale(pipeline, results, sweeps, settled.sizes, out);
   }
+  for (size_t s = 0; s < results.estimate.settlements.size(); ++s) warn_of_choice(results, s, out);
+  if (results.estimate.redrawn_banks == 0) {
+    out.push_back(
+        "How far chance in the reference bank moves the constants of normalisation cannot be told "
+        "(fewer than 4 prompts, or replies that all score alike): the intervals leave it out.");
+  }
   for (const std::string& name : results.menu.excluded) {
     out.push_back("Candidate " + name + " has an infinite divergence and is not on the menu.");
   }
   warn_of_clipping(pipeline, run, results, out);
   warn_of_judges(pipeline, run, results, out);
   warn_of_training(run, pipeline, out);
-  if (study.target_epsilon > 0 && results.estimate.epsilon_bernstein > study.target_epsilon) {
+  if (study.target_epsilon > 0 && results.estimate.epsilon_bound > study.target_epsilon) {
     out.push_back(str_cat("The error bound of this run is ",
-                          format_short(results.estimate.epsilon_bernstein, 3),
-                          ", above the target of ", study.target_epsilon,
+                          format_short(results.estimate.epsilon_bound, 3), ", above the target of ",
+                          study.target_epsilon,
                           "; the report forecasts how many prompts reach it."));
   }
   if (study.bank.temperature != 1) {

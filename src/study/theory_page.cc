@@ -242,9 +242,9 @@ std::string table_noise_page(const std::vector<TableNoiseGroup>& groups) {
   page.paragraph(
       "Candidates, bank and divergences were fixed first, so the table as measured is exactly "
       "truthful. Where every true value lies within its half-width, a report gains at most the "
-      "bound against the true values. Half-widths that a run wrote are those of bootstrap "
-      "intervals, an approximation and each for itself; the run's estimates.json has a bound for "
-      "all of them together, epsilon_bernstein.");
+      "bound against the true values. Half-widths that a run wrote are an "
+      "approximation and each for itself; the run's estimates.json has a bound for all of them "
+      "together, epsilon_bound.");
   BarPlot gains;
   gains.title = "Gain in hindsight";
   gains.y_label = "reward x agents";
