@@ -186,7 +186,7 @@ RlhfSettings base_settings() {
   settings.gradient_accumulation_steps = 1;
   settings.max_new_tokens = kLongest;
   settings.learning_rate = 4e-3;
-  settings.lr_scheduler_type = "cosine";
+  settings.lr_scheduler_type = Schedule::kCosine;
   settings.total_steps = 1000;
   settings.max_grad_norm = 0;
   return settings;

@@ -32,6 +32,7 @@ std::optional<std::string> refusal(const std::string& command, const std::string
   Program program;
   std::vector<std::string> words = {"candor", "lm", command, flag, value};
   std::vector<char*> argv;
+  argv.reserve(words.size());
   for (std::string& word : words) argv.push_back(word.data());
   try {
     program.app.parse(static_cast<int>(argv.size()), argv.data());

@@ -152,6 +152,7 @@ Result<rusage> run_program(const std::vector<std::string>& arguments, const std:
   if (out.read_end < 0 || err.read_end < 0)
     return resource_error(str_cat("no pipe: ", std::strerror(errno)));
   std::vector<char*> words;
+  words.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) {
     words.push_back(const_cast<char*>(argument.c_str()));  // NOLINT: execv changes none
   }

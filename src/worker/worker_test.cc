@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "base/file.h"
+#include "base/foreign_error.h"
 #include "formats/npy.h"
 #include "formats/records.h"
 #include "worker/generation_records.h"
