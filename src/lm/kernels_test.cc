@@ -159,7 +159,8 @@ TEST(PackedMatrix, KernelsOfEveryInstructionSet) {
               size += std::abs(term);
             }
             const float got = together[static_cast<size_t>(row * 32 + n)];
-            ASSERT_NEAR(got, sum, 2e-6 * size) << name_of(set) << " " << count << " " << row << " " << n;
+            ASSERT_NEAR(got, sum, 2e-6 * size)
+                << name_of(set) << " " << count << " " << row << " " << n;
             ASSERT_EQ(got, alone[static_cast<size_t>(n)]) << name_of(set) << " " << count;
           }
         }
