@@ -115,8 +115,8 @@ TEST(TrainIdentity, HoldsInputsTrainerAndMachine) {
   EXPECT_NE(refused(TrainIdentity("sft", 2, {{"data", "sha256:d"}}))
                 .find("inputs.model is none there and \"sha256:m\" here"),
             std::string::npos);
-  for (const char* key : {"device_class", "instruction_set", "cpu_vendor", "torch", "aten",
-                          "threads"}) {
+  for (const char* key :
+       {"device_class", "instruction_set", "cpu_vendor", "torch", "aten", "threads"}) {
     Json saved = own.json();
     ASSERT_TRUE(saved["machine"].contains(key)) << key;
     saved["machine"][key] = "another";
