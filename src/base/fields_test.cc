@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 namespace candor {
-namespace {
+// Types with linkage: clang refuses the undefined conversion to one without.
+namespace fields_test {
 
 enum class Colour { kRed, kGreen };
 const std::vector<std::string>& colour_names() {
@@ -101,5 +102,5 @@ TEST(Fields, AreCheckedByName) {
             "steps: found 0; expected a whole number from 1 to 100");
 }
 
-}  // namespace
+}  // namespace fields_test
 }  // namespace candor
